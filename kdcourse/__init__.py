@@ -1,0 +1,64 @@
+"""kdcourse: the helper package behind an interactive course on knowledge distillation.
+
+The labs say `import kdcourse as kd` and use the names below. Each is loaded when it is first used, so that the import
+itself costs little.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+# Public name -> the module it lives in; a module stands for itself.
+_PLACES = {
+    "Recipe": "experiment",
+    "claim": "experiment",
+    "compare": "experiment",
+    "difference": "experiment",
+    "exercise": "exercises",
+    "quiz": "exercises",
+    "Correlation": "methods",
+    "Decoupled": "methods",
+    "Distillation": "methods",
+    "HardTarget": "methods",
+    "LogitMSE": "methods",
+    "SoftTarget": "methods",
+    "StandardizedSoftTarget": "methods",
+    "load_images": "data",
+    "say": "runtime",
+    "setup": "runtime",
+    "TeacherCache": "training",
+    "train": "training",
+}
+_MODULES = {"data", "exercises", "experiment", "losses", "measure", "methods", "models", "plots", "widgets", "zoo"}
+
+__all__ = sorted({"__version__", *_PLACES, *_MODULES})
+
+if TYPE_CHECKING:
+    from kdcourse import data, exercises, experiment, losses, measure, methods, models, plots, widgets, zoo
+    from kdcourse.data import load_images
+    from kdcourse.exercises import exercise, quiz
+    from kdcourse.experiment import Recipe, claim, compare, difference
+    from kdcourse.methods import (
+        Correlation,
+        Decoupled,
+        Distillation,
+        HardTarget,
+        LogitMSE,
+        SoftTarget,
+        StandardizedSoftTarget,
+    )
+    from kdcourse.runtime import say, setup
+    from kdcourse.training import TeacherCache, train
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name in _PLACES:
+        return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    raise AttributeError(f"kdcourse has no {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,34 @@
+"""Augmentation of whole batches where they lie: no loop over pictures, no trip to the host."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def random_shift_flip(
+    images: Tensor, *, shift: int = 2, flip: bool = True, generator: torch.Generator | None = None
+) -> Tensor:
+    """Move each picture by up to `shift` whole pixels in both directions and mirror every other one.
+
+    images: (N, C, H, W), floating point; returned anew in the same shape, channels-last. Edge pixels fill what the
+    shift leaves open, so that the background stays what it is, whatever the standardisation.
+    shift: pixels, default 2. flip: mirror left and right with probability 1/2; wrong for letters and digits.
+    generator: on the device of `images`; default the global one.
+    Raises `ValueError` for another shape or dtype and for a negative shift.
+    """
+    if images.ndim != 4 or not images.is_floating_point():
+        raise ValueError(f"images must be (N, C, H, W) floating point, got {tuple(images.shape)} {images.dtype}")
+    if not isinstance(shift, int) or shift < 0:
+        raise ValueError(f"shift must be a whole number of pixels, 0 or more, got {shift!r}")
+    count, _, height, width = images.shape
+    settings = {"generator": generator, "device": images.device}
+    if shift:
+        padded = F.pad(images, (shift,) * 4, mode="replicate")
+        # A view of every possible window, (N, C, 2 shift + 1, 2 shift + 1, H, W); indexing copies one for each picture.
+        windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+        down, right = torch.randint(2 * shift + 1, (2, count), **settings)
+        images = windows[torch.arange(count, device=images.device), :, down, right]
+    if flip:
+        mirrored = torch.rand(count, **settings) < 0.5
+        images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
+    return images.clone(memory_format=torch.channels_last)

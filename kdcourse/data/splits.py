@@ -1,0 +1,121 @@
+"""What a data set is here: three splits of pictures that already lie on the device as tensors.
+
+A batch is an index selection, `split.images[index]`: no worker processes, no copies from host to device.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdcourse.storage import fingerprint
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Pictures and, where there are any, their labels.
+
+    images: (N, C, H, W) float32, standardised, channels-last.
+    labels: (N,) int64, or None for a transfer set without labels.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+
+    def __post_init__(self):
+        if self.images.ndim != 4:
+            raise ValueError(f"images must be (N, C, H, W), got {tuple(self.images.shape)}")
+        if self.labels is not None and self.labels.shape != self.images.shape[:1]:
+            raise ValueError(
+                f"labels must be ({len(self.images)},), one for each picture, got {tuple(self.labels.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def device(self) -> torch.device:
+        return self.images.device
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes when a single pixel or label does; the key under which teacher outputs are cached."""
+        return fingerprint(self.images, self.labels)
+
+    def take(self, index: Tensor) -> "Split":
+        """The examples at `index`: positions (K,) int64 or a mask (N,) bool."""
+        index = index.to(self.device)
+        labels = None if self.labels is None else self.labels[index]
+        return Split(self.images[index].contiguous(memory_format=torch.channels_last), labels)
+
+    def sample(self, count: int, seed: int = 0) -> "Split":
+        """`count` examples drawn by `seed`, the classes as equal in number as can be."""
+        labels = self._labels("sample").cpu()
+        if not 1 <= count <= len(self):
+            raise ValueError(f"count must be between 1 and {len(self)}, the size of this split, got {count}")
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        # An example's rank within its class: all firsts come before all seconds, whatever the class.
+        ranks = torch.empty_like(order)
+        for label in labels.unique():
+            of_class = order[labels[order] == label]
+            ranks[of_class] = torch.arange(len(of_class))
+        return self.take(order[torch.argsort(ranks[order], stable=True)[:count]])
+
+    def only(self, *classes: int) -> "Split":
+        """The examples of these classes."""
+        labels = self._labels("only")
+        return self.take(torch.isin(labels, torch.tensor(classes, device=self.device)))
+
+    def without(self, *classes: int) -> "Split":
+        """The examples of all other classes."""
+        labels = self._labels("without")
+        return self.take(~torch.isin(labels, torch.tensor(classes, device=self.device)))
+
+    def unlabelled(self) -> "Split":
+        """The same pictures with the labels thrown away."""
+        return replace(self, labels=None)
+
+    def to(self, device: torch.device | str) -> "Split":
+        labels = None if self.labels is None else self.labels.to(device)
+        return Split(self.images.to(device), labels)
+
+    def _labels(self, action: str) -> Tensor:
+        if self.labels is None:
+            raise ValueError(f"this split has no labels, so {action}() cannot choose by class")
+        return self.labels
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A named data set, its splits apart: learn on `train`, choose on `validation`, report on `test`."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split = field(repr=False)
+    validation: Split = field(repr=False)
+    test: Split = field(repr=False)
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    origin: str
+
+    def pictures(self, images: Tensor) -> np.ndarray:
+        """Standardised (N, C, H, W) back to pictures for people: (N, H, W) grey or (N, H, W, 3), within [0, 1]."""
+        mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.std))
+        pictures = (images.detach().cpu() * std + mean).clamp(0, 1)
+        return pictures[:, 0].numpy() if pictures.shape[1] == 1 else pictures.permute(0, 2, 3, 1).numpy()
+
+    def to(self, device: torch.device | str) -> "ImageData":
+        return replace(
+            self, train=self.train.to(device), validation=self.validation.to(device), test=self.test.to(device)
+        )
+
+
+def standardised(pictures: Tensor, labels: Sequence[int] | Tensor, mean, std, device) -> Split:
+    """Raw pictures (N, C, H, W) uint8 to a `Split` on `device`."""
+    images = pictures.to(device).to(torch.float32).div_(255)
+    shift, scale = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (mean, std))
+    images = images.sub_(shift).div_(scale).contiguous(memory_format=torch.channels_last)
+    return Split(images, torch.as_tensor(labels, dtype=torch.int64).to(device))

@@ -1,0 +1,167 @@
+"""Response knowledge: losses on the last layer's logits.
+
+Student first, teacher second, then labels. Logits are (N, C). Each function returns one scalar, the mean over the
+batch, and lets no gradient reach the teacher. All raise `ValueError` for other shapes, NaN, a temperature that is
+not above 0, a share outside [0, 1] or a label that names no class. Half precision is computed in float32.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdcourse.losses.checks import as_logits, at_least_float32, check_labels, check_positive, check_share, check_weight
+
+
+def soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 4.0) -> Tensor:
+    """How far the student's softened probabilities are from the teacher's.
+
+    T² · KL(softmax(teacher / T) ‖ softmax(student / T)), summed over classes, mean over the batch, in nats. Its gradient
+    with respect to the student's logits is T · (q − p) / N; the factor T² keeps it of one size at all temperatures.
+
+    student, teacher: logits (N, C). temperature: T > 0, default 4.
+    Source: Hinton, Vinyals, Dean (2015), §2 and eq. 2; Kullback-Leibler form as in common use.
+    """
+    student, teacher = as_logits(student, teacher)
+    check_positive("temperature", temperature)
+    return _divergence(student / temperature, teacher / temperature) * temperature**2
+
+
+def distillation(
+    student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float = 4.0, alpha: float = 0.9
+) -> Tensor:
+    """The classic mixture: alpha · soft_target + (1 − alpha) · cross-entropy with the labels.
+
+    Here alpha weights the teacher. Some sources (the Transformers cookbook's DistillationTrainer among them) put alpha on the
+    hard loss instead: their alpha is our 1 − alpha.
+
+    student, teacher: logits (N, C). labels: (N,) int64. temperature: T > 0, default 4. alpha: in [0, 1], default 0.9.
+    Source: Hinton, Vinyals, Dean (2015), §2.
+    """
+    check_share("alpha", alpha)
+    soft = soft_target(student, teacher, temperature=temperature)
+    check_labels(labels, student)
+    return alpha * soft + (1 - alpha) * F.cross_entropy(at_least_float32(student), labels)
+
+
+def logit_mse(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference of the logits over all N · C elements.
+
+    Up to the logits' means, what `soft_target` becomes as T → ∞.
+
+    student, teacher: logits (N, C).
+    Source: Ba, Caruana (2014), *Do Deep Nets Really Need to be Deep?*, eq. 1; the limit: Hinton et al. (2015), §2.1.
+    """
+    student, teacher = as_logits(student, teacher)
+    return F.mse_loss(student, teacher)
+
+
+def decoupled(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    *,
+    alpha: float = 1.0,
+    beta: float = 8.0,
+    temperature: float = 4.0,
+) -> Tensor:
+    """DKD: what the teacher says of the target class and of the others among themselves, weighted apart.
+
+    alpha · TCKD + beta · NCKD, each a KL divergence times T². TCKD compares target against all others (two outcomes); NCKD
+    compares the other classes with the target left out.
+
+    student, teacher: logits (N, C), C ≥ 2. labels: (N,) int64. alpha, beta ≥ 0, defaults 1 and 8. temperature: T > 0,
+    default 4.
+    Source: Zhao, Cui, Song, Qiu, Liang (2022), *Decoupled Knowledge Distillation*, eq. 7.
+    """
+    student, teacher = as_logits(student, teacher)
+    check_labels(labels, student)
+    check_positive("temperature", temperature)
+    check_weight("alpha", alpha)
+    check_weight("beta", beta)
+    if student.shape[1] < 2:
+        raise ValueError(f"student must have at least 2 classes for a target and the others, got {student.shape[1]}")
+    is_target = F.one_hot(labels, student.shape[1]).bool()
+
+    def split(logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of target against rest (N, 2), and of the rest alone (N, C − 1)."""
+        target, rest = logits[is_target].unsqueeze(1), logits[~is_target].view(len(logits), -1)
+        # The rest as one outcome has the logit logsumexp: no probability is formed, so nothing underflows.
+        return torch.cat([target, rest.logsumexp(dim=1, keepdim=True)], dim=1), rest
+
+    (student_pair, student_rest), (teacher_pair, teacher_rest) = split(student / temperature), split(teacher / temperature)
+    target_class, other_classes = _divergence(student_pair, teacher_pair), _divergence(student_rest, teacher_rest)
+    return (alpha * target_class + beta * other_classes) * temperature**2
+
+
+def correlation(
+    student: Tensor, teacher: Tensor, *, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0
+) -> Tensor:
+    """DIST: the student need only correlate with the teacher, not equal it.
+
+    T² · (beta · (1 − mean Pearson correlation of rows) + gamma · (1 − mean Pearson correlation of columns)) of the softened
+    probabilities: rows are relations between classes, columns are relations between pictures.
+
+    student, teacher: logits (N, C). beta, gamma ≥ 0, default 1. temperature: T > 0, default 1.
+    Source: Huang, You, Wang, Qian, Xu (2022), *Knowledge Distillation from A Stronger Teacher*, eq. 8–10.
+    """
+    student, teacher = as_logits(student, teacher)
+    check_positive("temperature", temperature)
+    check_weight("beta", beta)
+    check_weight("gamma", gamma)
+    q, p = (student / temperature).softmax(dim=1), (teacher / temperature).softmax(dim=1)
+    between_classes = 1 - _pearson(q, p).mean()
+    between_pictures = 1 - _pearson(q.T, p.T).mean()
+    return (beta * between_classes + gamma * between_pictures) * temperature**2
+
+
+def standardized_soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 2.0) -> Tensor:
+    """`soft_target` on z-scored logits: the student matches their shape and is free in their scale.
+
+    Each row becomes (z − mean) / (std + 1e-7) with the unbiased standard deviation.
+
+    student, teacher: logits (N, C), C ≥ 2. temperature: T > 0, default 2.
+    Source: Sun, Ren, Li, Wang, Cao (2024), *Logit Standardization in Knowledge Distillation*, eq. 11 and algorithm 1.
+    """
+    student, teacher = as_logits(student, teacher)
+    if student.shape[1] < 2:
+        raise ValueError(f"student must have at least 2 classes to be standardised, got {student.shape[1]}")
+    return soft_target(_standardize(student), _standardize(teacher), temperature=temperature)
+
+
+def ensemble_target(
+    list_of_logits: Sequence[Tensor], *, temperature: float = 4.0, mean: str = "probabilities"
+) -> Tensor:
+    """The softened target distribution of several teachers: (N, C), rows sum to 1, cut off from the graph.
+
+    list_of_logits: one (N, C) tensor for each teacher. temperature: T > 0, default 4.
+    mean: "probabilities" (default) averages the softened probabilities; "logits" averages the logits first, which is the
+    geometric mean of the probabilities.
+    Source: Hinton, Vinyals, Dean (2015), §1 and §2: "arithmetic or geometric mean".
+    """
+    if not len(list_of_logits):
+        raise ValueError("list_of_logits must hold at least one teacher's logits, got none")
+    check_positive("temperature", temperature)
+    if mean not in ("probabilities", "logits"):
+        raise ValueError(f'mean must be "probabilities" or "logits", got {mean!r}')
+    stacked = torch.stack([as_logits(list_of_logits[0], logits)[1] for logits in list_of_logits])
+    if mean == "logits":
+        return (stacked.mean(dim=0) / temperature).softmax(dim=1)
+    return (stacked / temperature).softmax(dim=2).mean(dim=0)
+
+
+def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL(softmax(teacher) ‖ softmax(student)), mean over the batch; logarithms on both sides stay finite."""
+    log_q, log_p = student.log_softmax(dim=1), teacher.log_softmax(dim=1)
+    return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+
+
+def _pearson(left: Tensor, right: Tensor) -> Tensor:
+    """Correlation of each row of `left` with the same row of `right`: (rows,)."""
+    left, right = (side - side.mean(dim=1, keepdim=True) for side in (left, right))
+    return F.cosine_similarity(left, right, dim=1, eps=1e-8)
+
+
+def _standardize(logits: Tensor) -> Tensor:
+    return (logits - logits.mean(dim=1, keepdim=True)) / (logits.std(dim=1, keepdim=True) + 1e-7)

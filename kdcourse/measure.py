@@ -1,0 +1,143 @@
+"""How good, how alike, how large, how fast: what the labs measure of a model.
+
+Where a function takes `model_or_logits`, logits that are already there, (N, C) in the order of the split, save a pass.
+"""
+
+import io
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kdcourse.data.splits import Split
+
+BINS = 15  # of a reliability diagram, as in Guo et al. (2017)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, split: Split, batch_size: int = 1000) -> Tensor:
+    """Logits (N, C) of every picture, in the order of the split; the model's training flag is restored."""
+    with _evaluating(model):
+        return torch.cat([model(images) for images in split.images.split(batch_size)]).float()
+
+
+def accuracy(model_or_logits: nn.Module | Tensor, split: Split) -> float:
+    """Right answers in percent."""
+    logits, labels = _answers(model_or_logits, split)
+    return 100 * (logits.argmax(dim=1) == labels).double().mean().item()
+
+
+def per_class_accuracy(model_or_logits: nn.Module | Tensor, split: Split) -> Tensor:
+    """Right answers in percent for each class, (C,); NaN for a class that the split does not hold."""
+    counts = confusion(model_or_logits, split).double()
+    return 100 * counts.diagonal() / counts.sum(dim=1)
+
+
+def confusion(model_or_logits: nn.Module | Tensor, split: Split) -> Tensor:
+    """How often class i (row) was called class j (column): (C, C) int64."""
+    logits, labels = _answers(model_or_logits, split)
+    classes = logits.shape[1]
+    return (labels * classes + logits.argmax(dim=1)).bincount(minlength=classes**2).view(classes, classes)
+
+
+def agreement(one: nn.Module | Tensor, other: nn.Module | Tensor, split: Split) -> float:
+    """How often two models give the same answer, right or wrong, in percent."""
+    decisions = [_logits(model, split).argmax(dim=1) for model in (one, other)]
+    return 100 * (decisions[0] == decisions[1]).double().mean().item()
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """A reliability diagram: for each bin of confidence its mean confidence, accuracy (shares) and number of pictures."""
+
+    confidence: Tensor
+    accuracy: Tensor
+    count: Tensor
+
+
+def reliability(model_or_logits: nn.Module | Tensor, split: Split, bins: int = BINS) -> Reliability:
+    """Confidence against accuracy in equal bins of confidence; empty bins hold NaN. Source: Guo et al. (2017), §2."""
+    if not isinstance(bins, int) or bins < 1:
+        raise ValueError(f"bins must be a whole number of at least 1, got {bins!r}")
+    logits, labels = _answers(model_or_logits, split)
+    confidence, decision = logits.softmax(dim=1).max(dim=1)
+    place = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    count = place.bincount(minlength=bins)
+    sums = [
+        torch.zeros(bins, device=logits.device).index_add(0, place, values)
+        for values in (confidence, (decision == labels).float())
+    ]
+    return Reliability(sums[0] / count, sums[1] / count, count)
+
+
+def calibration_error(model_or_logits: nn.Module | Tensor, split: Split, bins: int = BINS) -> float:
+    """Expected calibration error in points: |accuracy − confidence| over the bins. Source: Guo et al. (2017), eq. 5."""
+    diagram = reliability(model_or_logits, split, bins)
+    gaps = (diagram.accuracy - diagram.confidence).abs().nan_to_num()
+    return 100 * ((gaps * diagram.count).sum() / diagram.count.sum()).item()
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers training could change."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def size_in_bytes(model: nn.Module) -> int:
+    """Bytes of the model's saved state."""
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    return buffer.getbuffer().nbytes
+
+
+@torch.no_grad()
+def flops(model: nn.Module, split: Split) -> int:
+    """Floating-point operations for one picture, a multiplication and an addition counted as two."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with _evaluating(model), FlopCounterMode(display=False) as counter:
+        model(split.images[:1])
+    return counter.get_total_flops()
+
+
+@torch.inference_mode()
+def latency(model: nn.Module, split: Split, batch_size: int = 1, repeats: int = 50) -> float:
+    """Median milliseconds for one batch, after a warm-up of five."""
+    images, taken = split.images[:batch_size], []
+    with _evaluating(model):
+        for turn in range(repeats + 5):
+            started = time.perf_counter()
+            model(images)
+            if images.device.type == "cuda":
+                torch.cuda.synchronize()
+            if turn >= 5:
+                taken.append(time.perf_counter() - started)
+    return 1000 * torch.tensor(taken).median().item()
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _logits(model_or_logits: nn.Module | Tensor, split: Split) -> Tensor:
+    if isinstance(model_or_logits, nn.Module):
+        return predict(model_or_logits, split)
+    if model_or_logits.ndim != 2 or len(model_or_logits) != len(split):
+        raise ValueError(
+            f"model_or_logits must be a model or logits ({len(split)}, C), got shape {tuple(model_or_logits.shape)}"
+        )
+    return model_or_logits
+
+
+def _answers(model_or_logits: nn.Module | Tensor, split: Split) -> tuple[Tensor, Tensor]:
+    if split.labels is None:
+        raise ValueError("split has no labels, so there is nothing to compare answers with")
+    return _logits(model_or_logits, split), split.labels

@@ -1,0 +1,94 @@
+"""Teachers and students for pictures: perceptrons and small convolutional networks.
+
+A model's first weights depend on its `seed` alone, never on what was drawn before it, so that two methods of one
+comparison start from the very same student.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+
+import torch
+from torch import Tensor, nn
+
+
+def seeded(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """Give a model builder a keyword `seed` that fixes the first weights and leaves the global generator alone."""
+
+    @wraps(build)
+    def with_seed(*args, seed: int = 0, **kwargs) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return build(*args, **kwargs)
+
+    return with_seed
+
+
+class Perceptron(nn.Module):
+    """Fully connected layers with ReLU between them; pictures are flattened first. (N, C, H, W) -> (N, classes)."""
+
+    def __init__(self, sizes: Sequence[int], dropout: float = 0.0):
+        super().__init__()
+        self.label = "perceptron " + "-".join(map(str, sizes))
+        self.hidden = nn.Sequential()
+        for fan_in, fan_out in zip(sizes[:-2], sizes[1:-1], strict=True):
+            self.hidden.extend([nn.Linear(fan_in, fan_out), nn.ReLU(), nn.Dropout(dropout)])
+        self.classifier = nn.Linear(sizes[-2], sizes[-1])
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.hidden(images.flatten(1)))
+
+
+class ConvNet(nn.Module):
+    """Stages of 3×3 convolution, batch norm, ReLU and max-pooling, then the mean over positions.
+
+    (N, channels, H, W) -> (N, classes). Each stage halves the side; `stage1`, `stage2`, … can be tapped by name.
+    """
+
+    def __init__(self, widths: Sequence[int], classes: int, channels: int):
+        super().__init__()
+        self.label = "convnet " + "-".join(map(str, widths))
+        self.stages = len(widths)
+        for number, (fan_in, fan_out) in enumerate(zip((channels, *widths), widths, strict=False), start=1):
+            stage = nn.Sequential(
+                nn.Conv2d(fan_in, fan_out, 3, padding=1, bias=False),
+                nn.BatchNorm2d(fan_out),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            )
+            self.add_module(f"stage{number}", stage)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(widths[-1], classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = images
+        for number in range(1, self.stages + 1):
+            features = self.get_submodule(f"stage{number}")(features)
+        return self.classifier(self.pool(features).flatten(1))
+
+
+@seeded
+def perceptron(
+    hidden: Sequence[int] = (1200, 1200), *, classes: int = 10, inputs: int = 28 * 28, dropout: float = 0.0
+) -> Perceptron:
+    """A perceptron with these hidden layers; the default is the teacher of Hinton et al. (2015), §3.
+
+    hidden: units of each hidden layer. classes: number of logits. inputs: pixels × channels of a picture.
+    dropout: share of hidden units dropped while training. seed: fixes the first weights (default 0).
+    """
+    if any(units < 1 for units in (*hidden, classes, inputs)):
+        raise ValueError(f"hidden, classes and inputs must be at least 1, got {tuple(hidden)}, {classes}, {inputs}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
+    return Perceptron((inputs, *hidden, classes), dropout)
+
+
+@seeded
+def convnet(widths: Sequence[int] = (32, 64, 128, 256), *, classes: int = 10, channels: int = 1) -> ConvNet:
+    """A convolutional network with one stage for each width; the default is the course's strong teacher.
+
+    widths: channels after each stage (each stage halves the side, so 28×28 allows four). classes: number of logits.
+    channels: 1 for grey pictures, 3 for colour. seed: fixes the first weights (default 0).
+    """
+    if not widths or any(width < 1 for width in (*widths, classes, channels)):
+        raise ValueError(f"widths, classes and channels must be at least 1, got {tuple(widths)}, {classes}, {channels}")
+    return ConvNet(widths, classes, channels).to(memory_format=torch.channels_last)

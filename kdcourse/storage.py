@@ -1,0 +1,126 @@
+"""Files that are never half-written: safe writing, checkpoints with a hash, and the cache folder.
+
+A file is written under a temporary name beside its final one and renamed when it is complete. Renaming is atomic, so
+whoever reads finds the old file, the new file or none, and never a part of one.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+
+class DamagedFile(ValueError):
+    """A file whose content is not what was once written: truncated, or changed by even one bit."""
+
+
+def write_safely(path: str | Path, write: Callable[[Path], object]) -> Path:
+    """Call `write` with a temporary path, then rename the result to `path`.
+
+    An exception or a killed process leaves `path` as it was. Folders are made where they are missing.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        # mkstemp makes files that only their owner reads; a shared cache and a checkout want the usual rights.
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Path:
+    """Write tensors and a few strings as one safetensors file that carries its own hash."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = dict(metadata or {})
+    metadata["content"] = _content_hash(tensors, metadata)
+    return write_safely(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read what `save_tensors` wrote: the tensors and the strings.
+
+    Raises `FileNotFoundError` where there is no file and `DamagedFile` where its content has changed since.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+    except (SafetensorError, UnicodeDecodeError, ValueError) as error:
+        raise DamagedFile(f"{path.name} cannot be read ({error}): it is truncated or damaged") from error
+    expected = metadata.pop("content", None)
+    if expected != _content_hash(tensors, metadata):
+        raise DamagedFile(f"{path.name} is damaged: its content does not match the hash stored with it")
+    return tensors, metadata
+
+
+def fingerprint(*things: object) -> str:
+    """16 hexadecimal digits that change when a tensor, a model's weights or a plain value changes."""
+    digest = hashlib.sha256()
+    for thing in things:
+        if isinstance(thing, nn.Module):
+            thing = thing.state_dict()
+        if isinstance(thing, Tensor):
+            digest.update(_bytes(thing))
+        elif isinstance(thing, Mapping):
+            for name in sorted(thing):
+                digest.update(fingerprint(str(name), thing[name]).encode())
+        else:
+            digest.update(repr(thing).encode())
+        digest.update(b"|")
+    return digest.hexdigest()[:16]
+
+
+def cache_folder() -> Path:
+    """Where downloads and trained teachers are kept: `KDCOURSE_CACHE`, else the system's place for caches.
+
+    A folder that cannot be written is replaced by a temporary one, with a line that says so.
+    """
+    return _writable(chosen_cache_folder())
+
+
+def chosen_cache_folder() -> Path:
+    """The cache folder that settings ask for, writable or not."""
+    from platformdirs import user_cache_path
+
+    chosen = os.environ.get("KDCOURSE_CACHE")
+    return Path(chosen).expanduser() if chosen else user_cache_path("kdcourse")
+
+
+@lru_cache
+def _writable(folder: Path) -> Path:
+    try:
+        write_safely(folder / ".writable", lambda path: path.write_text("yes"))
+    except OSError as error:
+        temporary = Path(tempfile.mkdtemp(prefix="kdcourse-"))
+        reason = error.strerror or type(error).__name__
+        print(f"The cache folder cannot be written ({reason}); a temporary one is used until this session ends.")
+        return temporary
+    return folder
+
+
+def _content_hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    return fingerprint(tensors, metadata)
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    header = f"{tuple(tensor.shape)} {tensor.dtype}".encode()
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return header + flat.view(torch.uint8).numpy().tobytes()

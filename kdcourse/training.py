@@ -1,0 +1,215 @@
+"""The one training loop, and the cache of what a teacher answers.
+
+Every scheme of the course is a way to call `train`: the student, a split, a method, a teacher if the method wants one.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from kdcourse import measure
+from kdcourse.data.splits import Split
+from kdcourse.methods import Batch, HardTarget, Method
+from kdcourse.storage import DamagedFile, fingerprint, load_tensors, save_tensors
+
+
+@dataclass
+class History:
+    """What a training run left behind.
+
+    losses: one value for each step. evaluations: (step, accuracy in percent on the validation split).
+    seconds: the whole run. examples: pictures seen. interrupted: stopped by hand before the last step.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    evaluations: list[tuple[int, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    examples: int = 0
+    interrupted: bool = False
+
+
+class TeacherCache:
+    """A teacher's logits, computed once for each split and looked up by example ever after.
+
+    The key is a fingerprint of the teacher's weights and of the split's pictures, in their order; batches then select
+    by the example's own position, so that shuffling cannot put logits and pictures out of step. With a `folder` the
+    logits survive the session; a damaged file is computed again, with a message.
+    """
+
+    def __init__(self, teacher: nn.Module, folder: str | Path | None = None):
+        self.teacher = teacher
+        self.folder = None if folder is None else Path(folder)
+        self._weights = fingerprint(teacher)
+        self._logits: dict[str, Tensor] = {}
+
+    def logits(self, split: Split) -> Tensor:
+        """(N, C) logits, in the order of the split. Raises `ValueError` when the teacher has changed since."""
+        if fingerprint(self.teacher) != self._weights:
+            raise ValueError("teacher has changed since this TeacherCache was made; make a new one for the new weights")
+        key = f"{self._weights}-{fingerprint(split.images)}"
+        if key not in self._logits:
+            self._logits[key] = self._from_disk(key, split) if self.folder else measure.predict(self.teacher, split)
+        return self._logits[key]
+
+    def _from_disk(self, key: str, split: Split) -> Tensor:
+        path = self.folder / f"teacher-logits-{key}.safetensors"
+        try:
+            return load_tensors(path)[0]["logits"].to(split.device)
+        except FileNotFoundError:
+            pass
+        except DamagedFile as error:
+            print(f"{error}; the teacher answers again.")
+        logits = measure.predict(self.teacher, split)
+        save_tensors(path, {"logits": logits})
+        return logits
+
+
+def train(
+    student: nn.Module,
+    split: Split,
+    method: Method | None = None,
+    *,
+    teacher: nn.Module | TeacherCache | None = None,
+    steps: int,
+    batch_size: int = 128,
+    learning_rate: float = 3e-3,
+    weight_decay: float = 1e-2,
+    order_seed: int = 0,
+    augment: Callable[..., Tensor] | None = None,
+    validation: Split | None = None,
+    evaluate_every: int | None = None,
+    progress: bool = True,
+) -> History:
+    """Train `student` in place for a fixed number of steps: AdamW under a one-cycle schedule.
+
+    student: gives (N, C) logits; its first weights are the caller's choice, `order_seed` fixes the order of batches.
+    split: the pictures to learn from; its labels may be missing when the method does not need them.
+    method: what to minimise, default `HardTarget()`, cross-entropy with the labels.
+    teacher: a model, which then answers at every step, or a `TeacherCache`, which answers once.
+    steps: optimiser updates, the budget of a comparison. batch_size: examples a step.
+    learning_rate: the schedule's peak. weight_decay: AdamW's.
+    augment: called as augment(pictures, generator=...) on each batch; student and teacher see the same result.
+    validation: a labelled split; its accuracy is recorded every `evaluate_every` steps and after the last one.
+    Returns a `History`. An interrupt from the keyboard ends the run early and keeps what was learnt.
+    Raises `ValueError` for a method whose needs are not met and for bad settings, `FloatingPointError` on divergence.
+    """
+    from accelerate import Accelerator
+
+    method = HardTarget() if method is None else method
+    _check(split, method, teacher, steps, batch_size, learning_rate, augment)
+
+    on_gpu = split.device.type == "cuda"
+    accelerator = Accelerator(cpu=split.device.type == "cpu", mixed_precision="bf16" if on_gpu else "no")
+    parameters = [*student.to(split.device).parameters(), *method.to(split.device).parameters()]
+    optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
+    model, optimizer = accelerator.prepare(student, optimizer)
+
+    history, losses = History(), []
+    cached = teacher.logits(split) if isinstance(teacher, TeacherCache) and method.needs_teacher else None
+    noise = torch.Generator(split.device).manual_seed(order_seed)
+    started = time.perf_counter()
+    model.train()
+    with frozen(teacher if isinstance(teacher, nn.Module) else None) as live, torch.random.fork_rng():
+        torch.manual_seed(order_seed)  # dropout too is the same for every method of a comparison
+        try:
+            for step, index in enumerate(_bar(batches(split, steps, batch_size, order_seed), steps, progress), start=1):
+                images = split.images[index]
+                if augment is not None:
+                    images = augment(images, generator=noise)
+                batch = Batch(
+                    student_logits=model(images),
+                    teacher_logits=_teacher_logits(method, live, cached, images, index),
+                    labels=split.labels[index] if method.needs_labels else None,
+                )
+                loss = method(batch)
+                optimizer.zero_grad()
+                accelerator.backward(loss)
+                optimizer.step()
+                schedule.step()
+                losses.append(loss.detach())  # read after the loop: reading it here would make the GPU wait
+                if validation is not None and (step == steps or (evaluate_every and step % evaluate_every == 0)):
+                    history.evaluations.append((step, measure.accuracy(model, validation)))
+        except KeyboardInterrupt:
+            history.interrupted = True
+            print(f"Interrupted after {len(losses)} of {steps} steps; the student keeps what it has learnt.")
+    accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+    student.eval()
+    history.losses = torch.stack(losses).float().tolist() if losses else []
+    history.seconds = time.perf_counter() - started
+    history.examples = len(losses) * batch_size
+    _refuse_divergence(history.losses)
+    return history
+
+
+def batches(split: Split, steps: int, batch_size: int, seed: int) -> Iterator[Tensor]:
+    """`steps` index tensors of exactly `batch_size`: one random order of the split after another, cut into batches."""
+    generator = torch.Generator().manual_seed(seed)
+    epochs = -(-steps * batch_size // len(split))
+    order = torch.cat([torch.randperm(len(split), generator=generator) for _ in range(epochs)])
+    # One copy to the device for the whole run.
+    return iter(order[: steps * batch_size].to(split.device).view(steps, batch_size))
+
+
+@contextmanager
+def frozen(model: nn.Module | None) -> Iterator[nn.Module | None]:
+    """A teacher at work: evaluation mode and no gradients, its own flags restored afterwards."""
+    if model is None:
+        yield None
+        return
+    training, grads = model.training, [parameter.requires_grad for parameter in model.parameters()]
+    model.eval().requires_grad_(False)
+    try:
+        yield model
+    finally:
+        model.train(training)
+        for parameter, wanted in zip(model.parameters(), grads, strict=True):
+            parameter.requires_grad_(wanted)
+
+
+def _teacher_logits(
+    method: Method, teacher: nn.Module | None, cached: Tensor | None, images: Tensor, index: Tensor
+) -> Tensor | None:
+    if not method.needs_teacher:
+        return None
+    if cached is not None:
+        return cached[index]
+    with torch.no_grad():
+        return teacher(images)
+
+
+def _bar(steps: Iterator[Tensor], total: int, shown: bool) -> Iterator[Tensor]:
+    from tqdm.auto import tqdm
+
+    # `None` lets tqdm stay silent where there is no terminal to draw on.
+    return tqdm(steps, total=total, desc="training", unit="step", leave=False, disable=None if shown else True)
+
+
+def _check(split, method, teacher, steps, batch_size, learning_rate, augment) -> None:
+    for name, value in (("steps", steps), ("batch_size", batch_size)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if not learning_rate > 0:
+        raise ValueError(f"learning_rate must be above 0, got {learning_rate}")
+    if len(split) == 0:
+        raise ValueError("split is empty: there is nothing to learn from")
+    if method.needs_labels and split.labels is None:
+        raise ValueError(f"method {type(method).__name__} needs labels, but this split has none")
+    if method.needs_teacher and teacher is None:
+        raise ValueError(f"method {type(method).__name__} needs a teacher: pass teacher=, a model or a TeacherCache")
+    if augment is not None and isinstance(teacher, TeacherCache):
+        raise ValueError(
+            "augment changes the pictures at every step, so cached teacher logits would be out of step with them; "
+            "pass the teacher itself instead of a TeacherCache"
+        )
+
+
+def _refuse_divergence(losses: list[float]) -> None:
+    for step, loss in enumerate(losses, start=1):
+        if loss != loss or loss in (float("inf"), float("-inf")):
+            raise FloatingPointError(f"training diverged: the loss is {loss} at step {step}; lower learning_rate")

@@ -1,0 +1,171 @@
+"""Teachers that are ready: a shipped checkpoint, else one from the user's cache, else one trained on the spot.
+
+Each checkpoint carries its card: what it was trained on and how, with which seed, and how good it is.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kdcourse import measure
+from kdcourse.data.augment import random_shift_flip
+from kdcourse.data.splits import ImageData
+from kdcourse.models import convnet, perceptron
+from kdcourse.storage import DamagedFile, cache_folder, load_tensors, save_tensors
+from kdcourse.training import train
+
+SHIPPED = Path(__file__).parent / "checkpoints"
+SEED = 0
+
+
+@dataclass(frozen=True)
+class TeacherRecipe:
+    """How a teacher is made. `steps` for the shipped one; `quick_steps` where a student waits for it."""
+
+    build: Callable[[ImageData], nn.Module]
+    steps: int
+    quick_steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    shift: int  # pixels
+
+
+def _perceptron(data: ImageData) -> nn.Module:
+    return perceptron(
+        (1200, 1200), classes=len(data.classes), inputs=data.train.images[0].numel(), dropout=0.5, seed=SEED
+    )
+
+
+def _convnet(data: ImageData) -> nn.Module:
+    return convnet(classes=len(data.classes), channels=data.train.images.shape[1], seed=SEED)
+
+
+RECIPES = {
+    "perceptron": TeacherRecipe(
+        _perceptron, steps=5000, quick_steps=1500, batch_size=256, learning_rate=1e-3, weight_decay=0.05, shift=1
+    ),
+    "convnet": TeacherRecipe(
+        _convnet, steps=5500, quick_steps=600, batch_size=256, learning_rate=5e-3, weight_decay=0.1, shift=2
+    ),
+}
+# Data sets whose pictures mean the same in a mirror.
+MIRRORED = {"fashion-mnist", "cifar10", "cifar100"}
+
+
+def teacher(name: str, data: ImageData, *, progress: bool = True) -> nn.Module:
+    """A trained teacher for `data`, frozen and in evaluation mode, on the data's device.
+
+    name: "perceptron" (784-1200-1200-10 with dropout, as in Hinton et al. 2015, §3) or "convnet" (four stages).
+    Says in one line which teacher it is, how good on the test split, and where it came from.
+    Raises `ValueError` for another name.
+    """
+    recipe = _recipe(name)
+    model, card, origin = recipe.build(data), None, None
+    for place, path in _places(name, data):
+        try:
+            card, origin = _load(model, path), place
+            break
+        except FileNotFoundError:
+            continue
+        except DamagedFile as error:
+            print(f"{error}; looking further.")
+    if card is None:
+        print(f"No {name} teacher for {data.name} is stored yet: training one takes a few minutes, once.")
+        model, card = _train(name, data, recipe.quick_steps, progress)
+        _save(model, card, _cached(name, data))
+        origin = "trained just now"
+    print(f"Teacher {model.label} for {data.name}: test accuracy {card['test_accuracy']:.1f} % ({origin}).")
+    if origin == "shipped" and card["data"] != data.train.fingerprint:
+        print("(Its training pictures were drawn by other versions of the libraries than this machine's.)")
+    return model.to(data.train.device).eval().requires_grad_(False)
+
+
+def card(name: str, data: ImageData) -> dict:
+    """What is known of a stored teacher: data fingerprint, recipe, seed, validation and test accuracy in percent."""
+    _recipe(name)
+    for _, path in _places(name, data):
+        if path.is_file():
+            return json.loads(load_tensors(path)[1]["card"])
+    raise ValueError(f"no {name} teacher for {data.name} is stored; zoo.teacher({name!r}, data) makes one")
+
+
+def retrain(names: Iterable[str] | None = None, datasets: Iterable[str] | None = None) -> None:
+    """Train the shipped teachers anew and write them into the package: what `kdcourse teachers` does."""
+    from kdcourse.data import load_images
+
+    for dataset in datasets or ("fashion-mnist", "glyphs"):
+        data = load_images(dataset, fallback=False)
+        for name in names or RECIPES:
+            model, card = _train(name, data, _recipe(name).steps, progress=True)
+            path = _save(model, card, SHIPPED / f"{data.name}-{name}.safetensors")
+            print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB\n{json.dumps(card, indent=2)}", flush=True)
+
+
+def _recipe(name: str) -> TeacherRecipe:
+    if name not in RECIPES:
+        raise ValueError(f"name must be one of {', '.join(RECIPES)}, got {name!r}")
+    return RECIPES[name]
+
+
+def _places(name: str, data: ImageData) -> list[tuple[str, Path]]:
+    return [("shipped", SHIPPED / f"{data.name}-{name}.safetensors"), ("from the cache", _cached(name, data))]
+
+
+def _cached(name: str, data: ImageData) -> Path:
+    return cache_folder() / "teachers" / f"{data.name}-{name}-{data.train.fingerprint}.safetensors"
+
+
+def _train(name: str, data: ImageData, steps: int, progress: bool) -> tuple[nn.Module, dict]:
+    recipe = _recipe(name)
+    model = recipe.build(data).to(data.train.device)
+    history = train(
+        model,
+        data.train,
+        steps=steps,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        order_seed=SEED,
+        augment=partial(random_shift_flip, shift=recipe.shift, flip=data.name in MIRRORED),
+        progress=progress,
+    )
+    if history.interrupted:
+        # Half a teacher must not be taken for a whole one later.
+        raise KeyboardInterrupt(f"the {name} teacher was stopped before its last step and is not stored")
+    # Stored in half precision, so judged in half precision.
+    model.half().float()
+    settings = {key: getattr(recipe, key) for key in ("batch_size", "learning_rate", "weight_decay", "shift")}
+    return model, {
+        "teacher": model.label,
+        "data_set": data.name,
+        "data": data.train.fingerprint,
+        "seed": SEED,
+        "recipe": {"steps": steps, "mirrored": data.name in MIRRORED, **settings},
+        "training_accuracy": round(measure.accuracy(model, data.train), 2),
+        "validation_accuracy": round(measure.accuracy(model, data.validation), 2),
+        "test_accuracy": round(measure.accuracy(model, data.test), 2),
+        "parameters": measure.parameters(model),
+        "torch": torch.__version__,
+    }
+
+
+def _save(model: nn.Module, card: dict, path: Path) -> Path:
+    weights = {
+        key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()
+    }
+    return save_tensors(path, weights, {"card": json.dumps(card)})
+
+
+def _load(model: nn.Module, path: Path) -> dict:
+    weights, metadata = load_tensors(path)
+    try:
+        model.load_state_dict(weights)  # copies half precision into the model's own float32
+    except RuntimeError as error:
+        raise DamagedFile(f"{path.name} holds another model than {model.label}") from error
+    return json.loads(metadata["card"])

@@ -1,0 +1,136 @@
+"""Comparisons are paired, budgets are equal, intervals are right, and a claim can fail."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+import kdcourse as kd
+from kdcourse.data.splits import ImageData, Split
+from kdcourse.experiment import Difference, Recipe, claim, compare, difference
+
+
+def toy(count: int, seed: int) -> Split:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(3, (count,), generator=generator)
+    images = 1.5 * torch.randn(count, 1, 4, 4, generator=generator) + labels.view(-1, 1, 1, 1)
+    return Split(images, labels)
+
+
+@pytest.fixture
+def data() -> ImageData:
+    return ImageData("toy", ("a", "b", "c"), toy(200, 0), toy(100, 1), toy(100, 2), (0.0,), (1.0,), "built in")
+
+
+@pytest.fixture
+def recipe(data) -> Recipe:
+    return Recipe(lambda seed: kd.models.perceptron((8,), classes=3, inputs=16, seed=seed), data.train, steps=20)
+
+
+def test_arms_are_paired_seed_by_seed(data, recipe):
+    twins = compare({"one": recipe, "two": replace(recipe)}, data, seeds=3, progress=False)
+    assert (twins.scores["one"] == twins.scores["two"]).all()
+    assert twins.difference("two") == Difference(0.0, 0.0, 0.0)
+    assert twins.scores["one"].nunique() > 1, "different seeds are different runs"
+    for one, two in zip(twins.students["one"], twins.students["two"], strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+def test_each_seed_may_draw_its_own_examples(data, recipe):
+    drawn = []
+
+    def draw(seed):
+        drawn.append(seed)
+        return data.train.sample(30, seed)
+
+    compare({"few": replace(recipe, train=draw), "all": recipe}, data, seeds=[4, 9], progress=False)
+    assert drawn == [4, 9]
+
+
+def test_scores_are_the_metric_on_test_and_validation(data, recipe):
+    outcome = compare({"one": recipe}, data, seeds=2, progress=False)
+    model = outcome.students["one"][1]
+    assert outcome.scores.loc[1, "one"] == kd.measure.accuracy(model, data.test)
+    assert outcome.validation.loc[1, "one"] == kd.measure.accuracy(model, data.validation)
+    counted = compare({"one": recipe}, data, seeds=2, metric=lambda _, split: float(len(split)), progress=False)
+    assert (counted.scores["one"] == 100).all()
+
+
+def test_a_methods_own_parameters_start_anew_for_each_seed(data, recipe):
+    class Counting(kd.HardTarget):
+        def __init__(self):
+            super().__init__()
+            self.seen = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, batch):
+            return super().forward(batch) + self.seen
+
+    method = Counting()
+    compare({"one": replace(recipe, method=method)}, data, seeds=2, progress=False)
+    assert method.seen.item() == 0
+
+
+def test_the_interval_is_students_t():
+    values = np.array([1.0, 2.0, 4.0, 3.0, 2.5])
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    got = difference(values)
+    assert got.mean == values.mean()
+    assert (got.low, got.high) == pytest.approx((expected.low, expected.high))
+    with pytest.raises(ValueError, match="at least two seeds"):
+        difference([1.0])
+
+
+def test_the_words_follow_the_interval():
+    assert Difference(2.0, 0.5, 3.5).verdict == "helps"
+    assert Difference(-2.0, -3.5, -0.5).verdict == "hurts"
+    assert Difference(2.0, -0.1, 4.1).verdict == "no clear difference"
+    assert str(Difference(2.04, -0.1, 4.1)) == "+2.0 points [-0.1, +4.1]"
+
+
+def test_a_claim_holds_or_fails(capsys):
+    claim("soft beats hard", Difference(2.0, 0.5, 3.5), at_least=1.5)
+    assert "soft beats hard: +2.0 points" in capsys.readouterr().out
+    with pytest.raises(AssertionError, match="not clear of zero"):
+        claim("soft beats hard", Difference(2.0, -0.1, 4.1))
+    with pytest.raises(AssertionError, match=r"less than the 2\.5 points"):
+        claim("soft beats hard", Difference(2.0, 0.5, 3.5), at_least=2.5)
+
+
+def test_the_table_names_the_baseline_and_the_verdicts(data, recipe):
+    outcome = compare(
+        {"short of data": replace(recipe, train=data.train.take(torch.arange(2))), "all": recipe},
+        data,
+        seeds=4,
+        baseline="all",
+        progress=False,
+    )
+    table = outcome.table()
+    assert table.loc["all", "verdict"] == "the baseline"
+    assert table.loc["short of data", "verdict"] == outcome.difference("short of data").verdict == "hurts"
+    assert table.loc["all", "mean"] == round(outcome.scores["all"].mean(), 2)
+
+
+def test_the_ledger_keeps_what_repeats_the_run(data, recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("KDCOURSE_RESULTS", str(tmp_path))
+    outcome = compare({"one": recipe}, data, seeds=[3, 5], ledger="00-toy", progress=False)
+    entry = json.loads((tmp_path / "00-toy-toy.json").read_text(encoding="utf-8"))
+    assert entry["seeds"] == [3, 5] and entry["arms"]["one"]["test"] == outcome.scores["one"].tolist()
+    assert entry["data"] == {"name": "toy", "fingerprint": data.train.fingerprint}
+    assert entry["versions"]["torch"] == torch.__version__.split("+")[0] and entry["device"] == "cpu"
+    again = compare({"one": recipe}, data, seeds=entry["seeds"], progress=False)
+    assert again.scores["one"].tolist() == entry["arms"]["one"]["test"]
+
+
+def test_unfair_or_impossible_comparisons_are_refused(data, recipe):
+    with pytest.raises(ValueError, match="one budget"):
+        compare({"one": recipe, "longer": replace(recipe, steps=40)}, data)
+    with pytest.raises(ValueError, match="at least two"):
+        compare({"one": recipe}, data, seeds=1)
+    with pytest.raises(ValueError, match="baseline must be one of one"):
+        compare({"one": recipe}, data, baseline="none")
+    outcome = compare({"one": recipe}, data, seeds=2, progress=False)
+    with pytest.raises(ValueError, match="arm must be one of one"):
+        outcome.difference("two")

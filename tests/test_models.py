@@ -1,0 +1,56 @@
+"""Models are built by name and size, and their seed alone fixes their first weights."""
+
+import pytest
+import torch
+
+from kdcourse import models
+
+
+@pytest.mark.parametrize("build", [models.perceptron, models.convnet])
+def test_the_seed_alone_fixes_the_first_weights(build):
+    torch.manual_seed(1)
+    state = torch.random.get_rng_state()
+    first = build((8, 4), seed=5)
+    assert torch.equal(torch.random.get_rng_state(), state), "building a model moved the global generator"
+    torch.manual_seed(2)
+    again, other = build((8, 4), seed=5), build((8, 4), seed=6)
+    for one, two in zip(first.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, two)
+    assert any(not torch.equal(one, two) for one, two in zip(first.parameters(), other.parameters(), strict=True))
+
+
+def test_shapes_labels_and_sizes():
+    teacher = models.perceptron(dropout=0.5)
+    assert teacher.label == "perceptron 784-1200-1200-10"
+    assert sum(parameter.numel() for parameter in teacher.parameters()) == 784 * 1200 + 1200 + 1200 * 1200 + 1200 + 1200 * 10 + 10
+    assert teacher(torch.zeros(3, 1, 28, 28)).shape == (3, 10)
+    student = models.convnet((8, 16), classes=7, channels=3)
+    assert student.label == "convnet 8-16"
+    assert student(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+    assert student.stage2(torch.zeros(2, 8, 16, 16)).shape == (2, 16, 8, 8)
+    assert models.perceptron(()).label == "perceptron 784-10"
+
+
+def test_layers_can_be_tapped_by_their_names():
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    student = models.convnet((8, 16), seed=0).eval()
+    tapped = create_feature_extractor(student, {"stage2": "features", "classifier": "logits"})
+    images = torch.randn(2, 1, 28, 28)
+    out = tapped(images)
+    assert out["features"].shape == (2, 16, 7, 7)
+    torch.testing.assert_close(out["logits"], student(images))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: models.perceptron((0,)), "hidden, classes and inputs"),
+        (lambda: models.perceptron(dropout=1.0), "dropout"),
+        (lambda: models.convnet(()), "widths"),
+        (lambda: models.convnet((8,), channels=0), "channels"),
+    ],
+)
+def test_impossible_sizes_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,87 @@
+"""Splits hold their pictures and labels together; the built-in glyphs come out of a seed."""
+
+import pytest
+import torch
+
+from kdcourse.data.glyphs import CHARACTERS, FONTS, SIDE, glyphs, printed_letters
+from kdcourse.data.splits import ImageData, Split, standardised
+
+
+def split(count: int = 40, classes: int = 4) -> Split:
+    """Pictures whose every pixel is their own number, so that a lost pairing shows."""
+    numbers = torch.arange(float(count)).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    return Split(numbers.contiguous(), torch.arange(count) % classes)
+
+
+def test_a_sample_is_seeded_stratified_and_keeps_pairs():
+    whole = split()
+    drawn = whole.sample(10, seed=3)
+    assert drawn.labels.bincount().tolist() in ([3, 3, 2, 2], [2, 3, 3, 2], [2, 2, 3, 3], [3, 2, 2, 3], [3, 2, 3, 2], [2, 3, 2, 3])
+    assert torch.equal(drawn.images[:, 0, 0, 0].long() % 4, drawn.labels)
+    assert torch.equal(drawn.images, whole.sample(10, seed=3).images)
+    assert not torch.equal(drawn.images, whole.sample(10, seed=4).images)
+    assert len(drawn.images[:, 0, 0, 0].unique()) == 10
+
+
+@pytest.mark.parametrize("count", [0, -1, 41])
+def test_a_sample_of_an_impossible_size_is_refused(count):
+    with pytest.raises(ValueError, match="count must be between 1 and 40"):
+        split().sample(count)
+
+
+def test_classes_can_be_left_out_and_labels_thrown_away():
+    whole = split()
+    assert whole.without(1, 2).labels.unique().tolist() == [0, 3]
+    assert whole.only(1).labels.unique().tolist() == [1]
+    bare = whole.unlabelled()
+    assert bare.labels is None and len(bare) == len(whole)
+    assert bare.take(torch.tensor([5, 7])).images[:, 0, 0, 0].tolist() == [5, 7]
+    for choose in (lambda: bare.sample(3), lambda: bare.only(1), lambda: bare.without(1)):
+        with pytest.raises(ValueError, match="no labels"):
+            choose()
+
+
+def test_wrong_shapes_are_refused():
+    with pytest.raises(ValueError, match="images must be"):
+        Split(torch.zeros(3, 4))
+    with pytest.raises(ValueError, match="labels must be"):
+        Split(torch.zeros(3, 1, 2, 2), torch.zeros(4, dtype=torch.int64))
+
+
+def test_the_fingerprint_sees_order_pixels_and_labels():
+    whole = split()
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    assert whole.fingerprint == split().fingerprint
+    assert whole.take(order).fingerprint != whole.fingerprint
+    assert Split(whole.images, whole.labels.roll(1)).fingerprint != whole.fingerprint
+
+
+def test_pictures_undo_the_standardisation():
+    raw = torch.randint(0, 256, (6, 3, 4, 5), dtype=torch.uint8)
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.1)
+    made = standardised(raw, [0] * 6, mean, std, "cpu")
+    data = ImageData("toy", ("a",), made, made, made, mean, std, "built in")
+    assert data.pictures(made.images).shape == (6, 4, 5, 3)
+    torch.testing.assert_close(torch.from_numpy(data.pictures(made.images)), raw.permute(0, 2, 3, 1) / 255)
+    assert made.images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_glyphs_come_out_of_their_seed():
+    images, labels = glyphs(200, seed=1)
+    assert images.shape == (200, 1, SIDE, SIDE) and images.dtype == torch.uint8
+    assert labels.bincount().tolist() == [20] * len(CHARACTERS)
+    again, _ = glyphs(200, seed=1)
+    other, _ = glyphs(200, seed=2)
+    assert torch.equal(images, again) and not torch.equal(images, other)
+
+
+def test_every_letter_of_every_font_is_drawn_whole():
+    letters = printed_letters()
+    assert letters.shape[:2] == (len(CHARACTERS), len(FONTS))
+    ink = letters.flatten(2).sum(-1)
+    assert (ink > 50).all(), "a font lacks a character"
+    edge = torch.cat([letters[..., 0, :], letters[..., -1, :], letters[..., :, 0], letters[..., :, -1]], dim=-1)
+    assert edge.max() == 0, "a letter is cut off at the border of its canvas"
+    # No two characters of a font are the same drawing (a missing glyph's box would be).
+    for font in range(len(FONTS)):
+        assert len(letters[:, font].flatten(1).unique(dim=0)) == len(CHARACTERS)
