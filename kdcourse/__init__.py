@@ -12,9 +12,9 @@ __version__ = "0.1.0"
 # Public name -> the module it lives in; a module stands for itself.
 _PLACES = {
     "Recipe": "experiment",
-    "claim": "experiment",
+    "claim": "intervals",
     "compare": "experiment",
-    "difference": "experiment",
+    "difference": "intervals",
     "exercise": "exercises",
     "quiz": "exercises",
     "Correlation": "methods",
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from kdcourse import data, exercises, experiment, losses, measure, methods, models, plots, widgets, zoo
     from kdcourse.data import load_images
     from kdcourse.exercises import exercise, quiz
-    from kdcourse.experiment import Recipe, claim, compare, difference
+    from kdcourse.experiment import Recipe, compare
+    from kdcourse.intervals import claim, difference
     from kdcourse.methods import (
         Correlation,
         Decoupled,

@@ -16,19 +16,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from torch import nn
 
 from kdcourse import measure
 from kdcourse.data.splits import ImageData, Split
+from kdcourse.intervals import Difference, difference
 from kdcourse.methods import HardTarget, Method
 from kdcourse.storage import cache_folder, write_safely
 from kdcourse.training import TeacherCache, train
 
 if TYPE_CHECKING:
     import pandas as pd
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -65,25 +63,6 @@ class Recipe:
             progress=progress,
         )
         return student
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A paired difference in points: its mean over seeds and the bounds of its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def verdict(self) -> str:
-        """"helps", "hurts" or, where the interval holds zero, "no clear difference"."""
-        if self.low > 0:
-            return "helps"
-        return "hurts" if self.high < 0 else "no clear difference"
-
-    def __str__(self) -> str:
-        return f"{self.mean:+.1f} points [{self.low:+.1f}, {self.high:+.1f}]"
 
 
 @dataclass(frozen=True)
@@ -165,29 +144,6 @@ def compare(
     if ledger:
         write_ledger(ledger, comparison, recipes, data)
     return comparison
-
-
-def difference(values: Iterable[float]) -> Difference:
-    """Mean and 95 % t-interval of one value a seed. Raises `ValueError` for fewer than two: one seed proves nothing."""
-    from scipy import stats
-
-    values = np.asarray(list(values), dtype=float)
-    if len(values) < 2:
-        raise ValueError(f"an interval needs at least two seeds, got {len(values)}")
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return Difference(float(values.mean()), float(values.mean() - half), float(values.mean() + half))
-
-
-def claim(what: str, measured: Difference, at_least: float = 0.0) -> None:
-    """Stand by a sentence of the lab: print it with its measurement, or fail.
-
-    Raises `AssertionError` unless the interval is clear of zero and the mean is at least `at_least` points.
-    """
-    if measured.low <= 0:
-        raise AssertionError(f"{what}: not shown, the interval of {measured} is not clear of zero")
-    if measured.mean < at_least:
-        raise AssertionError(f"{what}: {measured} is less than the {at_least} points that the lab speaks of")
-    print(f"✓ {what}: {measured}")
 
 
 def write_ledger(name: str, comparison: Comparison, recipes: Mapping[str, Recipe], data: ImageData) -> Path:

@@ -36,7 +36,9 @@ def setup() -> None:
     machine = torch.cuda.get_device_name(place) if place.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     print(f"kdcourse {kdcourse.__version__}, torch {torch.__version__.split('+')[0]}, on {machine}.")
     if in_colab() and place.type == "cpu":
-        print("For a GPU: Runtime > Change runtime type > T4 GPU, then run this cell again. The lab runs without one too.")
+        print(
+            "For a GPU: Runtime > Change runtime type > T4 GPU, then run this cell again. The lab runs without one too."
+        )
 
 
 def say(markdown: str) -> None:
@@ -81,7 +83,7 @@ def doctor() -> list[Check]:
 
 def _python() -> Check:
     found = platform.python_version()
-    if sys.version_info >= (3, 11):
+    if tuple(int(part) for part in found.split(".")[:2]) >= (3, 11):
         return Check("Python", "green", found)
     return Check("Python", "red", found, "Install Python 3.11 or newer and run start.py with it.")
 
@@ -114,7 +116,9 @@ def _widgets() -> Check:
     if in_colab():
         if kernel.startswith("7."):
             return Check("widgets", "green", f"ipywidgets {kernel} on Colab")
-        return Check("widgets", "red", f"ipywidgets {kernel} on Colab", "Colab's page speaks 7.7: factory-reset the runtime.")
+        return Check(
+            "widgets", "red", f"ipywidgets {kernel} on Colab", "Colab's page speaks 7.7: factory-reset the runtime."
+        )
     try:
         page = version("jupyterlab_widgets")
     except PackageNotFoundError:
@@ -147,13 +151,17 @@ def _cache() -> Check:
 
     if cache_folder() == chosen_cache_folder():
         return Check("cache", "green", "writable")
-    return Check("cache", "amber", "not writable, a temporary one is used", "Point KDCOURSE_CACHE to a folder of yours.")
+    return Check(
+        "cache", "amber", "not writable, a temporary one is used", "Point KDCOURSE_CACHE to a folder of yours."
+    )
 
 
 def _local_data() -> Check:
     folder = os.environ.get("KDCOURSE_DATA")
     if not folder:
-        return Check("local data", "green", "KDCOURSE_DATA is not set: data come from the cache, the network or built in")
+        return Check(
+            "local data", "green", "KDCOURSE_DATA is not set: data come from the cache, the network or built in"
+        )
     if os.path.isdir(folder):
         return Check("local data", "green", "KDCOURSE_DATA is set and there")
     return Check("local data", "amber", "KDCOURSE_DATA names no folder", "Correct it, or unset it.")
@@ -184,5 +192,7 @@ def _training() -> Check:
     seconds = time.perf_counter() - started
     rate = history.examples / history.seconds
     if seconds > 10:
-        return Check("training", "amber", f"{rate:,.0f} pictures/s on {place}", "Close other programs: labs will be slow.")
+        return Check(
+            "training", "amber", f"{rate:,.0f} pictures/s on {place}", "Close other programs: labs will be slow."
+        )
     return Check("training", "green", f"{rate:,.0f} pictures/s on {place}")

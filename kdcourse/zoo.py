@@ -156,9 +156,7 @@ def _train(name: str, data: ImageData, steps: int, progress: bool) -> tuple[nn.M
 
 
 def _save(model: nn.Module, card: dict, path: Path) -> Path:
-    weights = {
-        key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()
-    }
+    weights = {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}
     return save_tensors(path, weights, {"card": json.dumps(card)})
 
 

@@ -10,7 +10,8 @@ from scipy import stats
 
 import kdcourse as kd
 from kdcourse.data.splits import ImageData, Split
-from kdcourse.experiment import Difference, Recipe, claim, compare, difference
+from kdcourse.experiment import Recipe, compare
+from kdcourse.intervals import Difference, claim, difference
 
 
 def toy(count: int, seed: int) -> Split:

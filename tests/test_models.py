@@ -22,7 +22,10 @@ def test_the_seed_alone_fixes_the_first_weights(build):
 def test_shapes_labels_and_sizes():
     teacher = models.perceptron(dropout=0.5)
     assert teacher.label == "perceptron 784-1200-1200-10"
-    assert sum(parameter.numel() for parameter in teacher.parameters()) == 784 * 1200 + 1200 + 1200 * 1200 + 1200 + 1200 * 10 + 10
+    assert (
+        sum(parameter.numel() for parameter in teacher.parameters())
+        == 784 * 1200 + 1200 + 1200 * 1200 + 1200 + 1200 * 10 + 10
+    )
     assert teacher(torch.zeros(3, 1, 28, 28)).shape == (3, 10)
     student = models.convnet((8, 16), classes=7, channels=3)
     assert student.label == "convnet 8-16"

@@ -16,7 +16,14 @@ def split(count: int = 40, classes: int = 4) -> Split:
 def test_a_sample_is_seeded_stratified_and_keeps_pairs():
     whole = split()
     drawn = whole.sample(10, seed=3)
-    assert drawn.labels.bincount().tolist() in ([3, 3, 2, 2], [2, 3, 3, 2], [2, 2, 3, 3], [3, 2, 2, 3], [3, 2, 3, 2], [2, 3, 2, 3])
+    assert drawn.labels.bincount().tolist() in (
+        [3, 3, 2, 2],
+        [2, 3, 3, 2],
+        [2, 2, 3, 3],
+        [3, 2, 2, 3],
+        [3, 2, 3, 2],
+        [2, 3, 2, 3],
+    )
     assert torch.equal(drawn.images[:, 0, 0, 0].long() % 4, drawn.labels)
     assert torch.equal(drawn.images, whole.sample(10, seed=3).images)
     assert not torch.equal(drawn.images, whole.sample(10, seed=4).images)

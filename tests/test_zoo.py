@@ -118,7 +118,9 @@ def test_a_flipped_byte_in_a_shipped_teacher_is_noticed(monkeypatch, tmp_path, c
     (tmp_path / name).write_bytes(content)
     monkeypatch.setattr(zoo, "SHIPPED", tmp_path)
     glyphs = kd.load_images("glyphs")
-    zoo.teacher("convnet", replace(glyphs, train=glyphs.train.sample(200), test=glyphs.test.sample(100)), progress=False)
+    zoo.teacher(
+        "convnet", replace(glyphs, train=glyphs.train.sample(200), test=glyphs.test.sample(100)), progress=False
+    )
     said = capsys.readouterr().out
     assert "damaged" in said and "trained just now" in said
 

@@ -14,10 +14,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 CHARACTERS = "OQCGDB83S5"
-FONTS = (
-    "DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSansMono DejaVuSerif DejaVuSerif-Bold DejaVuSerif-Italic "
-    "STIXGeneral STIXGeneralBol STIXGeneralItalic STIXGeneralBolIta cmr10 cmb10 cmss10 cmti10 cmtt10"
-).split()
+FONTS = [
+    "DejaVuSans",
+    "DejaVuSans-Bold",
+    "DejaVuSans-Oblique",
+    "DejaVuSansMono",
+    "DejaVuSerif",
+    "DejaVuSerif-Bold",
+    "DejaVuSerif-Italic",
+    "STIXGeneral",
+    "STIXGeneralBol",
+    "STIXGeneralItalic",
+    "STIXGeneralBolIta",
+    "cmr10",
+    "cmb10",
+    "cmss10",
+    "cmti10",
+    "cmtt10",
+]
 SIDE = 28  # pixels of a picture
 CANVAS = 56  # pixels of the clean drawing that pictures are sampled from
 CHUNK = 10_000  # pictures made at once: bounds the memory
@@ -37,7 +51,7 @@ class Difficulty:
     noise: float = 0.3
 
 
-def glyphs(count: int, seed: int, difficulty: Difficulty = Difficulty()) -> tuple[Tensor, Tensor]:  # noqa: B008 - frozen
+def glyphs(count: int, seed: int, difficulty: Difficulty = Difficulty()) -> tuple[Tensor, Tensor]:
     """Draw `count` pictures: (count, 1, 28, 28) uint8, and their labels (count,) int64, the classes in equal shares."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % len(CHARACTERS)

@@ -90,7 +90,10 @@ def decoupled(
         # The rest as one outcome has the logit logsumexp: no probability is formed, so nothing underflows.
         return torch.cat([target, rest.logsumexp(dim=1, keepdim=True)], dim=1), rest
 
-    (student_pair, student_rest), (teacher_pair, teacher_rest) = split(student / temperature), split(teacher / temperature)
+    (student_pair, student_rest), (teacher_pair, teacher_rest) = (
+        split(student / temperature),
+        split(teacher / temperature),
+    )
     target_class, other_classes = _divergence(student_pair, teacher_pair), _divergence(student_rest, teacher_rest)
     return (alpha * target_class + beta * other_classes) * temperature**2
 

@@ -1,0 +1,6 @@
+"""Exercise cards, quizzes and local progress."""
+
+from kdcourse.exercises.engine import exercise
+from kdcourse.exercises.quiz import quiz
+
+__all__ = ["exercise", "quiz"]

@@ -1,0 +1,117 @@
+"""Quizzes: questions from `questions/NN.json`, each option with its own explanation.
+
+Buttons answer where a kernel runs; the folded list below them answers on a page without one.
+"""
+
+import html
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from kdcourse.exercises import progress
+
+FOLDER = Path(__file__).parent / "questions"
+
+
+@dataclass(frozen=True)
+class Option:
+    text: str
+    right: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Question:
+    text: str
+    options: tuple[Option, ...]
+
+    def __post_init__(self):
+        if sum(option.right for option in self.options) != 1:
+            raise ValueError(f"exactly one option must be right in the question {self.text!r}")
+        if not all(option.text and option.why for option in self.options):
+            raise ValueError(f"every option needs a text and an explanation in the question {self.text!r}")
+
+
+class Quiz:
+    """The questions of one lab, shown as radio buttons; `answer(question, option)` chooses from code."""
+
+    def __init__(self, lab: str, questions: tuple[Question, ...]):
+        import ipywidgets
+
+        self.lab, self.questions = lab, questions
+        self._choices, self._replies = [], []
+        for number, question in enumerate(questions):
+            texts = [option.text for option in question.options]
+            choice = ipywidgets.RadioButtons(options=texts, index=None, layout={"width": "auto"})
+            choice.observe(lambda change, number=number: self._reply(number, change["new"]), names="index")
+            self._choices.append(choice)
+            self._replies.append(ipywidgets.HTML())
+
+    def answer(self, question: int, option: int) -> str:
+        """Choose an option of a question, both counted from 0; returns what is said to it."""
+        if not 0 <= question < len(self.questions):
+            raise ValueError(f"question must be from 0 to {len(self.questions) - 1}, got {question}")
+        count = len(self.questions[question].options)
+        if not 0 <= option < count:
+            raise ValueError(f"option must be from 0 to {count - 1}, got {option}")
+        self._choices[question].index = option
+        return self._replies[question].value
+
+    def try_every_option(self) -> None:
+        """Choose each option of each question once, so that an untried button is not an untested one, and start over."""
+        with progress.paused():
+            for number, question in enumerate(self.questions):
+                for option in range(len(question.options)):
+                    assert html.escape(question.options[option].why) in self.answer(number, option)
+                self._choices[number].index = None
+
+    def _reply(self, number: int, chosen: int | None) -> None:
+        if chosen is None:
+            self._replies[number].value = ""
+            return
+        option = self.questions[number].options[chosen]
+        word = "✓ Right." if option.right else "✗ Not quite."
+        self._replies[number].value = f'<div aria-live="polite"><b>{word}</b> {html.escape(option.why)}</div>'
+        progress.record(f"{self.lab}.question-{number + 1}", outcome="right" if option.right else "wrong")
+
+    def _ipython_display_(self) -> None:
+        import ipywidgets
+        from IPython.display import display
+
+        boxes = []
+        for number, question in enumerate(self.questions):
+            title = ipywidgets.HTML(f"<b>{number + 1}.</b> {html.escape(question.text)}")
+            boxes.append(ipywidgets.VBox([title, self._choices[number], self._replies[number]]))
+        display(ipywidgets.VBox(boxes))
+        display({"text/html": self._folded(), "text/plain": f"Quiz of lab {self.lab}"}, raw=True)
+
+    def _folded(self) -> str:
+        parts = []
+        for number, question in enumerate(self.questions, start=1):
+            options = "".join(
+                f"<li>{html.escape(option.text)}: {'<b>right</b>' if option.right else 'wrong'}. {html.escape(option.why)}</li>"
+                for option in question.options
+            )
+            parts.append(f"<p>{number}. {html.escape(question.text)}</p><ul>{options}</ul>")
+        return f"<details><summary>All answers, explained</summary>{''.join(parts)}</details>"
+
+
+def quiz(lab: str) -> Quiz:
+    """The quiz of a lab, such as "02". Raises `ValueError` with the known labs for another."""
+    return Quiz(lab, questions(lab))
+
+
+@cache
+def questions(lab: str) -> tuple[Question, ...]:
+    path = FOLDER / f"{lab}.json"
+    if not path.is_file():
+        raise ValueError(f"lab must be one of {', '.join(labs())}, got {lab!r}")
+    return tuple(
+        Question(entry["question"], tuple(Option(**option) for option in entry["options"]))
+        for entry in json.loads(path.read_text(encoding="utf-8"))
+    )
+
+
+def labs() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.json"))

@@ -1,0 +1,50 @@
+"""Differences with their intervals, and the words that they allow."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference in points: its mean over seeds and the bounds of its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """ "helps", "hurts" or, where the interval holds zero, "no clear difference"."""
+        if self.low > 0:
+            return "helps"
+        return "hurts" if self.high < 0 else "no clear difference"
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.1f} points [{self.low:+.1f}, {self.high:+.1f}]"
+
+
+def difference(values: Iterable[float]) -> Difference:
+    """Mean and 95 % t-interval of one value a seed. Raises `ValueError` for fewer than two: one seed proves nothing."""
+    from scipy import stats
+
+    values = np.asarray(list(values), dtype=float)
+    if len(values) < 2:
+        raise ValueError(f"an interval needs at least two seeds, got {len(values)}")
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return Difference(float(values.mean()), float(values.mean() - half), float(values.mean() + half))
+
+
+def claim(what: str, measured: Difference, at_least: float = 0.0) -> None:
+    """Stand by a sentence of the lab: print it with its measurement, or fail.
+
+    Raises `AssertionError` unless the interval is clear of zero and the mean is at least `at_least` points.
+    """
+    if measured.low <= 0:
+        raise AssertionError(f"{what}: not shown, the interval of {measured} is not clear of zero")
+    if measured.mean < at_least:
+        raise AssertionError(f"{what}: {measured} is less than the {at_least} points that the lab speaks of")
+    print(f"✓ {what}: {measured}")
