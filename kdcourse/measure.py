@@ -8,11 +8,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from kdcourse.data.splits import Split
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BINS = 15  # of a reliability diagram, as in Guo et al. (2017)
 
@@ -115,6 +119,23 @@ def latency(model: nn.Module, split: Split, batch_size: int = 1, repeats: int = 
             if turn >= 5:
                 taken.append(time.perf_counter() - started)
     return 1000 * torch.tensor(taken).median().item()
+
+
+def summary(models: dict[str, nn.Module], split: Split) -> "pd.DataFrame":
+    """A row for each model: accuracy, parameters, kilobytes, operations and milliseconds for one picture."""
+    import pandas as pd
+
+    rows = {
+        name: {
+            "accuracy, %": round(accuracy(model, split), 1),
+            "parameters": f"{parameters(model):,}",
+            "kB": f"{size_in_bytes(model) / 1000:,.0f}",
+            "MFLOPs a picture": round(flops(model, split) / 1e6, 2),
+            "ms a picture": round(latency(model, split), 2),
+        }
+        for name, model in models.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 @contextmanager

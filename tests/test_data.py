@@ -330,6 +330,13 @@ def test_the_name_may_come_from_the_environment(room, monkeypatch):
     assert images._known(images.DEFAULT) == "fashion-mnist"
 
 
+def test_pictures_go_to_the_device_of_the_course(room, monkeypatch):
+    monkeypatch.setenv("KDCOURSE_DEVICE", "meta")
+    assert images._device(None).type == "meta"
+    monkeypatch.setenv("KDCOURSE_DEVICE", "cpu")
+    assert load_images("glyphs").train.device.type == "cpu"
+
+
 @pytest.mark.parametrize("name", ["imagenet", "no/such/folder", 7])
 def test_an_unknown_name_lists_what_is_accepted(room, name):
     with pytest.raises(ValueError, match=f"fashion-mnist, mnist, cifar10, cifar100, glyphs, .*got '{name}'"):

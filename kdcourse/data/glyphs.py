@@ -14,24 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 CHARACTERS = "OQCGDB83S5"
-FONTS = [
-    "DejaVuSans",
-    "DejaVuSans-Bold",
-    "DejaVuSans-Oblique",
-    "DejaVuSansMono",
-    "DejaVuSerif",
-    "DejaVuSerif-Bold",
-    "DejaVuSerif-Italic",
-    "STIXGeneral",
-    "STIXGeneralBol",
-    "STIXGeneralItalic",
-    "STIXGeneralBolIta",
-    "cmr10",
-    "cmb10",
-    "cmss10",
-    "cmti10",
-    "cmtt10",
-]
+FONTS = (
+    *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono"),
+    *("DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic"),
+    *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
+    *("cmr10", "cmb10", "cmss10", "cmti10", "cmtt10"),
+)
 SIDE = 28  # pixels of a picture
 CANVAS = 56  # pixels of the clean drawing that pictures are sampled from
 CHUNK = 10_000  # pictures made at once: bounds the memory

@@ -6,6 +6,7 @@ comparison start from the very same student.
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class Perceptron(nn.Module):
         super().__init__()
         self.label = "perceptron " + "-".join(map(str, sizes))
         self.hidden = nn.Sequential()
-        for fan_in, fan_out in zip(sizes[:-2], sizes[1:-1], strict=True):
+        for fan_in, fan_out in pairwise(sizes[:-1]):
             self.hidden.extend([nn.Linear(fan_in, fan_out), nn.ReLU(), nn.Dropout(dropout)])
         self.classifier = nn.Linear(sizes[-2], sizes[-1])
 

@@ -103,3 +103,177 @@ for temperature in (0.1, 4, 100):
     explorer.move(temperature=temperature)
     nats = entropy(softmax_with_temperature(teacher_logits[hesitant[:1]], temperature)).item()
     assert f"{nats:.2f}" in explorer.description
+
+# %%
+coldest, hottest = (softmax_with_temperature(teacher_logits[hesitant[:1]], t)[0] for t in (0.01, 10_000))
+assert coldest.max() > 0.999 and (hottest - 1 / len(data.classes)).abs().max() < 0.001
+
+kd.plots.distributions(
+    {f"T = {t:g}": softmax_with_temperature(teacher_logits[hesitant[:1]], t)[0] for t in (0.01, 1, 4, 20, 10_000)},
+    data.classes,
+)
+
+# %% [markdown]
+# ## Find out where T² comes from
+#
+# The soft loss compares the teacher's $p$ with the student's $q$, both softened by T:
+#
+# $$L = T^2 \cdot \mathrm{KL}(p \,\|\, q), \qquad p = \mathrm{softmax}(z^{\text{teacher}}/T), \quad q = \mathrm{softmax}(z^{\text{student}}/T)$$
+#
+# Work out its gradient with respect to the student's logits on paper, for a mean over N pictures. Then write it down.
+
+# %%
+kd.exercise("02.soft_gradient")
+
+
+# %% tags=["exercise"] exercise="02.soft_gradient"
+def soft_gradient(student_logits, teacher_logits, temperature):
+    """(N, C), (N, C) -> (N, C), the gradient of the mean over the batch."""
+    ...  # your code
+
+
+# %%
+soft_gradient = kd.exercise("02.soft_gradient").check(soft_gradient)
+
+# %% [markdown]
+# Autograd agrees with the formula, and shows what happens without T²:
+
+# %%
+temperatures = (1, 2, 4, 8, 16, 32)
+student_logits = kd.models.perceptron((32,), seed=0)(data.test.images[:500].cpu()).detach().requires_grad_()
+answers = teacher_logits[:500].cpu()
+
+
+def gradient_norm(loss):
+    (gradient,) = torch.autograd.grad(loss, student_logits)
+    return gradient.norm().item()
+
+
+with_square = [gradient_norm(kd.losses.soft_target(student_logits, answers, temperature=t)) for t in temperatures]
+without = [norm / t**2 for norm, t in zip(with_square, temperatures, strict=True)]
+by_hand = [soft_gradient(student_logits.detach(), answers, t).norm().item() for t in temperatures]
+torch.testing.assert_close(torch.tensor(by_hand), torch.tensor(with_square), rtol=1e-4, atol=1e-6)
+
+kd.plots.lines(
+    temperatures, {"with T²": with_square, "without": without}, xlabel="temperature", ylabel="norm of the gradient"
+)
+
+# %%
+hard_norm = gradient_norm(F.cross_entropy(student_logits, data.test.labels[:500].cpu()))
+kd.say(
+    f"From T = {temperatures[0]} to T = {temperatures[-1]} the gradient changes by a factor of "
+    f"{with_square[0] / with_square[-1]:.1f} with T² and by a factor of {without[0] / without[-1]:.0f} without. The hard loss "
+    f"has a gradient of {hard_norm:.2g} here at any T: without T², a mixture set up at T = 1 is all labels at T = {temperatures[-1]}."
+)
+
+# %% [markdown]
+# ## Measure: which temperature for which student?
+#
+# 1,000 pictures, soft targets only, five temperatures, two sizes of student. **Predict**: where is each curve highest?
+
+# %%
+swept = (1, 2, 4, 8, 20)
+
+
+def sweep(hidden):
+    """A small or large student on labels, and at each temperature."""
+    labels = kd.Recipe(partial(kd.models.perceptron, (hidden,)), lambda seed: data.train.sample(1000, seed), steps=300)
+    arms = {f"T = {t}": replace(labels, method=kd.SoftTarget(temperature=t), teacher=cache) for t in swept}
+    return kd.compare({"labels only": labels, **arms}, data, seeds=5, ledger=f"02-temperature-{hidden}")
+
+
+sizes = {"8 units": sweep(8), "128 units": sweep(128)}
+
+# %%
+kd.plots.curves(
+    swept,
+    {size: outcome.scores.drop(columns="labels only").to_numpy() for size, outcome in sizes.items()},
+    levels={size: outcome.scores["labels only"] for size, outcome in sizes.items()},
+    xlabel="temperature",
+    ylabel="test accuracy, %",
+    logarithmic=True,
+)
+
+# %%
+chosen = {}
+for size, outcome in sizes.items():
+    best = outcome.validation.drop(columns="labels only").mean().idxmax()
+    chosen[size] = best
+    gain = outcome.difference(best)
+    kd.claim(f"{size}: {best}, chosen on validation data, beats labels only on test data", gain)
+
+# %%
+small, large = (float(best.removeprefix("T = ")) for best in chosen.values())
+order = "lower than" if small < large else "the same as" if small == large else "higher than"
+kd.say(
+    f"The small student's best temperature is {small:g}, {order} the large one's {large:g}. Hinton et al. (2015, §3) report for MNIST: "
+    "with 30 units T from 2.5 to 4 was best, with 300 units anything above 8 did alike. Their explanation: a student too small to match "
+    "every logit does well to leave out the very negative ones, and a lower temperature ignores those. A chosen temperature holds "
+    "for its teacher, student and data; the width of the intervals above says how much of the choice is luck."
+)
+
+# %% [markdown]
+# ## When it does not help: T² left out of a mixture
+#
+# Half labels, half teacher, T = 8. In one arm the soft half carries T², in the other it was forgotten: the most common bug in
+# published distillation code. Nothing crashes.
+
+# %%
+mixture = kd.Recipe(
+    partial(kd.models.perceptron, (128,)),
+    lambda seed: data.train.sample(1000, seed),
+    method=kd.Distillation(temperature=8, alpha=0.5),
+    teacher=cache,
+    steps=300,
+)
+forgotten = 0.5 / 8**2 * kd.SoftTarget(temperature=8) + 0.5 * kd.HardTarget()
+
+bug = kd.compare(
+    {
+        "labels only": replace(mixture, method=kd.HardTarget()),
+        "T² forgotten": replace(mixture, method=forgotten),
+        "with T²": mixture,
+    },
+    data,
+    ledger="02-forgotten-square",
+)
+bug.figure()
+
+# %%
+lost = bug.difference("with T²", "T² forgotten")
+kd.say(
+    f"Without T² the mixture differs from labels only by {bug.difference('T² forgotten')}; putting it back is worth {lost} "
+    f"({lost.verdict}). The loss went down, the code ran, and part of the teacher was never heard."
+)
+
+# %% [markdown]
+# ## Recap
+#
+# - Temperature divides logits: it keeps their order and raises the entropy, from one-hot (T → 0) to uniform (T → ∞).
+# - The gradient of the soft loss is T · (q − p) / N. T² keeps its size while T changes.
+# - The best temperature is a matter of teacher, student and data: choose it on validation data.
+#
+# ### Check yourself
+
+# %%
+quiz = kd.quiz("02")
+quiz
+
+# %% tags=["widget-test"]
+quiz.try_every_option()
+
+# %% [markdown]
+# ### On your own
+#
+# - Show on paper that for T → ∞ the soft loss becomes the squared difference of centred logits, over 2C (Hinton et al., §2.1). Then
+#   compare `kd.LogitMSE()` with `kd.SoftTarget(temperature=50)`.
+# - Give the sweep a third student of 1,000 units. Does its curve flatten?
+# - Use `kd.StandardizedSoftTarget()`: the logits' scale is taken out first. Is the curve flatter over T?
+#
+# **At full size** (a GPU, some minutes): `steps=20_000`, `data.train` in full, students of 30 and 300 units: the paper's own setting.
+#
+# ### Read further
+#
+# - Hinton, Vinyals, Dean (2015), *Distilling the Knowledge in a Neural Network*, §2 and §2.1.
+# - Sun et al. (2024), *Logit Standardization in Knowledge Distillation*: why one temperature for all pictures is not the last word.
+# - Guo et al. (2017), *On Calibration of Modern Neural Networks*: the same T, used for honest confidence.

@@ -1,0 +1,169 @@
+"""The `kdcourse` command."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="An interactive course on knowledge distillation.", no_args_is_help=True, add_completion=False)
+Numbers = Annotated[list[str] | None, typer.Argument(help="Numbers of labs, such as 03; all of them by default.")]
+
+
+@app.command()
+def lab(
+    number: Annotated[str | None, typer.Argument(help="Open this lab, such as 03.")] = None,
+    port: Annotated[int, typer.Option(help="Where JupyterLab answers.")] = 8888,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Open JupyterLab on the labs."""
+    from kdcourse import notebooks
+
+    folder = notebooks.NOTEBOOKS
+    opened = [str(_lab(number).notebook.relative_to(folder))] if number else []
+    command = [sys.executable, "-m", "jupyter", "lab", f"--ServerApp.root_dir={folder}", f"--port={port}"]
+    # The news pop-up would cover the first lab.
+    command += ["--LabApp.extension_manager=readonly", "--LabApp.news_url=None"]
+    if not browser:
+        command.append("--no-browser")
+    raise typer.Exit(subprocess.call([*command, *opened], cwd=folder))
+
+
+@app.command()
+def run(
+    number: Annotated[str, typer.Argument(help="The lab, such as 03.")],
+    solutions: Annotated[bool, typer.Option(help="Run the instructor's edition.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Where the page goes; default build/NN_name.html.")] = None,
+) -> None:
+    """Execute one lab without a browser and write it as a page of HTML."""
+    from kdcourse import notebooks
+    from kdcourse.storage import write_safely
+
+    one = _lab(number)
+    notebook = notebooks.compose(one, solutions=solutions)
+    seconds = notebooks.execute(notebook, notebooks.NOTEBOOKS)
+    target = html or notebooks.ROOT / "build" / f"{one.source.stem}.html"
+    write_safely(target, lambda path: path.write_text(notebooks.page(notebook), encoding="utf-8"))
+    typer.echo(f"Lab {one.number} ran in {seconds:.0f} s: {target}")
+
+
+@app.command()
+def build(
+    numbers: Numbers = None,
+    solutions: Annotated[bool, typer.Option(help="Build the instructor's edition into build/solutions.")] = False,
+    force: Annotated[bool, typer.Option(help="Rebuild what is fresh, too.")] = False,
+) -> None:
+    """Build notebooks from their sources, with outputs; only those that changed. Renews README's table of runtimes."""
+    from kdcourse import notebooks
+
+    for one in [_lab(number) for number in numbers] if numbers else notebooks.labs():
+        target = notebooks.ROOT / "build" / "solutions" / one.notebook.name if solutions else one.notebook
+        if not (solutions or force) and _is_fresh(one):
+            typer.echo(f"{target.name} is fresh")
+            continue
+        seconds = notebooks.build(one, target, solutions=solutions)
+        typer.echo(f"{target.name} built, executed in {seconds:.0f} s")
+        if not solutions:
+            notebooks.record_runtime(one, seconds)
+    if not solutions:
+        _renew_readme()
+
+
+@app.command()
+def results(numbers: Numbers = None) -> None:
+    """Run labs on Fashion-MNIST and on glyphs and keep their comparisons in results/."""
+    from kdcourse import notebooks
+
+    for one in [_lab(number) for number in numbers] if numbers else notebooks.labs():
+        for dataset in ("fashion-mnist", "glyphs"):
+            os.environ.update(KDCOURSE_DATASET=dataset, KDCOURSE_RESULTS=str(notebooks.ROOT / "results"))
+            seconds = notebooks.execute(notebooks.compose(one), notebooks.NOTEBOOKS)
+            typer.echo(f"Lab {one.number} on {dataset}: {seconds:.0f} s")
+
+
+@app.command()
+def teachers(
+    names: Annotated[list[str] | None, typer.Argument(help="perceptron, convnet; both by default.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Data sets; Fashion-MNIST and glyphs by default.")] = None,
+) -> None:
+    """Train the shipped teachers anew."""
+    from kdcourse import zoo
+
+    zoo.retrain(names, data)
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="For a classroom's scripts.")] = False) -> None:
+    """Check this machine: every line is green, amber or red, with what to do. Exits with 1 on red."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from kdcourse import runtime
+
+    checks = runtime.doctor()
+    if as_json:
+        typer.echo(json.dumps([check.as_dict() for check in checks], indent=1))
+    else:
+        table = Table("check", "status", "found", "what to do")
+        signs = {"green": "✓ green", "amber": "! amber", "red": "✗ red"}
+        for check in checks:
+            table.add_row(check.name, f"[{_paint(check.status)}]{signs[check.status]}", check.detail, check.advice)
+        Console().print(table)
+    raise typer.Exit(any(check.status == "red" for check in checks))
+
+
+@app.command()
+def progress() -> None:
+    """Show what you have solved. It is kept on this machine alone."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from kdcourse.exercises import progress as local
+    from kdcourse.exercises.engine import SIGNS
+
+    table = Table("lab", "exercise", "outcome", "attempts", "hints")
+    for row in local.summary():
+        table.add_row(row["lab"], row["exercise"], SIGNS[row["outcome"]], str(row["attempts"]), str(row["hints"]))
+    Console().print(table)
+
+
+def _lab(number: str):
+    from kdcourse import notebooks
+
+    try:
+        return notebooks.lab(number)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _is_fresh(one) -> bool:
+    from kdcourse import notebooks
+
+    try:
+        notebooks.check_fresh(one)
+    except notebooks.StaleNotebook:
+        return False
+    return True
+
+
+def _paint(status: str) -> str:
+    return {"green": "green", "amber": "yellow", "red": "red"}[status]
+
+
+def _renew_readme() -> None:
+    """Put the measured runtimes between README's two markers."""
+    from kdcourse import notebooks
+    from kdcourse.storage import write_safely
+
+    readme = notebooks.ROOT / "README.md"
+    before, rest = readme.read_text(encoding="utf-8").split("<!-- runtimes -->\n", 1)
+    _, after = rest.split("<!-- end of runtimes -->", 1)
+    text = f"{before}<!-- runtimes -->\n{notebooks.runtime_table()}\n<!-- end of runtimes -->{after}"
+    write_safely(readme, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,173 @@
+"""From `notebooks/source/NN_name.py` to `notebooks/NN_name.ipynb`: build, execute, and hold the two against each other.
+
+The source is what people edit. Two editions are built from it: the student's, with stubs, and the instructor's, with each
+exercise's reference in the stub's place.
+"""
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+from kdcourse.exercises import exercise
+from kdcourse.storage import write_safely
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+SOURCES = NOTEBOOKS / "source"
+RUNTIMES = ROOT / "results" / "runtimes.json"
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+CELL_SECONDS = 300
+
+
+class StaleNotebook(AssertionError):
+    """A notebook that is not what its source builds, or whose outputs are not fit to be shown."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One lab: its number, its title and where its source is."""
+
+    number: str
+    source: Path
+
+    @property
+    def title(self) -> str:
+        return re.search(r"^# # (.+)$", self.source.read_text(encoding="utf-8"), re.MULTILINE)[1]
+
+    @property
+    def notebook(self) -> Path:
+        return self.source.parent.parent / f"{self.source.stem}.ipynb"
+
+
+def labs(sources: Path = SOURCES) -> list[Lab]:
+    """Every lab, in the order of their numbers."""
+    return [Lab(path.stem[:2], path) for path in sorted(sources.glob("[0-9][0-9]_*.py"))]
+
+
+def lab(number: str | int, sources: Path = SOURCES) -> Lab:
+    """The lab with this number. Raises `ValueError` with the known ones for another."""
+    wanted = str(number).zfill(2)
+    known = {one.number: one for one in labs(sources)}
+    if wanted not in known:
+        raise ValueError(f"lab must be one of {', '.join(known)}, got {number!r}")
+    return known[wanted]
+
+
+def compose(lab: Lab, *, solutions: bool = False) -> NotebookNode:
+    """The notebook that a source stands for, not executed."""
+    notebook = jupytext.read(lab.source, fmt="py:percent")
+    notebook.metadata = NotebookNode(kernelspec=KERNEL, language_info={"name": "python"})
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"{lab.number}-{number:03d}"  # the same in every build, so that differences are real ones
+        if solutions and "exercise" in cell.metadata:
+            cell.source = exercise(cell.metadata["exercise"]).source()
+    return notebook
+
+
+def execute(notebook: NotebookNode, folder: Path) -> float:
+    """Run every cell in place, in `folder`; the seconds it took. An error in a cell is raised with its text."""
+    from nbclient import NotebookClient
+
+    started = time.perf_counter()
+    client = NotebookClient(notebook, timeout=CELL_SECONDS, kernel_name="python3", record_timing=False)
+    client.execute(cwd=str(folder))
+    return time.perf_counter() - started
+
+
+def build(lab: Lab, target: Path | None = None, *, solutions: bool = False) -> float:
+    """Compose, execute, check and write one notebook; the seconds that its execution took."""
+    target = target or lab.notebook
+    notebook = compose(lab, solutions=solutions)
+    seconds = execute(notebook, lab.source.parent.parent)
+    _merge_streams(notebook)
+    check_outputs(notebook)
+    text = nbformat.writes(notebook) + "\n"
+    write_safely(target, lambda path: path.write_text(text, encoding="utf-8"))
+    return seconds
+
+
+def check_fresh(lab: Lab, notebook: Path | None = None) -> None:
+    """Raise `StaleNotebook`, naming the first cell that differs, unless the notebook is what its source builds."""
+    path = notebook or lab.notebook
+    if not path.is_file():
+        raise StaleNotebook(f"{path.name} has not been built; run: kdcourse build {lab.number}")
+    built, wanted = nbformat.read(path, as_version=4), compose(lab)
+    again = f"run: kdcourse build {lab.number}"
+    for number, (have, want) in enumerate(zip(built.cells, wanted.cells, strict=False)):
+        for part in ("cell_type", "source", "metadata"):
+            if have[part] != want[part]:
+                raise StaleNotebook(f"{path.name}, cell {number}: {part} differs from {lab.source.name}; {again}")
+    if len(built.cells) != len(wanted.cells):
+        raise StaleNotebook(f"{path.name} has {len(built.cells)} cells, its source {len(wanted.cells)}; {again}")
+
+
+def check_outputs(notebook: NotebookNode) -> None:
+    """Raise `StaleNotebook` for an error, text on stderr, a picture without alternative text or a path of this machine."""
+    for number, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            where = f"cell {number}"
+            if output.output_type == "error":
+                raise StaleNotebook(f"{where} ends in an error: {output.ename}: {output.evalue}")
+            if output.get("name") == "stderr":
+                raise StaleNotebook(f"{where} writes to stderr: {output.text.strip()[:200]}")
+            _check_pictures(where, output)
+            if str(ROOT) in json.dumps(output) or str(Path.home()) + "/" in json.dumps(output):
+                raise StaleNotebook(f"{where} shows a path of this machine")
+
+
+def _check_pictures(where: str, output: NotebookNode) -> None:
+    data, metadata = output.get("data", {}), output.get("metadata", {})
+    for kind in data:
+        if kind.startswith("image/") and not metadata.get(kind, {}).get("alt"):
+            raise StaleNotebook(f"{where} shows a picture without alternative text")
+    for tag in re.findall(r"<img\b[^>]*>", "".join(data.get("text/html", ""))):
+        if not re.search(r'\balt="[^"]+"', tag):
+            raise StaleNotebook(f"{where} shows a picture without alternative text")
+
+
+def _merge_streams(notebook: NotebookNode) -> None:
+    """Lines printed one by one arrive in pieces whose number depends on timing; joined, they do not."""
+    for cell in notebook.cells:
+        merged: list[NotebookNode] = []
+        for output in cell.get("outputs", []):
+            if merged and output.output_type == merged[-1].output_type == "stream" and output.name == merged[-1].name:
+                merged[-1].text += output.text
+            else:
+                merged.append(output)
+        if "outputs" in cell:
+            cell.outputs = merged
+
+
+def page(notebook: NotebookNode) -> str:
+    """A notebook as one page of HTML."""
+    from nbconvert import HTMLExporter
+
+    return HTMLExporter().from_notebook_node(notebook)[0]
+
+
+def runtimes() -> dict[str, float]:
+    """Seconds that each lab took when it was last built, by number."""
+    return json.loads(RUNTIMES.read_text(encoding="utf-8")) if RUNTIMES.is_file() else {}
+
+
+def record_runtime(lab: Lab, seconds: float) -> None:
+    known = {**runtimes(), lab.number: round(seconds, 1)}
+    text = json.dumps(dict(sorted(known.items())), indent=1) + "\n"
+    write_safely(RUNTIMES, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def runtime_table() -> str:
+    """README's table: each lab and its measured seconds."""
+    rows = ["| lab | what you do | seconds on two CPU cores |", "|---|---|---|"]
+    known = runtimes()
+    for one in labs():
+        seconds = f"{known[one.number]:.0f}" if one.number in known else "not measured"
+        rows.append(f"| [{one.number}](notebooks/{one.notebook.name}) | {one.title} | {seconds} |")
+    return "\n".join(rows)

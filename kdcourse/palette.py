@@ -1,0 +1,115 @@
+"""What all figures share: colours and their second signals, the `Figure` that shows itself, and a few strokes of the pen."""
+
+import base64
+import html
+import io
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import figure as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+# Okabe and Ito (2008): told apart with every common kind of colour vision. A marker or a hatch goes with each.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "--")
+INK, PAPER, FAINT = "#222222", "#ffffff", "#aaaaaa"
+DPI = 110
+
+
+class Figure(mpl.Figure):
+    """A matplotlib figure with a `description`: one sentence, the alternative text under which a notebook shows it.
+
+    width, height: inches. It draws itself without pyplot, so that it may be drawn on any thread and leaves nothing behind.
+    """
+
+    def __init__(self, width: float, height: float):
+        super().__init__(figsize=(width, height), dpi=DPI, layout="constrained", facecolor=PAPER)
+        FigureCanvasAgg(self)
+        self.description = ""
+
+    def png(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", facecolor=PAPER)
+        return buffer.getvalue()
+
+    def picture_html(self) -> str:
+        """An `<img>` with the description as alternative text. Raises `ValueError` for a figure that has none."""
+        if not self.description.strip():
+            raise ValueError("a figure needs a description before it is shown: set figure.description to a sentence")
+        width, height = (round(inches * DPI) for inches in self.get_size_inches())
+        picture = base64.b64encode(self.png()).decode()
+        # Width and height are said beforehand, so that a page does not jump when one picture takes another's place.
+        return (
+            f'<img alt="{html.escape(self.description)}" width="{width}" height="{height}" '
+            f'style="max-width:100%;height:auto" src="data:image/png;base64,{picture}">'
+        )
+
+    def as_html(self) -> str:
+        """The picture and, below it for everybody to read, its description."""
+        caption = f'<figcaption style="font-size:0.85em">{html.escape(self.description)}</figcaption>'
+        return f'<figure style="margin:0">{self.picture_html()}{caption}</figure>'
+
+    def _ipython_display_(self) -> None:
+        # Displaying by hand keeps the notebook to this one form; IPython would add a picture without a text.
+        from IPython.display import display
+
+        display({"text/html": self.as_html(), "text/plain": self.description}, raw=True)
+
+
+def style(number: int) -> dict:
+    """Colour and marker of the line with this number."""
+    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "linestyle": "none"}
+
+
+def plain(axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=9)
+
+
+def show(axes, picture: np.ndarray, title: str) -> None:
+    axes.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize=9)
+
+
+def class_ticks(axis, classes: Sequence[str], turned: bool = True) -> None:
+    axis.set_ticks(range(len(classes)), classes, fontsize=8)
+    if turned and max(map(len, classes)) > 2:
+        axis.set_tick_params(rotation=60)
+        for label in axis.get_ticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+
+
+def wrapped(name: str, width: int = 14) -> str:
+    return textwrap.fill(name, width)
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def array(values) -> np.ndarray:
+    """A tensor on any device, an array or a list -> numpy."""
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+
+
+def table(name: str, values, columns: int, rows: int | None = None) -> np.ndarray:
+    """`values` as a (rows, columns) array of finite numbers, or a `ValueError` that calls it `name`."""
+    values = array(values)
+    if values.ndim != 2 or values.shape[1] != columns or rows not in (None, len(values)):
+        raise ValueError(f"{name} must be a table of shape ({rows or 'N'}, {columns}), got shape {values.shape}")
+    if not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"{name} must hold finite numbers, got {'none' if not len(values) else 'NaN or infinity'}")
+    return values
+
+
+def photographs(images) -> np.ndarray:
+    """(N, H, W) or (N, H, W, 3) within [0, 1], or a `ValueError`."""
+    images = array(images)
+    if not len(images) or not (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)):
+        raise ValueError(f"images must be (N, H, W) or (N, H, W, 3) with N ≥ 1, got shape {images.shape}")
+    if not 0 <= images.min() <= images.max() <= 1:
+        raise ValueError(f"images must lie within [0, 1], got {images.min():g} to {images.max():g}")
+    return images

@@ -1,0 +1,9 @@
+"""Live views: thin, over the same arrays and figures that stand in the lab without them.
+
+Only what ipywidgets 7.7 (Colab) and 8 (JupyterLab 4) both have is used. Nothing trains in a callback.
+"""
+
+from kdcourse.widgets.live import Live, live
+from kdcourse.widgets.temperature import TemperatureExplorer, temperature_explorer
+
+__all__ = ["Live", "TemperatureExplorer", "live", "temperature_explorer"]

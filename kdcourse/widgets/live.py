@@ -1,0 +1,61 @@
+"""A figure that follows its controls: drawn by Python, sent as one picture."""
+
+import html
+import threading
+from collections.abc import Callable
+
+import ipywidgets
+
+from kdcourse.plots import Figure
+
+
+class Live:
+    """Controls above a picture, and below it the sentence that describes it and changes with it.
+
+    controls: name -> widget. figure: the one shown now. `move(name=value)` sets controls from code.
+    """
+
+    def __init__(self, draw: Callable[..., Figure], controls: dict[str, ipywidgets.Widget]):
+        self.draw, self.controls = draw, controls
+        # Some kernels run callbacks on a second thread while a cell is running.
+        self._lock = threading.Lock()
+        self._picture = ipywidgets.HTML()
+        self._sentence = ipywidgets.HTML()
+        self.redraw()
+        for control in controls.values():
+            control.observe(lambda _: self.redraw(), names="value")
+
+    def redraw(self) -> None:
+        with self._lock:
+            self.figure = self.draw(**{name: control.value for name, control in self.controls.items()})
+            self._picture.value = self.figure.as_html()
+            self._sentence.value = f'<p aria-live="polite">{html.escape(self.description)}</p>'
+
+    @property
+    def description(self) -> str:
+        return self.figure.description
+
+    def move(self, **values) -> None:
+        """Set controls by name, as a hand would. Raises `ValueError` for a name that is none."""
+        for name, value in values.items():
+            if name not in self.controls:
+                raise ValueError(f"move() takes {', '.join(self.controls)}, got {name!r}")
+            self.controls[name].value = value
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(ipywidgets.VBox([*self.controls.values(), self._picture, self._sentence]))
+
+
+def live(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> Live:
+    """A live view: `draw(**values)` gives a `plots.Figure` for the values of the named controls.
+
+    Raises `ValueError` where there is no control or one of them holds no value.
+    """
+    if not controls:
+        raise ValueError("live() needs at least one control, such as temperature=ipywidgets.FloatSlider()")
+    for name, control in controls.items():
+        if not hasattr(control, "value"):
+            raise ValueError(f"{name} must be a widget with a value, got {type(control).__name__}")
+    return Live(draw, controls)
