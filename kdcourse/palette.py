@@ -26,12 +26,16 @@ class Figure(mpl.Figure):
 
     def __init__(self, width: float, height: float):
         super().__init__(figsize=(width, height), dpi=DPI, layout="constrained", facecolor=PAPER)
-        FigureCanvasAgg(self)
+        FigureCanvasAgg(self)  # sets self.canvas
         self.description = ""
 
     def png(self) -> bytes:
+        from PIL import Image
+
+        # savefig would lay the figure out twice, and a live view waits for it.
+        self.canvas.draw()
         buffer = io.BytesIO()
-        self.savefig(buffer, format="png", facecolor=PAPER)
+        Image.fromarray(np.asarray(self.canvas.buffer_rgba())).convert("RGB").save(buffer, format="PNG")
         return buffer.getvalue()
 
     def picture_html(self) -> str:
@@ -46,10 +50,10 @@ class Figure(mpl.Figure):
             f'style="max-width:100%;height:auto" src="data:image/png;base64,{picture}">'
         )
 
-    def as_html(self) -> str:
-        """The picture and, below it for everybody to read, its description."""
+    def as_html(self, picture: str = "") -> str:
+        """The picture (an `<img>` drawn before saves drawing it again) and, below it for everybody, its description."""
         caption = f'<figcaption style="font-size:0.85em">{html.escape(self.description)}</figcaption>'
-        return f'<figure style="margin:0">{self.picture_html()}{caption}</figure>'
+        return f'<figure style="margin:0">{picture or self.picture_html()}{caption}</figure>'
 
     def _ipython_display_(self) -> None:
         # Displaying by hand keeps the notebook to this one form; IPython would add a picture without a text.

@@ -145,7 +145,10 @@ def comparison(scores, *, baseline: str, ylabel: str = "test accuracy, %") -> Fi
     for place, arm in zip(places, scores, strict=True):
         own, gaps = difference(scores[arm]), scores[arm] - scores[baseline]
         axes.errorbar(place, own.mean, own.high - own.mean, capsize=6, markersize=8, zorder=3, **style(place))
-        axes.annotate(f"{own.mean:.1f}", (place, own.mean), (13, 0), textcoords="offset points", va="center", fontsize=9)
+        axes.annotate(
+            f"{own.mean:.1f}", (place, own.mean), (13, 0), textcoords="offset points", va="center", fontsize=9,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
+        )  # fmt: skip
         parts.append(f"{arm} {own.mean:.1f}{unit} ± {own.high - own.mean:.1f}")
         if arm != baseline:
             higher = f"higher for {(gaps > 0).sum()} of {count(len(gaps), 'seed')}"
@@ -201,10 +204,12 @@ def distribution(probabilities, classes: Sequence[str], *, title: str, picture=N
     """One distribution (C,) as bars with their numbers, likeliest marked; `picture` (H, W) or (H, W, 3) beside it."""
     values = table("probabilities", np.atleast_2d(array(probabilities)), len(classes), 1)[0]
     figure = Figure(7.0, 0.9 + 0.22 * len(classes))
-    axes = figure.subplots(1, 1 if picture is None else 2, width_ratios=(1, 3)[picture is None :], squeeze=False)[0]
-    if picture is not None:
-        show(axes[0], photographs(array(picture)[None])[0], "")
-    most, bars = int(values.argmax()), axes[-1]
+    if picture is None:
+        bars = figure.subplots()
+    else:
+        photograph, bars = figure.subplots(1, 2, width_ratios=(1, 3))
+        show(photograph, photographs(array(picture)[None])[0], "")
+    most = int(values.argmax())
     for place, value in enumerate(values):
         number = 1 if place == most else 0
         bars.barh(place, value, color=COLOURS[number], hatch=HATCHES[number], edgecolor=PAPER)
@@ -233,7 +238,7 @@ def distributions(rows: Mapping[str, np.ndarray], classes: Sequence[str]) -> Fig
     return figure
 
 
-def temperature_limits(logits, classes: Sequence[str], *, temperatures: Sequence[float] = (0, 1, 4, 20, np.inf)) -> Figure:
+def temperature_limits(logits, classes: Sequence[str], *, temperatures=(0, 1, 4, 20, np.inf)) -> Figure:
     """One row of logits (C,) softened at each temperature, 0 and ∞ being the limits."""
     names = {0: "T → 0", np.inf: "T → ∞"}
     return distributions({names.get(t, f"T = {t:g}"): softened(logits, t) for t in temperatures}, classes)
@@ -259,9 +264,8 @@ def lines(x: Sequence[float], series: Mapping[str, Sequence[float]], *, xlabel: 
 
 def gradient_scale(temperatures: Sequence[float], with_t2: Sequence[float], without_t2: Sequence[float]) -> Figure:
     """Norm of the soft loss's gradient at each temperature (K,), with the factor T² and without it."""
-    figure = lines(
-        temperatures, {"with T²": with_t2, "without T²": without_t2}, xlabel="temperature", ylabel="norm of the gradient"
-    )
+    series = {"with T²": with_t2, "without T²": without_t2}
+    figure = lines(temperatures, series, xlabel="temperature", ylabel="norm of the gradient")
     kept, lost = (array(norms)[-1] / array(norms)[0] for norms in (with_t2, without_t2))
     figure.description += f" With T² it keeps {kept:.2g} of its size, without T² {lost:.2g}."
     return figure
@@ -320,7 +324,10 @@ def _bars(axes, values: np.ndarray, number: int) -> None:
 
 
 def _spoken(name: str, values: np.ndarray, classes: Sequence[str]) -> str:
-    return f"{name}: most likely {classes[values.argmax()]} with {values.max():.0%}, entropy {entropy(values):.2f} nats"
+    likely = f"most likely {classes[values.argmax()]} with {values.max():.0%}"
+    if np.ptp(values) < 0.001:
+        likely = f"all classes alike with {values.mean():.0%}"
+    return f"{name}: {likely}, entropy {entropy(values):.2f} nats"
 
 
 def _scale(axes, x: Sequence[float], logarithmic: bool) -> None:

@@ -108,7 +108,8 @@ def train(
     parameters = [*student.to(split.device).parameters(), *method.to(split.device).parameters()]
     optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
-    model, optimizer = accelerator.prepare(student, optimizer)
+    # Only the model is wrapped: bf16 scales no losses, and a wrapped optimiser costs a fifth of a small student's step.
+    model = accelerator.prepare(student)
 
     history, losses = History(), []
     cached = teacher.logits(split) if isinstance(teacher, TeacherCache) and method.needs_teacher else None

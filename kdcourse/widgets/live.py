@@ -7,45 +7,52 @@ from collections.abc import Callable
 import ipywidgets
 
 from kdcourse.plots import Figure
+from kdcourse.widgets.page import Page
 
 
 class Live:
     """Controls above a picture, and below it the sentence that describes it and changes with it.
 
-    controls: name -> widget. figure: the one shown now. `move(name=value)` sets controls from code.
+    controls: name -> widget. figure: the one shown now. description: its sentence.
     """
 
     def __init__(self, draw: Callable[..., Figure], controls: dict[str, ipywidgets.Widget]):
         self.draw, self.controls = draw, controls
-        # Some kernels run callbacks on a second thread while a cell is running.
-        self._lock = threading.Lock()
-        self._picture = ipywidgets.HTML()
-        self._sentence = ipywidgets.HTML()
+        # Some kernels run callbacks on a second thread while a cell is running. The same thread may come back: a drawing
+        # may itself move a control.
+        self._lock = threading.RLock()
+        self._picture, self._sentence = ipywidgets.HTML(), ipywidgets.HTML()
+        self._page = Page([*controls.values(), self._picture, self._sentence])
         self.redraw()
         for control in controls.values():
             control.observe(lambda _: self.redraw(), names="value")
 
     def redraw(self) -> None:
+        """Draw for the values that the controls have now. What `draw` raises is raised."""
         with self._lock:
             self.figure = self.draw(**{name: control.value for name, control in self.controls.items()})
-            self._picture.value = self.figure.as_html()
-            self._sentence.value = f'<p aria-live="polite">{html.escape(self.description)}</p>'
+            picture = self._picture.value = self.figure.picture_html()
+            self._sentence.value = f'<p aria-live="polite" style="margin:0">{html.escape(self.description)}</p>'
+            self._page.update(self.figure, picture)
 
     @property
     def description(self) -> str:
         return self.figure.description
 
     def move(self, **values) -> None:
-        """Set controls by name, as a hand would. Raises `ValueError` for a name that is none."""
+        """Set controls by name, as a hand would. Raises `ValueError` for a name that is none and a value out of range."""
         for name, value in values.items():
             if name not in self.controls:
                 raise ValueError(f"move() takes {', '.join(self.controls)}, got {name!r}")
-            self.controls[name].value = value
+            control = self.controls[name]
+            control.value = value
+            if control.value != value:  # a slider stops at its end without a word
+                raise ValueError(
+                    f"{name} must be within the range of its control, got {value}: it went to {control.value}"
+                )
 
     def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        display(ipywidgets.VBox([*self.controls.values(), self._picture, self._sentence]))
+        self._page.show(self.figure)
 
 
 def live(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> Live:

@@ -80,7 +80,9 @@ teacher = kd.zoo.teacher("perceptron", data)
 # %%
 few = data.train.sample(1000, seed=0)
 student = kd.models.perceptron((32,), seed=0)
-history = kd.train(student, few, kd.SoftTarget(temperature=4), teacher=teacher, steps=300, progress=False)
+history = kd.train(
+    student, few, kd.SoftTarget(temperature=4), teacher=teacher, steps=300, progress=False
+)
 kd.plots.history(history.losses)
 
 # %% [markdown]
@@ -117,9 +119,15 @@ kd.say(
 # help is small on purpose.
 
 # %%
-labels_only = kd.Recipe(partial(kd.models.perceptron, (32,)), lambda seed: data.train.sample(1000, seed), steps=300)
-distilled = replace(labels_only, method=kd.SoftTarget(temperature=1), teacher=kd.TeacherCache(teacher))
-outcome = kd.compare({"labels only": labels_only, "distilled": distilled}, data, seeds=10, ledger="00-ten-seeds")
+labels_only = kd.Recipe(
+    partial(kd.models.perceptron, (32,)), lambda seed: data.train.sample(1000, seed), steps=300
+)
+distilled = replace(
+    labels_only, method=kd.SoftTarget(temperature=1), teacher=kd.TeacherCache(teacher)
+)
+outcome = kd.compare(
+    {"labels only": labels_only, "distilled": distilled}, data, seeds=10, ledger="00-ten-seeds"
+)
 
 # %%
 outcome.figure()
@@ -160,7 +168,9 @@ paired_difference = kd.exercise("00.paired_difference").check(paired_difference)
 mean, half = paired_difference(ours, theirs)
 measured = outcome.difference("distilled")
 assert np.isclose(mean, measured.mean) and np.isclose(mean + half, measured.high)
-kd.say(f"Distilled against labels only: {measured}. In this course's words: **{measured.verdict}**.")
+kd.say(
+    f"Distilled against labels only: {measured}. In this course's words: **{measured.verdict}**."
+)
 
 # %% [markdown]
 # ## Watch the interval close
@@ -195,7 +205,12 @@ for seeds in (2, 6, 10):
 class_mate = labels_only.run(0)
 from_mate = replace(distilled, train=few, teacher=kd.TeacherCache(class_mate))
 alone = replace(labels_only, train=few)
-mates = kd.compare({"labels only": alone, "taught by a class mate": from_mate}, data, seeds=5, ledger="00-class-mate")
+mates = kd.compare(
+    {"labels only": alone, "taught by a class mate": from_mate},
+    data,
+    seeds=5,
+    ledger="00-class-mate",
+)
 mates.figure()
 
 # %%

@@ -70,7 +70,9 @@ def softmax_with_temperature(logits, temperature):
 
 
 # %%
-softmax_with_temperature = kd.exercise("02.softmax_with_temperature").check(softmax_with_temperature)
+softmax_with_temperature = kd.exercise("02.softmax_with_temperature").check(
+    softmax_with_temperature
+)
 
 # %%
 kd.exercise("02.entropy")
@@ -94,7 +96,10 @@ entropy = kd.exercise("02.entropy").check(entropy)
 # %%
 hesitant = certainty.argsort()[:6]
 explorer = kd.widgets.temperature_explorer(
-    data.pictures(data.test.images[hesitant]), teacher_logits[hesitant], data.classes, data.test.labels[hesitant]
+    data.pictures(data.test.images[hesitant]),
+    teacher_logits[hesitant],
+    data.classes,
+    data.test.labels[hesitant],
 )
 explorer
 
@@ -105,11 +110,16 @@ for temperature in (0.1, 4, 100):
     assert f"{nats:.2f}" in explorer.description
 
 # %%
-coldest, hottest = (softmax_with_temperature(teacher_logits[hesitant[:1]], t)[0] for t in (0.01, 10_000))
+coldest, hottest = (
+    softmax_with_temperature(teacher_logits[hesitant[:1]], t)[0] for t in (0.0001, 10_000)
+)
 assert coldest.max() > 0.999 and (hottest - 1 / len(data.classes)).abs().max() < 0.001
 
 kd.plots.distributions(
-    {f"T = {t:g}": softmax_with_temperature(teacher_logits[hesitant[:1]], t)[0] for t in (0.01, 1, 4, 20, 10_000)},
+    {
+        f"T = {t:g}": softmax_with_temperature(teacher_logits[hesitant[:1]], t)[0]
+        for t in (0.0001, 1, 4, 20, 10_000)
+    },
     data.classes,
 )
 
@@ -140,7 +150,9 @@ soft_gradient = kd.exercise("02.soft_gradient").check(soft_gradient)
 
 # %%
 temperatures = (1, 2, 4, 8, 16, 32)
-student_logits = kd.models.perceptron((32,), seed=0)(data.test.images[:500].cpu()).detach().requires_grad_()
+student_logits = (
+    kd.models.perceptron((32,), seed=0)(data.test.images[:500].cpu()).detach().requires_grad_()
+)
 answers = teacher_logits[:500].cpu()
 
 
@@ -149,13 +161,23 @@ def gradient_norm(loss):
     return gradient.norm().item()
 
 
-with_square = [gradient_norm(kd.losses.soft_target(student_logits, answers, temperature=t)) for t in temperatures]
+with_square = [
+    gradient_norm(kd.losses.soft_target(student_logits, answers, temperature=t))
+    for t in temperatures
+]
 without = [norm / t**2 for norm, t in zip(with_square, temperatures, strict=True)]
-by_hand = [soft_gradient(student_logits.detach(), answers, t).norm().item() for t in temperatures]
-torch.testing.assert_close(torch.tensor(by_hand), torch.tensor(with_square), rtol=1e-4, atol=1e-6)
+by_hand = [
+    soft_gradient(student_logits.detach(), answers, t).norm().item() for t in temperatures
+]
+torch.testing.assert_close(
+    torch.tensor(by_hand), torch.tensor(with_square), rtol=1e-4, atol=1e-6
+)
 
 kd.plots.lines(
-    temperatures, {"with T²": with_square, "without": without}, xlabel="temperature", ylabel="norm of the gradient"
+    temperatures,
+    {"with T²": with_square, "without": without},
+    xlabel="temperature",
+    ylabel="norm of the gradient",
 )
 
 # %%
@@ -177,9 +199,18 @@ swept = (1, 2, 4, 8, 20)
 
 def sweep(hidden):
     """A small or large student on labels, and at each temperature."""
-    labels = kd.Recipe(partial(kd.models.perceptron, (hidden,)), lambda seed: data.train.sample(1000, seed), steps=300)
-    arms = {f"T = {t}": replace(labels, method=kd.SoftTarget(temperature=t), teacher=cache) for t in swept}
-    return kd.compare({"labels only": labels, **arms}, data, seeds=5, ledger=f"02-temperature-{hidden}")
+    labels = kd.Recipe(
+        partial(kd.models.perceptron, (hidden,)),
+        lambda seed: data.train.sample(1000, seed),
+        steps=300,
+    )
+    arms = {
+        f"T = {t}": replace(labels, method=kd.SoftTarget(temperature=t), teacher=cache)
+        for t in swept
+    }
+    return kd.compare(
+        {"labels only": labels, **arms}, data, seeds=5, ledger=f"02-temperature-{hidden}"
+    )
 
 
 sizes = {"8 units": sweep(8), "128 units": sweep(128)}
@@ -187,7 +218,10 @@ sizes = {"8 units": sweep(8), "128 units": sweep(128)}
 # %%
 kd.plots.curves(
     swept,
-    {size: outcome.scores.drop(columns="labels only").to_numpy() for size, outcome in sizes.items()},
+    {
+        size: outcome.scores.drop(columns="labels only").to_numpy()
+        for size, outcome in sizes.items()
+    },
     levels={size: outcome.scores["labels only"] for size, outcome in sizes.items()},
     xlabel="temperature",
     ylabel="test accuracy, %",
@@ -200,7 +234,9 @@ for size, outcome in sizes.items():
     best = outcome.validation.drop(columns="labels only").mean().idxmax()
     chosen[size] = best
     gain = outcome.difference(best)
-    kd.claim(f"{size}: {best}, chosen on validation data, beats labels only on test data", gain)
+    kd.claim(
+        f"{size}: {best}, chosen on validation data, beats labels only on test data", gain
+    )
 
 # %%
 small, large = (float(best.removeprefix("T = ")) for best in chosen.values())

@@ -1,0 +1,123 @@
+"""A real browser on a real JupyterLab. `python -m tests.browser notebooks/00_welcome.ipynb folder` keeps screenshots of a lab."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# Debian's Chromium behind a closed network: without these it looks for its maker's hosts at every start.
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+NOISE = ("favicon", "translation", "extensions", "DevTools", "net::ERR")
+
+
+def chromium() -> str | None:
+    return next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+
+
+@contextmanager
+def jupyter(folder: Path) -> Iterator[str]:
+    """JupyterLab on a free port, its root at `folder`; the address to open, token included."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1"]
+    command += [f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=course", "--LabApp.news_url=None"]
+    # A workspace of its own: what an earlier run left open must not come back.
+    with tempfile.TemporaryDirectory() as state:
+        command += [f"--LabApp.workspaces_dir={state}", f"--LabApp.user_settings_dir={state}/settings"]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            address = f"http://127.0.0.1:{port}"
+            _wait_for(f"{address}/api?token=course", server)
+            yield address
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+@contextmanager
+def page(width: int = 1100, height: int = 900, dark: bool = False) -> Iterator:
+    """A fresh page; its console's errors are collected in `page.problems`."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        tab = browser.new_page(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light")
+        tab.problems = []
+        tab.on("pageerror", lambda error: tab.problems.append(str(error)))
+        tab.on("console", lambda message: tab.problems.append(message.text) if message.type == "error" else None)
+        try:
+            yield tab
+        finally:
+            browser.close()
+
+
+def problems(tab) -> list[str]:
+    """Errors of the page itself, without those of the closed network around it."""
+    return [problem for problem in tab.problems if not any(word in problem for word in NOISE)]
+
+
+def open_notebook(tab, address: str, name: str) -> None:
+    """Open a notebook and wait until its kernel is idle: before that, Run All would be lost."""
+    tab.goto(f"{address}/lab/workspaces/course/tree/{name}?token=course&reset")
+    tab.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    _wait_idle(tab, 60)
+
+
+def run_all(tab, seconds: int = 240) -> None:
+    """Run every cell and wait until the last has run."""
+    tab.get_by_role("menuitem", name="Run", exact=True).click()
+    tab.get_by_text("Run All Cells", exact=True).click()
+    tab.wait_for_timeout(2000)  # until the status bar has noticed
+    _wait_idle(tab, seconds)
+
+
+def screenshots(tab, folder: Path) -> list[Path]:
+    """The whole notebook, a screenful at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    panel = tab.locator(".jp-WindowedPanel-outer").first
+    shots, bottom = [], False
+    panel.evaluate("node => node.scrollTo(0, 0)")
+    while not bottom and len(shots) < 60:
+        tab.wait_for_timeout(400)
+        shots.append(folder / f"{len(shots):02d}.png")
+        panel.screenshot(path=shots[-1])
+        bottom = panel.evaluate(
+            "node => { const was = node.scrollTop; node.scrollBy(0, node.clientHeight - 40); return node.scrollTop - was < 5 }"
+        )
+    return shots
+
+
+def _wait_idle(tab, seconds: int) -> None:
+    tab.wait_for_function("() => document.body.innerText.includes('| Idle')", timeout=1000 * seconds)
+
+
+def _wait_for(address: str, server: subprocess.Popen, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(address, timeout=2).close()
+            return
+        except OSError:
+            server_is_starting = 0.2
+            time.sleep(server_is_starting)
+    raise RuntimeError(f"JupyterLab did not answer within {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    notebook, target = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
+    with jupyter(notebook.parent) as server_address, page(dark="--dark" in sys.argv) as shown:
+        open_notebook(shown, server_address, notebook.name)
+        if "--run" in sys.argv:
+            run_all(shown)
+        print("\n".join(map(str, screenshots(shown, target))))
+        print("problems:", problems(shown))

@@ -1,0 +1,207 @@
+"""Figures: their descriptions say what the data say, they show as one picture with alternative text, nothing is cut off."""
+
+import itertools
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from kdcourse import palette, plots
+
+CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+SCORES = pd.DataFrame({"labels only": [79.0, 80.0, 81.0], "KD": [81.0, 82.5, 82.5], "noise": [80.0, 79.0, 81.0]})
+
+
+@pytest.fixture
+def soft():
+    return np.random.default_rng(0).dirichlet(np.ones(10), 3)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(1).random((3, 28, 28))
+
+
+@pytest.fixture
+def matrix():
+    return np.random.default_rng(2).random((10, 10))
+
+
+def every_figure(images, soft, matrix):
+    grid = [1, 2, 4, 8]
+    return {
+        "pictures": plots.pictures(images, CLASSES[:3]),
+        "soft_labels": plots.soft_labels(images, soft, CLASSES),
+        "similarity": plots.similarity(matrix, CLASSES, title="confusions"),
+        "two_similarities": plots.two_similarities(matrix, matrix, CLASSES, titles=("soft labels", "confusions")),
+        "comparison": plots.comparison(SCORES, baseline="labels only"),
+        "curves": plots.curves(
+            grid, {"small": matrix[:3, :4]}, levels={"small": 0.5}, xlabel="T", ylabel="%", logarithmic=True
+        ),
+        "distribution": plots.distribution(soft[0], CLASSES, title="T = 1", picture=images[0]),
+        "distributions": plots.distributions({"teacher": soft[0], "student": soft[1]}, CLASSES),
+        "temperature_limits": plots.temperature_limits(matrix[0], CLASSES),
+        "gradient_scale": plots.gradient_scale(grid, [1, 0.9, 0.8, 0.7], [1, 0.3, 0.1, 0.01]),
+        "rankings": plots.rankings(SCORES, better="KD", than="noise"),
+        "history": plots.history(np.linspace(2, 1, 50)),
+    }
+
+
+def test_every_figure_says_a_sentence_and_cuts_nothing_off(images, soft, matrix):
+    for name, figure in every_figure(images, soft, matrix).items():
+        assert re.search(r"\d.*\.$", figure.description), name
+        picture = figure.png()
+        assert len(picture) < 150_000, name
+        outside = figure.get_tightbbox()
+        assert outside.x0 >= -0.02 and outside.y0 >= -0.02, name
+        assert outside.x1 <= figure.get_figwidth() + 0.02 and outside.y1 <= figure.get_figheight() + 0.02, name
+
+
+def test_shows_as_one_picture_with_alternative_text(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: shown.append(bundle))
+    figure = plots.history([3.0, 2.0, 1.0])
+    figure.description = 'a <small> "loss"'
+    figure._ipython_display_()
+    (bundle,) = shown
+    assert set(bundle) == {"text/html", "text/plain"}
+    assert bundle["text/html"].count("<img") == 1 and bundle["text/html"].startswith("<figure")
+    assert 'alt="a &lt;small&gt; &quot;loss&quot;"' in bundle["text/html"] and "<figcaption" in bundle["text/html"]
+
+
+@pytest.mark.parametrize("description", ["", "  "])
+def test_refuses_to_be_shown_without_a_description(description):
+    figure = plots.Figure(4, 3)
+    figure.description = description
+    with pytest.raises(ValueError, match="description"):
+        figure._ipython_display_()
+
+
+def test_paper_is_opaque_and_light():
+    from io import BytesIO
+
+    from PIL import Image
+
+    picture = Image.open(BytesIO(plots.history([2.0, 1.0]).png()))
+    assert picture.mode == "RGB" and picture.getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_never_imports_pyplot():
+    code = "import sys; from kdcourse import plots; plots.history([2., 1.]).png(); assert 'matplotlib.pyplot' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_numbers_of_a_comparison():
+    text = plots.comparison(SCORES, baseline="labels only").description
+    assert "over 3 seeds" in text and "labels only 80.0 % ± 2.5" in text
+    assert "KD 82.0 % ± 2.2, +2.0 points [+0.8, +3.2] against labels only, higher for 3 of 3 seeds" in text
+    assert "higher for 1 of 3 seeds" in text
+
+
+def test_rankings_count_ties_and_losses_as_wrong():
+    scores = pd.DataFrame({"a": [2.0, 1.0], "b": [1.0, 0.0]})  # gaps: 1, 2, 0, 1
+    text = plots.rankings(scores, better="a", than="b").description
+    assert "All 4 pairs" in text and "from +0.0 to +2.0" in text and "25% of the pairs" in text
+
+
+def test_curves_say_where_the_mean_is_highest():
+    values = np.array([[1.0, 5.0, 3.0], [3.0, 7.0, 5.0]])
+    figure = plots.curves([1, 2, 4], {"s": values}, levels={"s": [4.0, 5.0]}, xlabel="T", ylabel="accuracy, %")
+    assert "s: highest at 2 with 6.0, lowest 2.0, labels only 4.5" in figure.description
+
+
+def test_similarity_names_the_strongest_pair_beside_the_diagonal():
+    counts = np.array([[90, 8, 2], [1, 95, 4], [0, 0, 0]])
+    assert "a is most like b (8% of its row)" in plots.similarity(counts, "abc", title="confusions").description
+    without = plots.similarity(counts, "abc", title="confusions", diagonal=False).description
+    assert "a is most like b (80% of its row)" in without
+
+
+def test_two_equal_tables_correlate_fully(matrix):
+    assert "is 1.00." in plots.two_similarities(matrix, 3 * matrix, CLASSES, titles=("one", "other")).description
+
+
+def test_softened_meets_torch_and_its_limits():
+    logits = torch.tensor([2.0, -1.0, 0.5])
+    for temperature in (0.1, 1.0, 4.0, 100.0):
+        np.testing.assert_allclose(plots.softened(logits, temperature), (logits.double() / temperature).softmax(0))
+    assert plots.softened(logits, 0).tolist() == [1, 0, 0]
+    assert plots.softened([1.0, 1.0, 0.0], 0).tolist() == [0.5, 0.5, 0]
+    np.testing.assert_allclose(plots.softened(logits, np.inf), 1 / 3)
+    assert np.isfinite(plots.softened([1000.0, -1000.0], 0.1)).all()
+    with pytest.raises(ValueError, match="temperature"):
+        plots.softened(logits, -1)
+
+
+def test_entropy_of_the_extremes():
+    assert str(plots.entropy([1.0, 0.0])) == "0.0"
+    assert plots.entropy(np.full(10, 0.1)) == pytest.approx(np.log(10))
+
+
+def test_limits_are_described(matrix):
+    text = plots.temperature_limits(matrix[0], CLASSES).description
+    assert f"T → 0: most likely {CLASSES[matrix[0].argmax()]} with 100%, entropy 0.00" in text
+    assert "T → ∞: all classes alike with 10%, entropy 2.30" in text
+
+
+def test_tensors_do_as_well_as_arrays(images, soft):
+    one = plots.soft_labels(images, soft, CLASSES)
+    other = plots.soft_labels(torch.tensor(images), torch.tensor(soft, requires_grad=True), CLASSES)
+    assert one.description == other.description and one.png() == other.png()
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("images", lambda: plots.pictures(np.zeros((3, 1, 28, 28)))),
+        ("images", lambda: plots.pictures(np.full((3, 28, 28), 255))),
+        ("titles", lambda: plots.pictures(np.zeros((3, 28, 28)), ["one"])),
+        ("probabilities", lambda: plots.soft_labels(np.zeros((3, 28, 28)), np.ones((2, 10)) / 10, CLASSES)),
+        ("labels", lambda: plots.soft_labels(np.zeros((1, 2, 2)), np.ones((1, 10)) / 10, CLASSES, labels=[1, 2])),
+        ("matrix", lambda: plots.similarity(np.ones((3, 4)), CLASSES, title="")),
+        ("matrix", lambda: plots.similarity(-np.eye(10), CLASSES, title="")),
+        ("other", lambda: plots.two_similarities(np.eye(10), np.eye(9), CLASSES, titles=("", ""))),
+        ("baseline", lambda: plots.comparison(SCORES, baseline="hard")),
+        ("better", lambda: plots.rankings(SCORES, better="hard", than="KD")),
+        ("s must", lambda: plots.curves([1, 2], {"s": np.ones((3, 3))}, xlabel="", ylabel="")),
+        ("NaN", lambda: plots.history([1.0, np.nan])),
+        ("probabilities", lambda: plots.distribution(np.ones(3) / 3, CLASSES, title="")),
+        ("with T²", lambda: plots.gradient_scale([1, 2, 4], [1, 2], [1, 2, 3])),
+    ],
+)
+def test_errors_name_the_argument(name, call):
+    with pytest.raises(ValueError, match=re.escape(name)):
+        call()
+
+
+def simulated(colour: str, matrix) -> np.ndarray:
+    """A colour as people with a missing cone see it (Viénot, Brettel and Mollon 1999, linear RGB), in CIELAB."""
+    code = np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])
+    linear = np.where(code > 0.04045, ((code + 0.055) / 1.055) ** 2.4, code / 12.92)
+    seen = np.clip(np.array(matrix) @ linear, 0, 1)
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ seen
+    scaled = xyz / np.array([0.9505, 1, 1.089])
+    root = np.where(scaled > 0.008856, np.cbrt(scaled), 7.787 * scaled + 16 / 116)
+    return np.array([116 * root[1] - 16, 500 * (root[0] - root[1]), 200 * (root[1] - root[2])])
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        np.eye(3),
+        [[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]],  # protanopia
+        [[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]],  # deuteranopia
+    ],
+    ids=["all cones", "protanopia", "deuteranopia"],
+)
+def test_first_colours_stay_apart_for_colour_blind_readers(matrix):
+    seen = [simulated(colour, matrix) for colour in palette.COLOURS[:4]]
+    assert min(np.linalg.norm(one - other) for one, other in itertools.combinations(seen, 2)) > 15
+
+
+def test_every_colour_has_a_second_signal():
+    assert len(set(palette.COLOURS)) == len(set(palette.MARKERS)) == len(set(palette.HATCHES)) == len(palette.COLOURS)

@@ -1,0 +1,286 @@
+"""Live views: they follow their controls, describe themselves, fail aloud, and leave a still figure where nothing is alive."""
+
+import base64
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import ipywidgets
+import nbformat
+import numpy as np
+import pytest
+import torch
+from nbclient import NotebookClient
+
+from kdcourse import plots, widgets
+from kdcourse.widgets import temperature as explorer_module
+from kdcourse.widgets.temperature import COLDEST, HOTTEST, describe, temperature_explorer
+
+CLASSES = ["T-shirt", "trouser", "bag"]
+LOGITS = np.array([[4.0, 1.0, -2.0], [0.5, 3.0, 2.5]])
+FOLDER = Path(explorer_module.__file__).parent
+NODE = shutil.which("node")
+
+
+def draw(loss: float, steps: int = 2) -> plots.Figure:
+    if loss < 0:
+        raise ArithmeticError("a loss below zero")
+    return plots.history([loss] * steps)
+
+
+def sliders() -> dict:
+    return {"loss": ipywidgets.FloatSlider(1.0, min=-1.0, max=10.0), "steps": ipywidgets.IntSlider(2, min=1, max=9)}
+
+
+@pytest.fixture
+def view():
+    return widgets.live(draw, **sliders())
+
+
+@pytest.fixture
+def explorer():
+    return temperature_explorer(np.random.default_rng(0).random((2, 28, 28)), LOGITS, CLASSES, labels=[0, 2])
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What is sent to the page, and what is later put in its place."""
+    sent = []
+
+    class Handle:
+        def update(self, bundle, raw):
+            sent.append(("update", bundle))
+
+    def display(bundle, raw, display_id=None):
+        sent.append(("display", bundle))
+        return Handle() if display_id else None
+
+    monkeypatch.setattr("IPython.display.display", display)
+    return sent
+
+
+def test_figure_is_there_before_any_control_moves(view):
+    assert "from 1 to 1" in view.description and view.description in view._sentence.value
+    assert "<img" in view._picture.value and "data:image/png" in view._picture.value
+
+
+def test_moving_changes_picture_and_description(view):
+    before = view._picture.value
+    view.move(loss=5.0, steps=7)
+    assert view.controls["loss"].value == 5.0
+    assert "over 7 steps" in view.description and "from 5 to 5" in view.description
+    assert view._picture.value != before and 'aria-live="polite"' in view._sentence.value
+    assert view.description in view._sentence.value
+
+
+def test_a_hand_on_the_slider_does_the_same(view):
+    view.controls["loss"].value = 3.0
+    assert "from 3 to 3" in view.description
+
+
+def test_a_drawing_that_fails_is_heard(view):
+    with pytest.raises(ArithmeticError, match="below zero"):
+        view.move(loss=-0.5)
+
+
+@pytest.mark.parametrize(
+    ("values", "name"), [({"size": 1}, "size"), ({"steps": 10}, "steps"), ({"loss": 11.0}, "loss")]
+)
+def test_move_refuses_what_no_hand_could_do(view, values, name):
+    with pytest.raises(ValueError, match=name):
+        view.move(**values)
+
+
+def test_live_needs_controls():
+    with pytest.raises(ValueError, match="control"):
+        widgets.live(draw)
+    with pytest.raises(ValueError, match="loss"):
+        widgets.live(draw, loss=3.0)
+
+
+def test_threads_never_mix_picture_and_sentence(view):
+    def drag(number):
+        for loss in np.linspace(0.5 + number, 1 + number, 5):
+            view.controls["loss"].value = float(loss)
+
+    threads = [threading.Thread(target=drag, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    alt = re.search(r'alt="([^"]*)"', view._picture.value)[1]
+    last = plots.history([view.controls["loss"].value] * 2).description
+    assert alt == view.description == last
+
+
+def test_a_page_without_widgets_keeps_the_last_state(view, shown):
+    view._ipython_display_()
+    (_, widget), (_, still) = shown
+    assert "application/vnd.jupyter.widget-view+json" in widget and "text/html" not in widget
+    assert "<figure" in still["text/html"] and still["text/plain"] == view.description
+    name = re.search(r'class="(kd-still-\w+)"', still["text/html"])[1]
+    rules = [part.value for part in view._page.box.children if isinstance(part, ipywidgets.HTML)]
+    assert f"<style>.{name} {{ display: none }}</style>" in rules
+    view.move(loss=8.0)
+    kind, still = shown[-1]
+    assert kind == "update" and "from 8 to 8" in still["text/html"] and name in still["text/html"]
+
+
+def test_executed_notebook_holds_the_last_state_and_the_failure(tmp_path):
+    cell = nbformat.v4.new_code_cell
+    notebook = nbformat.v4.new_notebook()
+    start = (
+        "import ipywidgets, kdcourse as kd\n"
+        "def draw(loss):\n    assert loss < 9, 'too much'\n    return kd.plots.history([loss, loss])\n"
+        "view = kd.widgets.live(draw, loss=ipywidgets.FloatSlider(1.0, max=10.0))\nview"
+    )
+    failing = cell("view.move(loss=9.5)", metadata={"tags": ["raises-exception"]})
+    notebook.cells = [cell(start), cell("view.move(loss=7.0)"), failing]
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    still = notebook.cells[0].outputs[-1]
+    assert "from 7 to 7" in still["data"]["text/html"] and "image/png" not in still["data"]
+    assert notebook.cells[2].outputs[-1].ename == "AssertionError"
+
+
+def test_a_figure_without_description_fails_in_a_notebook():
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell("import kdcourse as kd\nkd.plots.Figure(2, 2)")]
+    NotebookClient(notebook, timeout=120, kernel_name="python3", allow_errors=True).execute()
+    failure, *rest = notebook.cells[0].outputs
+    assert failure.output_type == "error" and failure.ename == "ValueError"
+    assert not any({"image/png", "text/html"} & set(output.data) for output in rest)
+
+
+# The temperature explorer
+
+
+def test_explorer_follows_its_controls(explorer):
+    assert explorer.description == describe(LOGITS[0], 1.0, CLASSES, 0)
+    shares = "T-shirt 95.0 %, trouser 4.7 %, bag 0.2 %"
+    assert explorer.description == f"T-shirt at T = 1: {shares}; entropy 0.21 of at most 1.10 nats."
+    explorer.move(temperature=4, picture=1)
+    assert explorer.description == describe(LOGITS[1], 4.0, CLASSES, 2) and explorer.description.startswith(
+        "bag at T = 4:"
+    )
+    assert (explorer.view.temperature, explorer.view.picture) == (4.0, 1)
+    assert explorer.figure.description == explorer.description
+    explorer.controls["temperature"].value = 20.0  # as a hand does
+    assert "T = 20:" in explorer.description
+
+
+@pytest.mark.parametrize("temperature", [COLDEST, 1, HOTTEST])
+def test_explorer_reaches_both_ends(explorer, temperature):
+    explorer.move(temperature=temperature)
+    assert explorer.controls["temperature"].value == temperature
+    nats = plots.entropy(torch.tensor(LOGITS[0] / temperature).softmax(0))
+    assert f"entropy {nats:.2f} " in explorer.description
+
+
+def test_explorer_keeps_a_still_figure(explorer, shown):
+    explorer._ipython_display_()
+    explorer.move(temperature=10)
+    assert shown[1][1]["text/plain"] == describe(LOGITS[0], 1.0, CLASSES, 0)
+    assert shown[-1][1]["text/plain"] == explorer.description and "T = 10" in explorer.description
+
+
+def test_links_run_in_the_browser(explorer):
+    ends = {(link.source[0].model_id, link.source[1], link.target[1]) for link in explorer.links}
+    assert all(link.target[0] is explorer.view for link in explorer.links)
+    slider, dropdown = explorer.controls["temperature"], explorer.controls["picture"]
+    assert ends == {(slider.model_id, "value", "temperature"), (dropdown.model_id, "index", "picture")}
+
+
+def test_explorer_takes_tensors_and_colour():
+    explorer = temperature_explorer(np.zeros((2, 32, 32, 3)), torch.tensor(LOGITS), CLASSES, torch.tensor([0, 1]))
+    assert explorer.view.examples[0]["picture"].startswith("data:image/png;base64,")
+    assert explorer.description.startswith("T-shirt")
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("logits", lambda: temperature_explorer(np.zeros((3, 2, 2)), LOGITS, CLASSES)),
+        ("logits", lambda: temperature_explorer(np.zeros((2, 2, 2)), LOGITS, CLASSES[:2])),
+        ("images", lambda: temperature_explorer(np.full((2, 2, 2), 9), LOGITS, CLASSES)),
+        ("labels", lambda: temperature_explorer(np.zeros((2, 2, 2)), LOGITS, CLASSES, [0])),
+        ("temperature", lambda: temperature_explorer(np.zeros((2, 2, 2)), LOGITS, CLASSES).move(temperature=0.01)),
+        ("picture", lambda: temperature_explorer(np.zeros((2, 2, 2)), LOGITS, CLASSES).move(picture=2)),
+    ],
+)
+def test_explorer_errors_name_the_argument(name, call):
+    with pytest.raises(ValueError, match=name):
+        call()
+
+
+def test_without_anywidget_python_draws(monkeypatch):
+    monkeypatch.setitem(sys.modules, "kdcourse.widgets.temperature_view", None)
+    explorer = temperature_explorer(np.zeros((2, 28, 28)), LOGITS, CLASSES, [0, 2])
+    assert isinstance(explorer, widgets.Live)
+    explorer.move(temperature=4, picture=1)
+    assert explorer.description == describe(LOGITS[1], 4.0, CLASSES, 2)
+
+
+def in_node(expression: str, arguments: list) -> list:
+    """Call the browser's own module: `expression` may use `kd`, its exports, and `arguments`."""
+    module = base64.b64encode((FOLDER / "temperature.js").read_bytes()).decode()
+    code = (
+        f'const kd = await import("data:text/javascript;base64,{module}");'
+        'const arguments_ = JSON.parse(await new Response(process.stdin).text());'
+        f"console.log(JSON.stringify(arguments_.map({expression})));"
+    )  # fmt: skip
+    done = subprocess.run(
+        [NODE, "--input-type=module", "-e", code],
+        input=json.dumps(arguments),
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def cases() -> list:
+    random = np.random.default_rng(3)
+    drawn = [(random.normal(0, 8, 10).tolist(), t) for t in (0.1, 0.3, 1, 2.125, 4, 20, 100)]
+    ties = [([0.0] * 16, 1.0), ([1.0, 1.0, 0.0], 0.1), ([60.0, -60.0, 0.0], 0.1)]
+    return drawn + ties
+
+
+@pytest.mark.skipif(
+    NODE is None, reason="node is not installed: the browser's arithmetic is not compared with Python's"
+)
+def test_browser_and_python_agree():
+    arguments = [{"z": logits, "t": temperature} for logits, temperature in cases()]
+    theirs = in_node("({z, t}) => { const p = kd.softened(z, t); return [p, kd.entropy(p)]; }", arguments)
+    for (logits, temperature), (p, nats) in zip(cases(), theirs, strict=True):
+        np.testing.assert_allclose(p, plots.softened(logits, temperature), atol=1e-6)
+        assert math.isclose(nats, plots.entropy(p), abs_tol=1e-6)
+
+
+@pytest.mark.skipif(NODE is None, reason="node is not installed: the browser's sentence is not compared with Python's")
+def test_browser_and_python_say_the_same_sentence():
+    names = [f"class {number}" for number in range(16)]
+    arguments = [{"z": logits, "t": t, "names": names[: len(logits)]} for logits, t in cases()]
+    theirs = in_node("({z, t, names}) => kd.describe(z, t, names, 1)", arguments)
+    assert theirs == [describe(one["z"], one["t"], one["names"], 1) for one in arguments]
+
+
+def test_only_what_both_generations_of_ipywidgets_have():
+    sources = [path.read_text(encoding="utf-8") for path in FOLDER.glob("*.py")]
+    for word in (
+        "Accordion",
+        "ipywidgets.Tab",
+        "ipywidgets.Output",
+        "interact(",
+        "plt.",
+        "pyplot",
+        "Stack(",
+        "TagsInput",
+    ):
+        assert not any(word in source for source in sources), word
+    script = (FOLDER / "temperature.js").read_text(encoding="utf-8")
+    assert re.findall(r"https?://\S+?\"", script) == ['http://www.w3.org/2000/svg"'] and "import " not in script
