@@ -25,8 +25,8 @@ def lab(
     folder = notebooks.NOTEBOOKS
     opened = [str(_lab(number).notebook.relative_to(folder))] if number else []
     command = [sys.executable, "-m", "jupyter", "lab", f"--ServerApp.root_dir={folder}", f"--port={port}"]
-    # The news pop-up would cover the first lab.
-    command += ["--LabApp.extension_manager=readonly", "--LabApp.news_url=None"]
+    # Settings of the course's own, without the news pop-up that would cover the first lab.
+    command.append(f"--LabApp.app_settings_dir={Path(notebooks.__file__).parent / 'lab_settings'}")
     if not browser:
         command.append("--no-browser")
     raise typer.Exit(subprocess.call([*command, *opened], cwd=folder))

@@ -23,6 +23,8 @@ SOURCES = NOTEBOOKS / "source"
 RUNTIMES = ROOT / "results" / "runtimes.json"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_SECONDS = 300
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class StaleNotebook(AssertionError):
@@ -86,7 +88,7 @@ def build(lab: Lab, target: Path | None = None, *, solutions: bool = False) -> f
     target = target or lab.notebook
     notebook = compose(lab, solutions=solutions)
     seconds = execute(notebook, lab.source.parent.parent)
-    _merge_streams(notebook)
+    _tidy(notebook)
     check_outputs(notebook)
     text = nbformat.writes(notebook) + "\n"
     write_safely(target, lambda path: path.write_text(text, encoding="utf-8"))
@@ -132,17 +134,21 @@ def _check_pictures(where: str, output: NotebookNode) -> None:
             raise StaleNotebook(f"{where} shows a picture without alternative text")
 
 
-def _merge_streams(notebook: NotebookNode) -> None:
-    """Lines printed one by one arrive in pieces whose number depends on timing; joined, they do not."""
+def _tidy(notebook: NotebookNode) -> None:
+    """Join lines that arrived in pieces, whose number depends on timing; drop progress bars that have been closed."""
+    widgets = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
     for cell in notebook.cells:
-        merged: list[NotebookNode] = []
+        tidied: list[NotebookNode] = []
         for output in cell.get("outputs", []):
-            if merged and output.output_type == merged[-1].output_type == "stream" and output.name == merged[-1].name:
-                merged[-1].text += output.text
+            view = output.get("data", {}).get(WIDGET_VIEW)
+            if view and view["model_id"] not in widgets:
+                continue
+            if tidied and output.output_type == tidied[-1].output_type == "stream" and output.name == tidied[-1].name:
+                tidied[-1].text += output.text
             else:
-                merged.append(output)
+                tidied.append(output)
         if "outputs" in cell:
-            cell.outputs = merged
+            cell.outputs = tidied
 
 
 def page(notebook: NotebookNode) -> str:

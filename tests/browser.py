@@ -11,16 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import kdcourse
+
 # Debian's Chromium behind a closed network: without these it looks for its maker's hosts at every start.
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+LAB_SETTINGS = Path(kdcourse.__file__).parent / "lab_settings"  # as `kdcourse lab` uses them
 NOISE = ("favicon", "translation", "extensions", "DevTools", "net::ERR")
 
 
 def chromium() -> str | None:
-    return next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+    return next(
+        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    )
 
 
 @contextmanager
@@ -29,8 +34,18 @@ def jupyter(folder: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1"]
-    command += [f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=course", "--LabApp.news_url=None"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter",
+        "lab",
+        "--no-browser",
+        "--allow-root",
+        f"--port={port}",
+        "--ip=127.0.0.1",
+    ]
+    command += [f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=course"]
+    command += [f"--LabApp.app_settings_dir={LAB_SETTINGS}"]
     # A workspace of its own: what an earlier run left open must not come back.
     with tempfile.TemporaryDirectory() as state:
         command += [f"--LabApp.workspaces_dir={state}", f"--LabApp.user_settings_dir={state}/settings"]
@@ -108,8 +123,7 @@ def _wait_for(address: str, server: subprocess.Popen, seconds: float = 60) -> No
             urllib.request.urlopen(address, timeout=2).close()
             return
         except OSError:
-            server_is_starting = 0.2
-            time.sleep(server_is_starting)
+            time.sleep(0.2)  # the server is still starting
     raise RuntimeError(f"JupyterLab did not answer within {seconds:.0f} s")
 
 

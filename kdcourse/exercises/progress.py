@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kdcourse.storage import write_safely
 
-_warned: set[str] = set()
+_warned: set[Path] = set()
 _recording = True
 
 
@@ -88,8 +88,7 @@ def summary() -> list[dict]:
 
 
 def _warn(error: OSError) -> None:
-    """Say it once for each reason: a lab must not drown in it."""
-    reason = error.strerror or type(error).__name__
-    if reason not in _warned:
-        _warned.add(reason)
-        print(f"Your progress cannot be kept ({reason}); the lab goes on without.")
+    """Say it once for each file: a lab must not drown in it."""
+    if path() not in _warned:
+        _warned.add(path())
+        print(f"Your progress cannot be kept ({error.strerror or type(error).__name__}); the lab goes on without.")

@@ -106,6 +106,8 @@ def correlation(
     T² · (beta · (1 − mean Pearson correlation of rows) + gamma · (1 − mean Pearson correlation of columns)) of the softened
     probabilities: rows are relations between classes, columns are relations between pictures.
 
+    A row or column without spread, such as those of a single picture, counts as uncorrelated.
+
     student, teacher: logits (N, C). beta, gamma ≥ 0, default 1. temperature: T > 0, default 1.
     Source: Huang, You, Wang, Qian, Xu (2022), *Knowledge Distillation from A Stronger Teacher*, eq. 8–10.
     """

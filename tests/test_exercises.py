@@ -1,0 +1,345 @@
+"""Every check accepts a right answer that is written differently, and calls each plausible wrong one by its name."""
+
+import inspect
+import os
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+from torch.nn import functional as F
+
+from kdcourse import losses
+from kdcourse.exercises import exercise, progress
+from kdcourse.exercises.engine import SIGNS, all_exercises
+
+kl = nn.KLDivLoss(reduction="batchmean")
+
+
+def step(*, student_mode="train", teacher_mode="eval", grad=False, cut=True, zero=True, move=True):
+    """Training steps as students write them, with one habit missing."""
+
+    def answer(student, teacher, images, labels, optimizer):
+        getattr(student, student_mode)()
+        getattr(teacher, teacher_mode)()
+        if zero:
+            optimizer.zero_grad()
+        if grad:
+            t = teacher(images)
+            t = t.detach() if cut else t
+        else:
+            with torch.inference_mode():
+                t = teacher(images)
+            t = t.clone()
+        s = student(images)
+        loss = 0.9 * 16 * kl(F.log_softmax(s / 4, -1), F.softmax(t / 4, -1)) + 0.1 * F.cross_entropy(s, labels)
+        loss.backward()
+        if move:
+            optimizer.step()
+        return loss
+
+    return answer
+
+
+def others(z, c):
+    return torch.cat([z[:, :c], z[:, c + 1 :]], dim=1).amax(1) - z[:, c]
+
+
+RIGHT = {
+    "00.accuracy": [lambda z, y: 100.0 * sum(a == b for a, b in zip(z.max(1).indices.tolist(), y.tolist())) / len(y)],
+    "00.paired_difference": [
+        lambda a, b: (np.mean(a - b), (lambda i: (i.high - i.low) / 2)(stats.ttest_rel(a, b).confidence_interval()))
+    ],
+    "01.one_hot": [
+        lambda y, c: F.one_hot(y, c).float(),
+        lambda y, c: torch.zeros(len(y), c).scatter(1, y[:, None], 1.0),
+        lambda y, c: (y[:, None] == torch.arange(c)).double(),
+    ],
+    "01.soft_cross_entropy": [
+        lambda z, p: F.cross_entropy(z, p),
+        lambda z, p: ((torch.logsumexp(z, 1, keepdim=True) - z) * p).sum() / len(z),
+    ],
+    "02.softmax_with_temperature": [
+        lambda z, t: F.softmax(z / t, dim=-1),
+        lambda z, t: torch.exp(z / t - torch.logsumexp(z / t, 1, keepdim=True)),
+    ],
+    "02.entropy": [
+        lambda p: torch.special.entr(p).sum(1),
+        lambda p: -(p * p.clamp(min=1e-30).log()).sum(-1),
+        lambda p: torch.distributions.Categorical(probs=p).entropy(),
+    ],
+    "02.soft_gradient": [
+        lambda s, t, T: torch.autograd.grad(
+            T * T * kl(F.log_softmax((x := s.requires_grad_()) / T, 1), F.softmax(t / T, 1)), x
+        )[0],
+    ],
+    "03.soft_target": [
+        lambda s, t, T: losses.soft_target(s, t, temperature=T),
+        lambda s, t, T: T * T * F.kl_div((s / T).log_softmax(1), (t.detach() / T).log_softmax(1), log_target=True, reduction="sum") / len(s),
+        lambda s, t, T: kl(F.log_softmax(s / T, 1), F.softmax(t.data / T, 1)).mul(T).mul(T),
+    ],
+    "03.distillation": [lambda s, t, y, T, a: losses.distillation(s, t, y, temperature=T, alpha=a)],
+    "03.training_step": [step()],
+    "03.cached_targets": [lambda z, i: torch.stack([z[k] for k in i.tolist()]), lambda z, i: z.index_select(0, i)],
+    "03.shift_bias": [lambda z, c, q: torch.quantile(others(z, c), q)],
+}  # fmt: skip
+
+WRONG = {
+    "00.accuracy": {
+        "a share, not percent": lambda z, y: torch.mean((torch.argmax(z, 1) == y).double()),
+        "argmax over the batch": lambda z, y: 100 * (z.argmax(0)[: len(y)] == y[: z.shape[1]]).double().mean(),
+        "a count, not percent": lambda z, y: sum(z.argmax(1) == y),
+        "the error rate": lambda z, y: 100 - 100 * (z.argmax(1) == y).double().mean(),
+    },
+    "00.paired_difference": {
+        "the pairing is lost": lambda a, b: (
+            a.mean() - b.mean(),
+            stats.t.ppf(0.975, len(a) - 1) * np.hypot(stats.sem(a), stats.sem(b)),
+        ),
+        "1.96 in place of Student's t": lambda a, b: ((a - b).mean(), 1.96 * stats.sem(a - b)),
+        "the standard deviation, not the standard error": lambda a, b: (
+            (a - b).mean(),
+            np.std(a - b, ddof=1) * stats.t.isf(0.025, len(a) - 1),
+        ),
+        "the biased standard deviation": lambda a, b: (
+            (a - b).mean(),
+            stats.sem(a - b, ddof=0) * stats.t.isf(0.025, len(a) - 1),
+        ),
+    },
+    "01.one_hot": {
+        "whole numbers": lambda y, c: (y[:, None] == torch.arange(c)).long(),
+        "columns for rows": lambda y, c: F.one_hot(y, c).float().t(),
+    },
+    "01.soft_cross_entropy": {
+        "the mean over classes too": lambda z, p: torch.mean(-p * F.log_softmax(z, -1)),
+        "the sum over the batch": lambda z, p: F.cross_entropy(z, p, reduction="sum"),
+        "softmax where log_softmax belongs": lambda z, p: -(p * F.softmax(z, -1)).sum() / len(z),
+        "log after softmax": lambda z, p: -(p * torch.log(F.softmax(z, 1))).sum(-1).mean(),
+        "the minus sign is missing": lambda z, p: -F.cross_entropy(z, p),
+        "softmax over the batch": lambda z, p: -(p * F.log_softmax(z, 0)).sum() / len(z),
+    },
+    "02.softmax_with_temperature": {
+        "multiplied by T": lambda z, t: F.softmax(t * z, 1),
+        "temperature after the softmax": lambda z, t: F.softmax(z, 1) / t,
+        "the temperature is ignored": lambda z, t: F.softmax(z, -1),
+        "softmax over the batch": lambda z, t: F.softmax(z / t, 0),
+        "exp overflows": lambda z, t: torch.exp(z / t) / torch.exp(z / t).sum(1, keepdim=True),
+    },
+    "02.entropy": {
+        "zero times minus infinity": lambda p: (-p * torch.log(p)).sum(-1),
+        "bits, not nats": lambda p: -(p * p.clamp(min=1e-30).log2()).sum(1),
+        "the mean over classes": lambda p: torch.special.entr(p).mean(1),
+        "the mean over the batch": lambda p: torch.special.entr(p).sum(1).mean(),
+        "the minus sign is missing": lambda p: -torch.special.entr(p).sum(1),
+    },
+    "02.soft_gradient": {
+        "the sign": lambda s, t, T: T * ((t / T).softmax(1) - (s / T).softmax(1)) / s.shape[0],
+        "the factor T is missing": lambda s, t, T: ((s / T).softmax(1) - (t / T).softmax(1)) / s.shape[0],
+        "T² in place of T": lambda s, t, T: T**2 * ((s / T).softmax(1) - (t / T).softmax(1)) / s.shape[0],
+        "T² left out of the loss": lambda s, t, T: ((s / T).softmax(1) - (t / T).softmax(1)) / s.shape[0] / T,
+        "the mean over the batch is missing": lambda s, t, T: T * ((s / T).softmax(1) - (t / T).softmax(1)),
+    },
+    "03.soft_target": {
+        "T² left out": lambda s, t, T: kl(F.log_softmax(s / T, 1), F.softmax(t.detach() / T, 1)),
+        "the default reduction": lambda s, t, T: T * T * kl(F.log_softmax(s / T, 1), F.softmax(t.detach() / T, 1)) / s.shape[1],
+        "softmax where log_softmax belongs": lambda s, t, T: T * T * kl(F.softmax(s / T, 1), F.softmax(t.detach() / T, 1)),
+        "the arguments of KL are swapped": lambda s, t, T: T * T * kl(F.log_softmax(t.detach() / T, 1), F.softmax(s / T, 1)),
+        "cross-entropy in place of KL": lambda s, t, T: T * T * F.cross_entropy(s / T, F.softmax(t.detach() / T, 1)),
+        "temperature on the student only": lambda s, t, T: T * T * kl(F.log_softmax(s / T, 1), F.softmax(t.detach(), 1)),
+        "temperature on the teacher only": lambda s, t, T: T * T * kl(F.log_softmax(s, 1), F.softmax(t.detach() / T, 1)),
+        "the teacher compared with itself": lambda s, t, T: T * T * kl(F.log_softmax(t.detach() / T, 1), F.softmax(t.detach() / T, 1)),
+        "the student compared with itself": lambda s, t, T: T * T * kl(F.log_softmax(s / T, 1), F.softmax(s.detach() / T, 1)),
+        "the teacher is not detached": lambda s, t, T: T * T * kl(F.log_softmax(s / T, 1), F.softmax(t / T, 1)),
+    },
+    "03.distillation": {
+        "alpha the other way round": lambda s, t, y, T, a: losses.distillation(s, t, y, temperature=T, alpha=1 - a),
+        "alpha on the soft part only": lambda s, t, y, T, a: a * losses.soft_target(s, t, temperature=T) + F.cross_entropy(s, y),
+        "T² left out": lambda s, t, y, T, a: a * losses.soft_target(s, t, temperature=T) / T**2 + (1 - a) * F.cross_entropy(s, y),
+        "temperature on the labels' part too": lambda s, t, y, T, a: a * losses.soft_target(s, t, temperature=T) + (1 - a) * F.cross_entropy(s / T, y),
+        "cross-entropy on probabilities": lambda s, t, y, T, a: a * losses.soft_target(s, t, temperature=T) + (1 - a) * F.cross_entropy(F.softmax(s, 1), y),
+    },
+    "03.training_step": {
+        "the teacher is left in training mode": step(teacher_mode="train"),
+        "the teacher is not frozen": step(grad=True, cut=False),
+        "the teacher's graph is kept": step(grad=True),
+        "zero_grad is missing": step(zero=False),
+        "the optimiser never steps": step(move=False),
+        "the student is in evaluation mode": step(student_mode="eval"),
+    },
+    "03.cached_targets": {
+        "the cache out of step with the shuffle": lambda z, i: z.narrow(0, 0, len(i)),
+        "the order within the batch is lost": lambda z, i: z[sorted(i.tolist())],
+    },
+    "03.shift_bias": {
+        "the sign": lambda z, c, q: -torch.quantile(others(z, c), q),
+        "the class among its own rivals": lambda z, c, q: torch.quantile(z.amax(1) - z[:, c], q),
+        "the quantile from the wrong end": lambda z, c, q: torch.quantile(others(z, c), 1 - q),
+        "the mean gap": lambda z, c, q: others(z, c).mean(),
+    },
+}  # fmt: skip
+
+CARDS = all_exercises()
+
+
+@pytest.mark.parametrize("identity", sorted(CARDS))
+def test_every_card_is_complete_and_tested_here(identity):
+    card = CARDS[identity]
+    assert card.hints and card.mistakes and card.goal and "minute" in card.minutes
+    assert RIGHT[identity] and set(WRONG[identity]) == {mistake.name for mistake in card.mistakes}
+    assert card.judge(card.reference)[0] == "right"
+    namespace = {"torch": torch, "F": F, "np": np, "stats": stats}
+    exec(card.source(), namespace)  # the solution that is shown stands on its own
+    assert callable(namespace[card.reference.__name__])
+
+
+@pytest.mark.parametrize(("identity", "number"), [(name, n) for name in RIGHT for n in range(len(RIGHT[name]))])
+def test_right_answers_written_differently_are_right(identity, number):
+    assert CARDS[identity].judge(RIGHT[identity][number]) == ("right", "It agrees with the reference on every case.")
+
+
+@pytest.mark.parametrize(("identity", "name"), [(one, name) for one in WRONG for name in WRONG[one]])
+def test_wrong_answers_are_called_by_name(identity, name):
+    outcome, text = CARDS[identity].judge(WRONG[identity][name])
+    assert outcome == "wrong" and f"This looks like: {name}." in text
+
+
+@pytest.mark.parametrize("identity", sorted(CARDS))
+@pytest.mark.parametrize("blank", [lambda *_, **__: None, lambda *_, **__: ...], ids=["none", "ellipsis"])
+def test_blanks_are_not_attempted_and_the_reference_takes_over(identity, blank, capsys):
+    card = CARDS[identity]
+    assert card.check(blank) is card.reference
+    assert SIGNS["not attempted"] in capsys.readouterr().out
+
+
+def test_a_stub_that_raises_not_implemented_is_not_attempted():
+    def stub(*_):
+        raise NotImplementedError
+
+    assert CARDS["02.entropy"].judge(stub)[0] == "not attempted"
+
+
+def test_a_right_answer_is_handed_back_and_a_wrong_one_replaced(capsys):
+    card = CARDS["02.entropy"]
+    right, wrong = RIGHT["02.entropy"][0], WRONG["02.entropy"]["bits, not nats"]
+    assert card.check(right) is right
+    assert card.check(wrong) is card.reference
+    said = capsys.readouterr().out
+    assert SIGNS["right"] in said and "bits, not nats" in said and "goes on with the reference" in said
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda p: 1 / 0, "stopped with ZeroDivisionError"),
+        (lambda p: p, r"shape \(5, 4\), and it should be \(5,\)"),
+        (lambda p: p.sum(1) * float("nan"), "holds NaN"),
+        (lambda p: 7 + torch.special.entr(p).sum(1), "and it should be"),
+        (lambda p: "a word", "and it should be"),
+        (lambda p: p.zero_().sum(1), "and it should be"),
+        (3, "wants the function itself"),
+    ],
+)  # fmt: skip
+def test_other_wrong_answers_are_explained_and_never_raise(answer, message):
+    import re
+
+    outcome, text = CARDS["02.entropy"].judge(answer)
+    assert outcome == "wrong" and re.search(message, text)
+
+
+def test_arguments_changed_in_place_are_noticed():
+    def answer(p):
+        result = torch.special.entr(p).sum(1)
+        p += 1
+        return result
+
+    assert "Arguments changed in case 1: yes" in CARDS["02.entropy"].judge(answer)[1]
+
+
+def test_a_loss_cut_off_from_the_student_is_noticed():
+    text = CARDS["03.soft_target"].judge(lambda s, t, T: losses.soft_target(s.detach(), t, temperature=T))[1]
+    assert "there is none" in text
+
+
+def test_hints_come_one_by_one_and_end(capsys):
+    card = CARDS["02.soft_gradient"]
+    card._hints_shown = 0
+    for _ in range(len(card.hints) + 1):
+        card.hint()
+    said = capsys.readouterr().out
+    assert all(hint in said for hint in card.hints) and "No more hints" in said
+    card.solution()
+    assert "def soft_gradient(" in capsys.readouterr().out
+
+
+def test_the_packages_losses_agree_with_the_labs_references():
+    student, teacher = torch.randn(2, 6, 5)
+    labels = torch.tensor([0, 1, 2, 3, 4, 0])
+    torch.testing.assert_close(
+        CARDS["03.soft_target"](student, teacher, 3.0), losses.soft_target(student, teacher, temperature=3.0)
+    )
+    torch.testing.assert_close(
+        CARDS["03.distillation"](student, teacher, labels, 3.0, 0.7),
+        losses.distillation(student, teacher, labels, temperature=3.0, alpha=0.7),
+    )
+
+
+def test_unknown_exercises_are_named():
+    with pytest.raises(ValueError, match=r"must be one of 00\.accuracy, .* got '99\.none'"):
+        exercise("99.none")
+
+
+def test_stubs_in_the_labs_have_their_references_signature():
+    from kdcourse.notebooks import compose, labs
+
+    seen = []
+    for lab in labs():
+        for cell in compose(lab).cells:
+            if "exercise" in cell.metadata:
+                card = exercise(cell.metadata["exercise"])
+                namespace = {}
+                exec(cell.source, namespace)
+                stub = namespace[card.reference.__name__]
+                assert list(inspect.signature(stub).parameters) == list(inspect.signature(card.reference).parameters)
+                assert card.judge(stub)[0] == "not attempted", f"the stub of {card.id} is not blank"
+                seen.append(card.id)
+    assert sorted(seen) == sorted(CARDS), "every exercise stands in a lab, once"
+
+
+@pytest.fixture
+def own_progress(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDCOURSE_PROGRESS", str(tmp_path / "progress.json"))
+    return tmp_path / "progress.json"
+
+
+def test_progress_counts_attempts_and_keeps_what_was_right(own_progress, capsys):
+    card = CARDS["02.entropy"]
+    card.check(lambda p: None)
+    card.check(WRONG["02.entropy"]["bits, not nats"])
+    card.check(RIGHT["02.entropy"][0])
+    card.check(WRONG["02.entropy"]["bits, not nats"])
+    entry = progress.load()["02.entropy"]
+    assert entry["outcome"] == "right" and entry["attempts"] == 3
+    row = next(row for row in progress.summary() if (row["lab"], row["exercise"]) == ("02", "entropy"))
+    assert row["outcome"] == "right" and len(progress.summary()) == len(CARDS)
+
+
+def test_a_damaged_progress_file_is_moved_aside(own_progress, capsys):
+    own_progress.write_text('{"02.entropy": {"outco')
+    progress.record("02.entropy", outcome="right")
+    assert "damaged" in capsys.readouterr().out
+    assert progress.load()["02.entropy"]["outcome"] == "right"
+    assert own_progress.with_suffix(".damaged.json").read_text() == '{"02.entropy": {"outco'
+
+
+def test_progress_that_cannot_be_written_never_stops_a_lab(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("KDCOURSE_PROGRESS", str(tmp_path / "file" / "progress.json"))
+    progress._warned.clear()
+    CARDS["02.entropy"].check(RIGHT["02.entropy"][0])
+    CARDS["02.entropy"].check(RIGHT["02.entropy"][0])
+    assert capsys.readouterr().out.count("cannot be kept") == 1
+
+
+def test_the_suite_never_touches_the_users_progress():
+    assert str(progress.path()) == os.environ["KDCOURSE_PROGRESS"]

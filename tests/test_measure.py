@@ -1,0 +1,66 @@
+"""Measures against counts by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from kdcourse import measure, models
+from kdcourse.data.splits import Split
+
+LOGITS = torch.tensor([[9.0, 0, 0], [0, 9, 0], [9, 0, 0], [0, 0, 9]])
+SPLIT = Split(torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 1, 2]))
+
+
+def test_accuracy_confusion_and_agreement_by_hand():
+    assert measure.accuracy(LOGITS, SPLIT) == 75
+    assert measure.per_class_accuracy(LOGITS, SPLIT).tolist() == [100, 50, 100]
+    assert measure.confusion(LOGITS, SPLIT).tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
+    other = LOGITS.clone()
+    other[0] = torch.tensor([0.0, 9, 0])
+    assert measure.agreement(LOGITS, other, SPLIT) == 75
+    missing = Split(SPLIT.images, torch.tensor([0, 0, 0, 0]))
+    assert math.isnan(measure.per_class_accuracy(LOGITS, missing)[1])
+
+
+def test_predict_is_in_evaluation_mode_and_restores_the_flag():
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4), nn.Dropout(0.9), nn.Linear(4, 3)).train()
+    split = Split(torch.randn(7, 1, 2, 2), torch.zeros(7, dtype=torch.int64))
+    before = model[1].running_mean.clone()
+    logits = measure.predict(model, split, batch_size=3)
+    assert model.training and torch.equal(model[1].running_mean, before) and not logits.requires_grad
+    torch.testing.assert_close(logits, model.eval()(split.images))
+    assert measure.accuracy(model, split) == measure.accuracy(logits, split)
+
+
+def test_calibration_of_a_model_that_knows_how_sure_it_is():
+    """80 % sure and right in 80 of 100 is calibrated; right in 50 of 100 is off by 30 points."""
+    sure = torch.tensor([[math.log(4), 0.0]]).repeat(100, 1)
+    images = torch.zeros(100, 1, 1, 1)
+    right_80 = Split(images, (torch.arange(100) >= 80).long())
+    right_50 = Split(images, (torch.arange(100) >= 50).long())
+    assert measure.calibration_error(sure, right_80) == pytest.approx(0, abs=1e-4)
+    assert measure.calibration_error(sure, right_50) == pytest.approx(30, abs=1e-4)
+    diagram = measure.reliability(sure, right_80)
+    assert diagram.count.sum() == 100 and diagram.confidence.nan_to_num().max() == pytest.approx(0.8)
+
+
+def test_sizes_are_counted():
+    model = models.perceptron((7,), inputs=4, classes=3)
+    split = Split(torch.zeros(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64))
+    assert measure.parameters(model) == 4 * 7 + 7 + 7 * 3 + 3
+    assert measure.size_in_bytes(model) >= 4 * measure.parameters(model)
+    assert measure.flops(model, split) == 2 * (4 * 7 + 7 * 3)
+    assert measure.latency(model, split, repeats=3) > 0
+    table = measure.summary({"small": model}, split)
+    assert table.loc["small", "parameters"] == "59"
+
+
+def test_missing_labels_and_wrong_shapes_are_named():
+    with pytest.raises(ValueError, match="no labels"):
+        measure.accuracy(LOGITS, SPLIT.unlabelled())
+    with pytest.raises(ValueError, match=r"logits \(4, C\), got shape \(2, 3\)"):
+        measure.accuracy(LOGITS[:2], SPLIT)
+    with pytest.raises(ValueError, match="bins must be"):
+        measure.calibration_error(LOGITS, SPLIT, bins=0)
