@@ -1,10 +1,13 @@
 """For unit tests and notebooks alike: nothing is read from or written to the user's own folders."""
 
 import os
+import runpy
 import tempfile
 from pathlib import Path
 
 from hypothesis import settings
+
+OFFLINE = Path(__file__).parent / "tests" / "offline"
 
 # The same examples in every run, and no time limit: a slow machine is not a failure.
 settings.register_profile("course", deadline=None, derandomize=True, max_examples=40)
@@ -15,3 +18,14 @@ os.environ["KDCOURSE_CACHE"] = str(Path(_folder.name) / "cache")
 os.environ["KDCOURSE_PROGRESS"] = str(Path(_folder.name) / "progress.json")
 if folder := os.environ.get("KDCOURSE_DATA"):
     os.environ["KDCOURSE_DATA"] = str(Path(folder).resolve())  # kernels start in another folder
+
+
+def pytest_addoption(parser):
+    parser.addoption("--offline", action="store_true", help="cut this process and its kernels off from the network")
+
+
+def pytest_configure(config):
+    if config.getoption("--offline"):
+        # Python runs `sitecustomize` at start, in this process's children too: the kernels of the notebooks.
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(OFFLINE), os.environ.get("PYTHONPATH", "")])
+        runpy.run_path(str(OFFLINE / "sitecustomize.py"))

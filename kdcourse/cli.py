@@ -55,12 +55,17 @@ def build(
     numbers: Numbers = None,
     solutions: Annotated[bool, typer.Option(help="Build the instructor's edition into build/solutions.")] = False,
     force: Annotated[bool, typer.Option(help="Rebuild what is fresh, too.")] = False,
+    execute: Annotated[bool, typer.Option(help="Run the notebooks, so that they carry outputs.")] = True,
 ) -> None:
     """Build notebooks from their sources, with outputs; only those that changed. Renews README's table of runtimes."""
     from kdcourse import notebooks
 
     for one in [_lab(number) for number in numbers] if numbers else notebooks.labs():
         target = notebooks.ROOT / "build" / "solutions" / one.notebook.name if solutions else one.notebook
+        if not execute:
+            notebooks.write(notebooks.compose(one, solutions=solutions), target)
+            typer.echo(f"{target.name} written, not executed")
+            continue
         if not (solutions or force) and _is_fresh(one):
             typer.echo(f"{target.name} is fresh")
             continue
@@ -68,7 +73,7 @@ def build(
         typer.echo(f"{target.name} built, executed in {seconds:.0f} s")
         if not solutions:
             notebooks.record_runtime(one, seconds)
-    if not solutions:
+    if execute and not solutions:
         _renew_readme()
 
 
@@ -101,9 +106,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For a classroom
     from rich.console import Console
     from rich.table import Table
 
-    from kdcourse import runtime
+    from kdcourse.doctor import examine
 
-    checks = runtime.doctor()
+    checks = examine()
     if as_json:
         typer.echo(json.dumps([check.as_dict() for check in checks], indent=1))
     else:

@@ -78,7 +78,13 @@ def execute(notebook: NotebookNode, folder: Path) -> float:
     from nbclient import NotebookClient
 
     started = time.perf_counter()
-    client = NotebookClient(notebook, timeout=CELL_SECONDS, kernel_name="python3", record_timing=False)
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_SECONDS,
+        kernel_name="python3",
+        record_timing=False,
+        extra_arguments=["--IPKernelApp.log_level=40"],  # errors only: the kernel's own notices are not the lab's
+    )
     client.execute(cwd=str(folder))
     return time.perf_counter() - started
 
@@ -90,9 +96,13 @@ def build(lab: Lab, target: Path | None = None, *, solutions: bool = False) -> f
     seconds = execute(notebook, lab.source.parent.parent)
     _tidy(notebook)
     check_outputs(notebook)
+    write(notebook, target)
+    return seconds
+
+
+def write(notebook: NotebookNode, target: Path) -> None:
     text = nbformat.writes(notebook) + "\n"
     write_safely(target, lambda path: path.write_text(text, encoding="utf-8"))
-    return seconds
 
 
 def check_fresh(lab: Lab, notebook: Path | None = None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from kdcourse import runtime
 from kdcourse.data import folders, glyphs
 from kdcourse.data.download import DownloadError, fetch
 from kdcourse.data.folders import Raw
@@ -44,7 +45,7 @@ def load_images(
     """
     wanted = name or os.environ.get("KDCOURSE_DATASET") or DEFAULT
     known = _known(wanted)
-    device = _device(device)
+    device = runtime.device() if device is None else torch.device(device)
     if size is not None and (known or not isinstance(size, int) or size < 1):
         raise ValueError(f"size must be a whole number of pixels and is for the path of a folder only, got {size!r}")
     if known is None:
@@ -86,14 +87,6 @@ def _known(wanted: str | Path) -> str | None:
     if isinstance(wanted, str | os.PathLike) and Path(wanted).expanduser().is_dir():
         return None
     raise ValueError(f"name must be one of {', '.join(SOURCES)}, glyphs, or the path of a folder, got {str(wanted)!r}")
-
-
-def _device(device: torch.device | str | None) -> torch.device:
-    if device is not None:
-        return torch.device(device)
-    from kdcourse import runtime
-
-    return runtime.device()
 
 
 def _places() -> tuple[str | None, str | None]:

@@ -54,9 +54,9 @@ kd.setup()
 # %%
 import pandas as pd
 
-from kdcourse.runtime import doctor
+from kdcourse.doctor import examine
 
-checks = pd.DataFrame([check.as_dict() for check in doctor()]).set_index("name")
+checks = pd.DataFrame([check.as_dict() for check in examine()]).set_index("name")
 assert not (checks.status == "red").any(), checks[checks.status == "red"]
 checks.loc[["widgets", "GPU", "cache", "training"]]
 
@@ -214,10 +214,12 @@ mates = kd.compare(
 mates.figure()
 
 # %%
-useless, useful = mates.difference("taught by a class mate"), measured
+from_friend, from_expert = mates.difference("taught by a class mate"), measured
+assert from_friend.mean < from_expert.mean
 kd.say(
-    f"A class mate as teacher: {useless}, **{useless.verdict}**. The large teacher at the same T: {useful}, **{useful.verdict}**. "
-    "Knowledge has to come from somewhere: here from the many pictures that the large teacher saw and the student did not."
+    f"A class mate as teacher brings {from_friend}: **{from_friend.verdict}**. The large teacher at the same T brings "
+    f"{from_expert}: **{from_expert.verdict}**. Softer targets alone do little. Knowledge has to come from somewhere: here "
+    "from the many pictures that the large teacher saw and the student did not."
 )
 
 # %% [markdown]

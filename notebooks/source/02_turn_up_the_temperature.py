@@ -252,7 +252,7 @@ kd.say(
 # ## When it does not help: T² left out of a mixture
 #
 # Half labels, half teacher, T = 8. In one arm the soft half carries T², in the other it was forgotten: the most common bug in
-# published distillation code. Nothing crashes.
+# published distillation code. Nothing crashes. **Predict**: which arm does the buggy one resemble?
 
 # %%
 mixture = kd.Recipe(
@@ -277,9 +277,15 @@ bug.figure()
 
 # %%
 lost = bug.difference("with T²", "T² forgotten")
+meaning = {
+    "helps": "The loss went down, the code ran, and most of the teacher was never heard.",
+    "no clear difference": "The loss went down, the code ran, and nothing in the result gives the bug away.",
+    "hurts": "Here the bug even pays: T = 8 is too hot for these data (see the curve above), and forgetting T² turned "
+    "the teacher down. Right for the wrong reason; the honest repair is a lower T.",
+}
 kd.say(
-    f"Without T² the mixture differs from labels only by {bug.difference('T² forgotten')}; putting it back is worth {lost} "
-    f"({lost.verdict}). The loss went down, the code ran, and part of the teacher was never heard."
+    f"Without T² the soft half weighs {8**2} times less than alpha says. Against labels only the buggy arm brings "
+    f"{bug.difference('T² forgotten')}, the sound one {bug.difference('with T²')}; putting T² back is worth {lost}. {meaning[lost.verdict]}"
 )
 
 # %% [markdown]

@@ -1,0 +1,71 @@
+"""The labs: fresh, complete, fit to be shown; every slider is moved, and README's table is what was measured."""
+
+import re
+from itertools import pairwise
+
+import nbformat
+import pytest
+
+from kdcourse import notebooks
+
+LABS = notebooks.labs()
+SLIDERS = re.compile(r"kd\.widgets\.\w+\(|kd\.quiz\(")
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.number)
+def test_the_notebook_is_what_its_source_builds(lab):
+    notebooks.check_fresh(lab)
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.number)
+def test_the_outputs_are_fit_to_be_shown(lab):
+    notebook = nbformat.read(lab.notebook, as_version=4)
+    notebooks.check_outputs(notebook)
+    nbformat.validate(notebook)
+    assert any(cell.get("outputs") for cell in notebook.cells), "built without outputs"
+    assert lab.notebook.stat().st_size < 2_000_000
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.number)
+def test_the_lab_has_all_its_parts(lab):
+    cells = notebooks.compose(lab).cells
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    for part in ("# ", "Open in Colab", "**You will**", "**You will learn**", "**You need**", "**Time:**", "**Predict**",
+                 "When it does not help", "## Recap", "### Check yourself", "### On your own", "### Read further"):  # fmt: skip
+        assert part in prose, f"{part!r} is missing"
+    assert f"blob/main/notebooks/{lab.notebook.name}" in prose
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    assert "setup" in code[0].metadata.get("tags", ())
+    assert all(len(cell.source.splitlines()) <= 30 for cell in code), "a cell is longer than 30 lines"
+    assert any("kd.claim(" in cell.source or "assert " in cell.source for cell in code)
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.number)
+def test_every_widget_is_followed_by_a_cell_that_moves_it(lab):
+    code = [cell for cell in notebooks.compose(lab).cells if cell.cell_type == "code"]
+    for cell, following in pairwise(code):
+        if SLIDERS.search(cell.source):
+            assert "widget-test" in following.metadata.get("tags", ()), f"nothing moves the widget of: {cell.source}"
+    assert not SLIDERS.search(code[-1].source)
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.number)
+def test_the_instructors_edition_has_the_solutions_in_place(lab):
+    student, instructor = notebooks.compose(lab), notebooks.compose(lab, solutions=True)
+    for stub, solved in zip(student.cells, instructor.cells, strict=True):
+        if "exercise" in stub.metadata:
+            assert "..." in stub.source and "..." not in solved.source and "return" in solved.source
+        else:
+            assert stub.source == solved.source
+
+
+def test_readmes_table_is_what_was_measured():
+    readme = (notebooks.ROOT / "README.md").read_text(encoding="utf-8")
+    assert notebooks.runtime_table() in readme
+    assert set(notebooks.runtimes()) == {lab.number for lab in LABS}
+
+
+def test_an_unknown_lab_is_named():
+    with pytest.raises(ValueError, match=r"lab must be one of 00, .*, got '77'"):
+        notebooks.lab("77")
+    assert notebooks.lab(3) == notebooks.lab("03")

@@ -1,0 +1,121 @@
+"""start.py: what it decides and says, without installing anything here."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def start(monkeypatch):
+    spec = importlib.util.spec_from_file_location("start", ROOT / "start.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def ready(start, tmp_path, monkeypatch):
+    """An environment that looks installed: this Python and a stamp."""
+    environment = tmp_path / "venv"
+    python = start._python(environment)
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    (environment / "kdcourse-installed").write_text(start.fingerprint())
+    monkeypatch.setenv("KDCOURSE_VENV", str(environment))
+    return environment
+
+
+def test_it_needs_the_standard_library_only():
+    source = (ROOT / "start.py").read_text(encoding="utf-8")
+    imported = [line.split()[1] for line in source.splitlines() if line.startswith(("import ", "from "))]
+    assert imported and set(imported) <= sys.stdlib_module_names
+
+
+def test_an_installed_environment_is_used_as_it_is(start, ready, monkeypatch):
+    called = []
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing needs to be installed"))
+    monkeypatch.setattr(subprocess, "call", lambda command, **_: called.append(command) or 0)
+    assert start.main(["test", "-x"]) == 0
+    assert start.main(["run", "03"]) == 0
+    assert called[0][1:] == ["-m", "pytest", "-x"]
+    assert called[1][1:] == ["-m", "kdcourse.cli", "run", "03"]
+
+
+def test_a_changed_lock_installs_again_and_the_stamp_comes_last(start, ready, monkeypatch):
+    (ready / "kdcourse-installed").write_text("another lock")
+    commands = []
+
+    def run(command, **_):
+        commands.append(command)
+        assert (ready / "kdcourse-installed").read_text() == "another lock", "the stamp must come last"
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(start.shutil, "which", lambda _: "uv")
+    start.prepare(ready)
+    assert [command[-2:] for command in commands] == [["-r", str(start.LOCK)], ["-e", str(ROOT)]]
+    assert all("--no-deps" in command and "--no-build-isolation" in command for command in commands[1:])
+    assert (ready / "kdcourse-installed").read_text() == start.fingerprint()
+
+
+def test_an_interrupted_installation_leaves_no_stamp(start, ready, monkeypatch, capsys):
+    (ready / "kdcourse-installed").unlink()
+
+    def run(command, **_):
+        raise subprocess.CalledProcessError(2, command)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert start.main(["test"]) == 1
+    assert "Run the same command again" in capsys.readouterr().err
+    assert not (ready / "kdcourse-installed").exists()
+
+
+def test_without_uv_pip_takes_the_same_lock(start, ready, monkeypatch, capsys):
+    (ready / "kdcourse-installed").unlink()
+    commands = []
+
+    def run(command, **_):
+        commands.append([str(part) for part in command])
+        if commands[-1][-1].startswith("uv=="):
+            raise subprocess.CalledProcessError(1, command)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(start.shutil, "which", lambda _: None)
+    start.prepare(ready)
+    assert "uv cannot be had" in capsys.readouterr().out
+    assert commands[1][1:3] == ["-m", "pip"] and commands[1][-2:] == ["-r", str(start.LOCK)]
+
+
+def test_an_old_python_is_named(start, monkeypatch, capsys):
+    monkeypatch.setattr(start.sys, "version_info", (3, 9, 0))
+    assert start.main(["lab"]) == 1
+    assert "needs Python 3.11 or newer" in capsys.readouterr().err
+
+
+def test_a_full_disk_and_a_missing_venv_module_are_named(start, ready, monkeypatch, capsys):
+    (ready / "kdcourse-installed").unlink()
+    start._python(ready).unlink()
+    monkeypatch.setattr(start.shutil, "which", lambda _: None)
+
+    def broken(*_, **__):
+        raise subprocess.CalledProcessError(1, "ensurepip")
+
+    monkeypatch.setattr(start.venv, "create", broken)
+    assert start.main(["test"]) == 1
+    assert "apt install python3-venv" in capsys.readouterr().err
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(start.venv, "create", full)
+    assert start.main(["test"]) == 1
+    assert "No space left" in capsys.readouterr().err
+
+
+def test_without_a_command_it_explains_itself(start, capsys):
+    assert start.main([]) == 0
+    assert "python start.py test" in capsys.readouterr().out
