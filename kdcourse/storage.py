@@ -89,11 +89,17 @@ def fingerprint(*things: object) -> str:
 
 
 def cache_folder() -> Path:
-    """Where downloads and trained teachers are kept: `KDCOURSE_CACHE`, else the system's place for caches.
+    """Where downloads and trained teachers are put: `KDCOURSE_CACHE`, else the system's place for caches.
 
     A folder that cannot be written is replaced by a temporary one, with a line that says so.
     """
     return _writable(chosen_cache_folder())
+
+
+def cached(*parts: str) -> Path:
+    """Where something of this name is, or is to be put: a cache that can only be read still serves what it holds."""
+    held = chosen_cache_folder().joinpath(*parts)
+    return held if held.exists() else cache_folder().joinpath(*parts)
 
 
 def chosen_cache_folder() -> Path:

@@ -16,7 +16,7 @@ from kdcourse import measure
 from kdcourse.data.augment import random_shift_flip
 from kdcourse.data.splits import ImageData
 from kdcourse.models import convnet, perceptron
-from kdcourse.storage import DamagedFile, cache_folder, load_tensors, save_tensors
+from kdcourse.storage import DamagedFile, cache_folder, cached, load_tensors, save_tensors
 from kdcourse.training import train
 
 SHIPPED = Path(__file__).parent / "checkpoints"
@@ -78,7 +78,7 @@ def teacher(name: str, data: ImageData, *, progress: bool = True) -> nn.Module:
     if card is None:
         print(f"No {name} teacher for {data.name} is stored yet: training one takes a few minutes, once.")
         model, card = _train(name, data, recipe.quick_steps, progress)
-        _save(model, card, _cached(name, data))
+        _keep(model, card, data, name)
         origin = "trained just now"
     print(f"Teacher {model.label} for {data.name}: test accuracy {card['test_accuracy']:.1f} % ({origin}).")
     if origin == "shipped" and card["data"] != data.train.fingerprint:
@@ -114,11 +114,21 @@ def _recipe(name: str) -> TeacherRecipe:
 
 
 def _places(name: str, data: ImageData) -> list[tuple[str, Path]]:
-    return [("shipped", SHIPPED / f"{data.name}-{name}.safetensors"), ("from the cache", _cached(name, data))]
+    own = [("from the cache", cached("teachers", _file(name, data)))]
+    if data.origin == "folder":  # a student's own pictures, whatever their folder is called
+        return own
+    return [("shipped", SHIPPED / f"{data.name}-{name}.safetensors"), *own]
 
 
-def _cached(name: str, data: ImageData) -> Path:
-    return cache_folder() / "teachers" / f"{data.name}-{name}-{data.train.fingerprint}.safetensors"
+def _file(name: str, data: ImageData) -> str:
+    return f"{data.name}-{name}-{data.train.fingerprint}.safetensors"
+
+
+def _keep(model: nn.Module, card: dict, data: ImageData, name: str) -> None:
+    try:
+        _save(model, card, cache_folder() / "teachers" / _file(name, data))
+    except OSError as error:
+        print(f"This teacher cannot be kept in the cache ({error.strerror}) and is trained again next time.")
 
 
 def _train(name: str, data: ImageData, steps: int, progress: bool) -> tuple[nn.Module, dict]:

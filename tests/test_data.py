@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from serving import remote, serving
 
 from kdcourse.data import DownloadError, images, load_images, random_shift_flip, sources
 from kdcourse.data.images import hold_out
+from tests.serving import remote, serving
 
 PICTURES, TESTS = 200, 40  # in the small stand-ins for the public sets
 
@@ -331,10 +331,10 @@ def test_the_name_may_come_from_the_environment(room, monkeypatch):
 
 
 def test_pictures_go_to_the_device_of_the_course(room, monkeypatch):
-    monkeypatch.setenv("KDCOURSE_DEVICE", "meta")
-    assert images._device(None).type == "meta"
-    monkeypatch.setenv("KDCOURSE_DEVICE", "cpu")
-    assert load_images("glyphs").train.device.type == "cpu"
+    asked = []
+    monkeypatch.setattr(images.runtime, "device", lambda: asked.append(1) or torch.device("cpu"))
+    assert load_images("glyphs").train.device.type == "cpu" and asked == [1]
+    assert load_images("glyphs", device="cpu").train.device.type == "cpu" and asked == [1]
 
 
 @pytest.mark.parametrize("name", ["imagenet", "no/such/folder", 7])

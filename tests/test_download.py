@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from serving import remote, send, serving
 
 from kdcourse.data import download
 from kdcourse.data.download import DownloadError, fetch
 from kdcourse.data.sources import SOURCES
+from tests.serving import remote, send, serving
 
 CONTENT = bytes(range(256)) * 400
 

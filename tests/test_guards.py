@@ -102,7 +102,7 @@ def test_a_drifted_notebook_is_rejected_with_the_cell_that_drifted(tmp_path):
 
 def test_offline_cuts_off_tests_and_their_kernels(tmp_path):
     """An address set aside for documentation (RFC 5737): nothing is there, and nothing is asked."""
-    inside = "import pytest, socket\n\ndef test():\n    with pytest.raises(ConnectionRefusedError, match='cut off'):\n"
+    inside = "import pytest, socket\n\ndef test():\n    with pytest.raises(OSError, match='cut off'):\n"
     inside += "        socket.create_connection(('192.0.2.1', 80), timeout=1)\n"
     (tmp_path / "test_inside.py").write_text(inside)
     cell = nbformat.v4.new_code_cell("import socket\nsocket.create_connection(('192.0.2.1', 80), timeout=1)")

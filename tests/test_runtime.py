@@ -72,9 +72,7 @@ def test_the_doctor_sees_what_is_wrong(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path / "file" / "cache"))
     assert doctor._cache().status == "amber"
-    monkeypatch.setattr(
-        runtime, "requires", lambda _: ["torch>=99", "no-such-package>=1", 'pytest>=8; extra == "test"']
-    )
+    monkeypatch.setattr(doctor, "requires", lambda _: ["torch>=99", "no-such-package>=1", 'pytest>=8; extra == "test"'])
     assert [(check.name, check.status) for check in doctor._packages()] == [
         ("torch", "red"),
         ("no-such-package", "red"),

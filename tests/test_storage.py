@@ -97,3 +97,22 @@ def test_a_cache_that_cannot_be_written_is_replaced_with_a_message(tmp_path, mon
     assert "cannot be written" in capsys.readouterr().out
     storage.save_tensors(folder / "a.safetensors", {"weight": torch.zeros(1)})
     assert storage.cache_folder() == folder
+
+
+def test_a_cache_that_can_only_be_read_still_serves_what_it_holds(tmp_path, monkeypatch, capsys):
+    full = tmp_path / "cache"
+    storage.save_tensors(full / "data" / "held.safetensors", {"weight": torch.ones(2)})
+    monkeypatch.setenv("KDCOURSE_CACHE", str(full))
+    real = storage.write_safely
+
+    def read_only(path, write):
+        if full in storage.Path(path).parents:
+            raise PermissionError(13, "Permission denied")  # chmod does not stop root, who may run the tests
+        return real(path, write)
+
+    monkeypatch.setattr(storage, "write_safely", read_only)
+    assert storage.cached("data", "held.safetensors") == full / "data" / "held.safetensors"
+    elsewhere = storage.cached("data", "new.safetensors")
+    assert full not in elsewhere.parents and "Permission denied" in capsys.readouterr().out
+    storage.save_tensors(elsewhere, {"weight": torch.zeros(1)})
+    assert storage.cached("data", "new.safetensors") == elsewhere

@@ -133,6 +133,20 @@ def test_a_read_only_cache_costs_nothing_but_a_message(data, tmp_path, monkeypat
     assert "cannot be written" in said and "trained just now" in said and not teacher.training
 
 
+def test_a_folder_of_pictures_called_like_a_known_set_gets_a_teacher_of_its_own(data, capsys):
+    zoo.teacher("perceptron", replace(data, name="glyphs"), progress=False)
+    assert "trained just now" in capsys.readouterr().out
+
+
+def test_a_teacher_that_cannot_be_kept_is_used_all_the_same(data, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zoo, "save_tensors", full)
+    assert not zoo.teacher("perceptron", data, progress=False).training
+    assert "cannot be kept in the cache (No space left on device)" in capsys.readouterr().out
+
+
 def test_an_interrupted_training_stores_nothing(data, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
@@ -148,7 +162,7 @@ def test_a_kernel_killed_in_mid_training_leaves_nothing_to_read(data, tmp_path):
     script = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from test_zoo import toy
+from tests.test_zoo import toy
 import kdcourse as kd
 from kdcourse.data.splits import ImageData
 data = ImageData("toy", ("a", "b", "c"), toy(200, 0), toy(50, 1), toy(50, 2), (0.0,), (1.0,), "folder")
@@ -161,7 +175,7 @@ def dying(self, images):
 kd.models.Perceptron.forward = dying
 kd.zoo.teacher("perceptron", data, progress=False)
 """
-    run = subprocess.run([sys.executable, "-c", script, os.path.dirname(__file__)], env=os.environ)
+    run = subprocess.run([sys.executable, "-c", script, os.path.dirname(os.path.dirname(__file__))], env=os.environ)
     assert run.returncode == -signal.SIGKILL
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
     assert zoo.teacher("perceptron", data, progress=False) is not None

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdcourse.storage import DamagedFile, cache_folder, load_tensors, save_tensors
+from kdcourse.storage import DamagedFile, cache_folder, cached, load_tensors, save_tensors
 
 # What the parts of a data set are called by those who lay them out.
 PARTS = {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test", "testing")}
@@ -32,9 +32,9 @@ class Raw:
 
 def kept(key: str, make: Callable[[], Raw]) -> Raw:
     """What `make` returns, which takes seconds: out of the cache if it was made before."""
-    path = cache_folder() / "data" / f"{key}.safetensors"
+    name = f"{key}.safetensors"
     try:
-        tensors, metadata = load_tensors(path)
+        tensors, metadata = load_tensors(cached("data", name))
         parts = {part: (tensors[part], tensors[f"{part} labels"]) for part in tensors if part in PARTS}
         return Raw(tuple(json.loads(metadata["classes"])), **parts)
     except FileNotFoundError:
@@ -46,9 +46,9 @@ def kept(key: str, make: Callable[[], Raw]) -> Raw:
     tensors = {part: images for part, (images, _) in parts.items()}
     tensors |= {f"{part} labels": labels for part, (_, labels) in parts.items()}
     try:
-        save_tensors(path, tensors, {"classes": json.dumps(raw.classes)})
+        save_tensors(cache_folder() / "data" / name, tensors, {"classes": json.dumps(raw.classes)})
     except OSError as error:
-        print(f"{path.name} cannot be kept in the cache ({error.strerror}) and is made again next time.")
+        print(f"{name} cannot be kept in the cache ({error.strerror}) and is made again next time.")
     return raw
 
 

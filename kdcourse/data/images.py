@@ -14,7 +14,7 @@ from kdcourse.data.download import DownloadError, fetch
 from kdcourse.data.folders import Raw
 from kdcourse.data.sources import SOURCES, Source, read_downloaded, read_unpacked
 from kdcourse.data.splits import ImageData, standardised
-from kdcourse.storage import DamagedFile, cache_folder, fingerprint
+from kdcourse.storage import DamagedFile, cache_folder, cached, fingerprint
 
 DEFAULT = "fashion-mnist"
 GLYPHS = {"train": 55_000, "validation": 5_000, "test": 10_000}  # pictures, as many as Fashion-MNIST has
@@ -116,7 +116,9 @@ def _public(name: str, source: Source, local: str | None) -> tuple[Raw, str]:
                 return found, "KDCOURSE_DATA"
         except DamagedFile as error:
             print(f"{source.title} in the folder in KDCOURSE_DATA is damaged ({error}); looking in the cache.")
-    folder = cache_folder() / "data" / name
+    folder = cached("data", name)
+    if not all(file.is_intact(folder) for file in source.files):
+        folder = cache_folder() / "data" / name
     origin = "download" if fetch(source.files, folder) else "cache"
     return read_downloaded(source, folder), origin
 
