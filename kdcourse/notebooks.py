@@ -23,7 +23,6 @@ SOURCES = NOTEBOOKS / "source"
 RUNTIMES = ROOT / "results" / "runtimes.json"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_SECONDS = 300
-WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -145,13 +144,12 @@ def _check_pictures(where: str, output: NotebookNode) -> None:
 
 
 def _tidy(notebook: NotebookNode) -> None:
-    """Join lines that arrived in pieces, whose number depends on timing; drop progress bars that have been closed."""
-    widgets = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
+    """Drop progress bars that have run their course; join lines that arrived in pieces, whose number depends on timing."""
     for cell in notebook.cells:
         tidied: list[NotebookNode] = []
         for output in cell.get("outputs", []):
-            view = output.get("data", {}).get(WIDGET_VIEW)
-            if view and view["model_id"] not in widgets:
+            data = output.get("data", {})
+            if WIDGET_VIEW in data and "%|" in data.get("text/plain", ""):  # how tqdm writes a bar as text
                 continue
             if tidied and output.output_type == tidied[-1].output_type == "stream" and output.name == tidied[-1].name:
                 tidied[-1].text += output.text

@@ -189,13 +189,13 @@ def curves(
             level = float(np.mean(array(levels[name])))
             axes.axhline(level, color=look["color"], linestyle="--", linewidth=1)
             axes.annotate(
-                f"{name}, {level_name}", (0.99, level), (0, 3), xycoords=("axes fraction", "data"),
-                textcoords="offset points", ha="right", fontsize=8, color=look["color"],
+                f"{name}, {level_name}", (1.01, level), xycoords=("axes fraction", "data"), va="center", fontsize=8,
+                color=look["color"],
             )  # fmt: skip
             parts[-1] += f", {level_name} {level:.1f}"
     axes.set(xlabel=xlabel, ylabel=ylabel)
     _scale(axes, x, logarithmic)
-    figure.legend(loc="outside right upper", frameon=False)
+    figure.legend(loc="outside upper center", ncols=len(lines), frameon=False)
     figure.description = f"{ylabel} against {xlabel}, mean over seeds. " + "; ".join(parts) + "."
     return figure
 

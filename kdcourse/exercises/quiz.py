@@ -79,11 +79,13 @@ class Quiz:
         import ipywidgets
         from IPython.display import display
 
+        from kdcourse.widgets.page import show_widget
+
         boxes = []
         for number, question in enumerate(self.questions):
             title = ipywidgets.HTML(f"<b>{number + 1}.</b> {html.escape(question.text)}")
             boxes.append(ipywidgets.VBox([title, self._choices[number], self._replies[number]]))
-        display(ipywidgets.VBox(boxes))
+        show_widget(ipywidgets.VBox(boxes))
         display({"text/html": self._folded(), "text/plain": f"Quiz of lab {self.lab}"}, raw=True)
 
     def _folded(self) -> str:

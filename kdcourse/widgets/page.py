@@ -23,8 +23,7 @@ class Page:
     def show(self, figure: Figure) -> None:
         from IPython.display import display
 
-        view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
-        display({WIDGET: view, "text/plain": "Run this cell in a notebook for its live controls."}, raw=True)
+        show_widget(self.box)
         self._still = display(self._bundle(figure), raw=True, display_id=True)
 
     def update(self, figure: Figure, picture: str = "") -> None:
@@ -35,3 +34,11 @@ class Page:
     def _bundle(self, figure: Figure, picture: str = "") -> dict[str, str]:
         still = f'<div class="{self._name}">{figure.as_html(picture)}</div>'
         return {"text/html": still, "text/plain": figure.description}
+
+
+def show_widget(widget: ipywidgets.Widget) -> None:
+    """Display a widget, with a sentence in its place where widgets do not live."""
+    from IPython.display import display
+
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    display({WIDGET: view, "text/plain": "Run this cell in a notebook for its live controls."}, raw=True)

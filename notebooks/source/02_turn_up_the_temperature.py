@@ -203,6 +203,7 @@ def sweep(hidden):
         partial(kd.models.perceptron, (hidden,)),
         lambda seed: data.train.sample(1000, seed),
         steps=300,
+        learning_rate=1e-2,
     )
     arms = {
         f"T = {t}": replace(labels, method=kd.SoftTarget(temperature=t), teacher=cache)
