@@ -126,11 +126,10 @@ def progress() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from kdcourse.exercises import progress as local
-    from kdcourse.exercises.engine import SIGNS
+    from kdcourse.exercises.engine import SIGNS, summary
 
     table = Table("lab", "exercise", "outcome", "attempts", "hints")
-    for row in local.summary():
+    for row in summary():
         table.add_row(row["lab"], row["exercise"], SIGNS[row["outcome"]], str(row["attempts"]), str(row["hints"]))
     Console().print(table)
 

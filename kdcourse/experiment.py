@@ -156,6 +156,7 @@ def write_ledger(name: str, comparison: Comparison, recipes: Mapping[str, Recipe
         "baseline": comparison.baseline,
         "arms": {
             arm: {
+                "student": getattr(comparison.students[arm][0], "label", type(comparison.students[arm][0]).__name__),
                 "method": repr(recipe.method),
                 "steps": recipe.steps,
                 "batch_size": recipe.batch_size,

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.metadata import version
 
 import torch
 
@@ -23,13 +24,11 @@ def in_colab() -> bool:
 
 def setup() -> None:
     """The first cell of each lab: choose the device and say in one line what the lab runs on."""
-    import kdcourse
-
     place = device()
     if place.type == "cuda":
         torch.set_float32_matmul_precision("high")
     machine = torch.cuda.get_device_name(place) if place.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-    print(f"kdcourse {kdcourse.__version__}, torch {torch.__version__.split('+')[0]}, on {machine}.")
+    print(f"kdcourse {version('kdcourse')}, torch {version('torch')}, on {machine}.")
     if in_colab() and place.type == "cpu":
         print(
             "For a GPU: Runtime > Change runtime type > T4 GPU, then run this cell again. The lab runs without one too."

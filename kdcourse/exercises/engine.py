@@ -159,6 +159,18 @@ def all_exercises() -> dict[str, Exercise]:
     return REGISTRY
 
 
+def summary() -> list[dict]:
+    """A row for every exercise of the course, attempted or not: lab, exercise, goal, outcome, attempts, hints, when."""
+    known = progress.load()
+    rows = []
+    for identity, card in sorted(all_exercises().items()):
+        entry = known.get(identity, {})
+        lab, name = identity.split(".", 1)
+        facts = {"outcome": "not attempted", "attempts": 0, "hints": 0, "when": "", **entry}
+        rows.append({"lab": lab, "exercise": name, "goal": card.goal, **facts})
+    return rows
+
+
 def values(answer: Callable, cases: list[tuple]) -> dict[str, object]:
     """What `answer` returns for each case, each with arguments of its own, and whether it changed them."""
     found: dict[str, object] = {}

@@ -73,20 +73,6 @@ def paused() -> Iterator[None]:
         _recording = before
 
 
-def summary() -> list[dict]:
-    """A row for every exercise of the course, attempted or not: lab, exercise, goal, outcome, attempts, hints, when."""
-    from kdcourse.exercises.engine import all_exercises
-
-    known = load()
-    rows = []
-    for identity, card in sorted(all_exercises().items()):
-        entry = known.get(identity, {})
-        lab, name = identity.split(".", 1)
-        facts = {"outcome": "not attempted", "attempts": 0, "hints": 0, "when": "", **entry}
-        rows.append({"lab": lab, "exercise": name, "goal": card.goal, **facts})
-    return rows
-
-
 def _warn(error: OSError) -> None:
     """Say it once for each file: a lab must not drown in it."""
     if path() not in _warned:
