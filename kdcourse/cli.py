@@ -29,6 +29,8 @@ def lab(
     command.append(f"--LabApp.app_settings_dir={Path(notebooks.__file__).parent / 'lab_settings'}")
     if not browser:
         command.append("--no-browser")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")  # in a container there is often nobody else
     raise typer.Exit(subprocess.call([*command, *opened], cwd=folder))
 
 
