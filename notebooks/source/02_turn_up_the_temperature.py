@@ -182,10 +182,11 @@ kd.plots.lines(
 
 # %%
 hard_norm = gradient_norm(F.cross_entropy(student_logits, data.test.labels[:500].cpu()))
+varied, faded = max(with_square) / min(with_square), without[0] / without[-1]
 kd.say(
-    f"From T = {temperatures[0]} to T = {temperatures[-1]} the gradient changes by a factor of "
-    f"{with_square[0] / with_square[-1]:.1f} with T² and by a factor of {without[0] / without[-1]:.0f} without. The hard loss "
-    f"has a gradient of {hard_norm:.2g} here at any T: without T², a mixture set up at T = 1 is all labels at T = {temperatures[-1]}."
+    f"From T = {temperatures[0]} to T = {temperatures[-1]} the gradient varies by a factor of {varied:.1f} with T² and fades by a "
+    f"factor of {faded:.0f} without. The hard loss has a gradient of {hard_norm:.2g} here at any T: without T², a mixture set up "
+    f"at T = {temperatures[0]} is all labels at T = {temperatures[-1]}."
 )
 
 # %% [markdown]
