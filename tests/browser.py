@@ -59,6 +59,9 @@ def jupyter(folder: Path) -> Iterator[str]:
             server.wait(20)
 
 
+IS_RUNNING = "() => [...document.querySelectorAll('.jp-InputPrompt')].some(prompt => prompt.innerText.includes('*'))"
+
+
 @contextmanager
 def page(width: int = 1100, height: int = 900, dark: bool = False) -> Iterator:
     """A fresh page; its console's errors are collected in `page.problems`."""
@@ -92,8 +95,16 @@ def run_all(tab, seconds: int = 240) -> None:
     """Run every cell and wait until the last has run."""
     tab.get_by_role("menuitem", name="Run", exact=True).click()
     tab.get_by_text("Run All Cells", exact=True).click()
-    tab.wait_for_timeout(2000)  # until the status bar has noticed
-    _wait_idle(tab, seconds)
+    tab.wait_for_function(IS_RUNNING, timeout=10_000)
+    # Between two cells nothing runs for a moment; the end is where nothing has run for two seconds.
+    tab.wait_for_function(
+        f"""() => {{
+        if (({IS_RUNNING})() || !document.body.innerText.includes("| Idle")) window.idleSince = undefined;
+        else window.idleSince ??= Date.now();
+        return Date.now() - window.idleSince > 2000;
+    }}""",
+        timeout=1000 * seconds,
+    )
 
 
 def screenshots(tab, folder: Path) -> list[Path]:
