@@ -5,7 +5,7 @@ Where a function takes `model_or_logits`, logits that are already there, (N, C) 
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kdcourse.data.splits import Split
+from kdcourse.tapping import LOGITS, Tapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,11 +22,19 @@ if TYPE_CHECKING:
 BINS = 15  # of a reliability diagram, as in Guo et al. (2017)
 
 
-@torch.no_grad()
 def predict(model: nn.Module, split: Split, batch_size: int = 1000) -> Tensor:
     """Logits (N, C) of every picture, in the order of the split; the model's training flag is restored."""
+    return outputs(model, split, batch_size=batch_size)[LOGITS]
+
+
+@torch.no_grad()
+def outputs(model: nn.Module, split: Split, layers: Iterable[str] = (), batch_size: int = 1000) -> dict[str, Tensor]:
+    """ "logits" and the outputs of named layers for every picture: name -> (N, …), in evaluation mode."""
     with _evaluating(model):
-        return torch.cat([model(images) for images in split.images.split(batch_size)]).float()
+        tapped = Tapped(model, layers).eval()
+        answers = [tapped(images) for images in split.images.split(batch_size)]
+        collected = {name: torch.cat([features[name] for _, features in answers]).float() for name in answers[0][1]}
+        return {**collected, LOGITS: torch.cat([logits for logits, _ in answers]).float()}
 
 
 def accuracy(model_or_logits: nn.Module | Tensor, split: Split) -> float:

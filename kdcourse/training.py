@@ -4,7 +4,7 @@ Every scheme of the course is a way to call `train`: the student, a split, a met
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from kdcourse import measure
 from kdcourse.data.splits import Split
 from kdcourse.methods import Batch, HardTarget, Method
 from kdcourse.storage import DamagedFile, fingerprint, load_tensors, save_tensors
+from kdcourse.tapping import LOGITS, Tapped
 
 
 @dataclass
@@ -34,39 +35,54 @@ class History:
 
 
 class TeacherCache:
-    """A teacher's logits, computed once for each split and looked up by example ever after.
+    """A teacher's logits and features, computed once for each split and looked up by example ever after.
 
     The key is a fingerprint of the teacher's weights and of the split's pictures, in their order; batches then select
-    by the example's own position, so that shuffling cannot put logits and pictures out of step. With a `folder` the
-    logits survive the session; a damaged file is computed again, with a message.
+    by the example's own position, so that shuffling cannot put answers and pictures out of step. With a `folder` the
+    answers survive the session; a damaged file is computed again, with a message.
     """
 
     def __init__(self, teacher: nn.Module, folder: str | Path | None = None):
         self.teacher = teacher
         self.folder = None if folder is None else Path(folder)
         self._weights = fingerprint(teacher)
-        self._logits: dict[str, Tensor] = {}
+        self._known: dict[tuple[str, str], Tensor] = {}
 
     def logits(self, split: Split) -> Tensor:
         """(N, C) logits, in the order of the split. Raises `ValueError` when the teacher has changed since."""
+        return self.outputs(split)[LOGITS]
+
+    def outputs(self, split: Split, names: Iterable[str] = (LOGITS,)) -> dict[str, Tensor]:
+        """ "logits" and the outputs of named layers, (N, …) in the order of the split. Raises as `logits` and `Tapped`."""
         if fingerprint(self.teacher) != self._weights:
             raise ValueError("teacher has changed since this TeacherCache was made; make a new one for the new weights")
-        key = f"{self._weights}-{fingerprint(split.images)}"
-        if key not in self._logits:
-            self._logits[key] = self._from_disk(key, split) if self.folder else measure.predict(self.teacher, split)
-        return self._logits[key]
+        names, pictures = list(names), fingerprint(split.images)
+        for name in names:
+            if (pictures, name) not in self._known and (stored := self._read(pictures, name)) is not None:
+                self._known[pictures, name] = stored.to(split.device)
+        missing = [name for name in names if (pictures, name) not in self._known]
+        if missing:
+            layers = [name for name in missing if name != LOGITS]
+            answers = measure.outputs(self.teacher, split, layers)
+            for name in missing:
+                self._known[pictures, name] = answers[name]
+                if self.folder:
+                    save_tensors(self._path(pictures, name), {name: answers[name]})
+        return {name: self._known[pictures, name] for name in names}
 
-    def _from_disk(self, key: str, split: Split) -> Tensor:
-        path = self.folder / f"teacher-logits-{key}.safetensors"
+    def _path(self, pictures: str, name: str) -> Path:
+        return self.folder / f"teacher-{name}-{self._weights}-{pictures}.safetensors"
+
+    def _read(self, pictures: str, name: str) -> Tensor | None:
+        if self.folder is None:
+            return None
         try:
-            return load_tensors(path)[0]["logits"].to(split.device)
+            return load_tensors(self._path(pictures, name))[0][name]
         except FileNotFoundError:
-            pass
+            return None
         except DamagedFile as error:
             print(f"{error}; the teacher answers again.")
-        logits = measure.predict(self.teacher, split)
-        save_tensors(path, {"logits": logits})
-        return logits
+            return None
 
 
 def train(
@@ -87,7 +103,8 @@ def train(
 ) -> History:
     """Train `student` in place for a fixed number of steps: AdamW under a one-cycle schedule.
 
-    student: gives (N, C) logits; its first weights are the caller's choice, `order_seed` fixes the order of batches.
+    student: gives (N, C) logits; its first weights are the caller's choice, `order_seed` fixes the order of batches
+        and the first weights of what a method learns beside it.
     split: the pictures to learn from; its labels may be missing when the method does not need them.
     method: what to minimise, default `HardTarget()`, cross-entropy with the labels.
     teacher: a model, which then answers at every step, or a `TeacherCache`, which answers once.
@@ -105,41 +122,46 @@ def train(
 
     on_gpu = split.device.type == "cuda"
     accelerator = Accelerator(cpu=split.device.type == "cpu", mixed_precision="bf16" if on_gpu else "no")
-    parameters = [*student.to(split.device).parameters(), *method.to(split.device).parameters()]
-    optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
-    # Only the model is wrapped: bf16 scales no losses, and a wrapped optimiser costs a fifth of a small student's step.
-    model = accelerator.prepare(student)
-
-    history, losses = History(), []
-    cached = teacher.logits(split) if isinstance(teacher, TeacherCache) and method.needs_teacher else None
+    tapped = Tapped(student.to(split.device), [ours for ours, _ in method.features], role="student")
     noise = torch.Generator(split.device).manual_seed(order_seed)
+    history, losses = History(), []
     started = time.perf_counter()
-    model.train()
-    with frozen(teacher if isinstance(teacher, nn.Module) else None) as live, torch.random.fork_rng():
-        torch.manual_seed(order_seed)  # dropout too is the same for every method of a comparison
+    with _answering(teacher, split, method) as (model, ask), torch.random.fork_rng():
+        torch.manual_seed(order_seed)  # adapters and dropout too are the same for every run with this seed
+
+        def look(images: Tensor, index: Tensor) -> Batch:
+            images = images.requires_grad_() if method.needs_gradients else images
+            logits, features = run(images)
+            teacher_logits, teacher_features = ask(images, index)
+            labels = split.labels[index] if method.needs_labels else None
+            return Batch(logits, teacher_logits, labels, images, features, teacher_features, student, model)
+
+        run = tapped.eval()
+        with torch.no_grad():
+            few = torch.arange(min(2, len(split)), device=split.device)
+            method.prepare(look(split.images[few], few))
+        parameters = [*student.parameters(), *method.to(split.device).parameters()]
+        optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
+        # Only the model is wrapped: bf16 scales no losses, and a wrapped optimiser costs a fifth of a small student's step.
+        run = accelerator.prepare(tapped.train())
         try:
             for step, index in enumerate(_bar(batches(split, steps, batch_size, order_seed), steps, progress), start=1):
                 images = split.images[index]
                 if augment is not None:
                     images = augment(images, generator=noise)
-                batch = Batch(
-                    student_logits=model(images),
-                    teacher_logits=_teacher_logits(method, live, cached, images, index),
-                    labels=split.labels[index] if method.needs_labels else None,
-                )
-                loss = method(batch)
+                loss = method(look(images, index))
                 optimizer.zero_grad()
                 accelerator.backward(loss)
                 optimizer.step()
                 schedule.step()
                 losses.append(loss.detach())  # read after the loop: reading it here would make the GPU wait
                 if validation is not None and (step == steps or (evaluate_every and step % evaluate_every == 0)):
-                    history.evaluations.append((step, measure.accuracy(model, validation)))
+                    history.evaluations.append((step, measure.accuracy(student, validation)))
         except KeyboardInterrupt:
             history.interrupted = True
             print(f"Interrupted after {len(losses)} of {steps} steps; the student keeps what it has learnt.")
-    accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+    accelerator.unwrap_model(run, keep_fp32_wrapper=False)
     student.eval()
     history.losses = torch.stack(losses).float().tolist() if losses else []
     history.seconds = time.perf_counter() - started
@@ -173,15 +195,30 @@ def frozen(model: nn.Module | None) -> Iterator[nn.Module | None]:
             parameter.requires_grad_(wanted)
 
 
-def _teacher_logits(
-    method: Method, teacher: nn.Module | None, cached: Tensor | None, images: Tensor, index: Tensor
-) -> Tensor | None:
+Answer = Callable[[Tensor, Tensor], tuple[Tensor | None, dict[str, Tensor]]]
+
+
+@contextmanager
+def _answering(
+    teacher: nn.Module | TeacherCache | None, split: Split, method: Method
+) -> Iterator[tuple[nn.Module | None, Answer]]:
+    """The teacher's model, and what gives its logits and features for a batch: (images, index) -> (logits, features)."""
+    names = [theirs for _, theirs in method.features]
+    model = teacher.teacher if isinstance(teacher, TeacherCache) else teacher
     if not method.needs_teacher:
-        return None
-    if cached is not None:
-        return cached[index]
-    with torch.no_grad():
-        return teacher(images)
+        yield None, lambda images, index: (None, {})
+    elif isinstance(teacher, TeacherCache) and not method.needs_gradients:
+        known = teacher.outputs(split, [LOGITS, *names])
+        yield model, lambda images, index: (known[LOGITS][index], {name: known[name][index] for name in names})
+    else:
+        with frozen(model):
+            tapped = Tapped(model.to(split.device), names, role="teacher").eval()
+
+            def ask(images: Tensor, index: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+                with torch.set_grad_enabled(method.needs_gradients):
+                    return tapped(images)
+
+            yield model, ask
 
 
 def _bar(steps: Iterator[Tensor], total: int, shown: bool) -> Iterator[Tensor]:

@@ -1,5 +1,32 @@
 """Every loss of the course: pure functions of tensors, student first."""
 
+from kdcourse.losses.feature import (
+    Regressor,
+    VariationalInformation,
+    WeightProjector,
+    activation_boundary,
+    attention_map,
+    attention_mse,
+    attention_transfer,
+    feature_gradient,
+    gradient_attention,
+    hidden_cosine,
+    hint,
+    jacobian,
+    neuron_selectivity,
+    weight,
+)
+from kdcourse.losses.relation import (
+    angles,
+    contrastive,
+    correlation_congruence,
+    distances,
+    flow,
+    probabilistic_transfer,
+    rkd_angle,
+    rkd_distance,
+    similarity_preserving,
+)
 from kdcourse.losses.response import (
     correlation,
     decoupled,
@@ -11,11 +38,34 @@ from kdcourse.losses.response import (
 )
 
 __all__ = [
+    "Regressor",
+    "VariationalInformation",
+    "WeightProjector",
+    "activation_boundary",
+    "angles",
+    "attention_map",
+    "attention_mse",
+    "attention_transfer",
+    "contrastive",
     "correlation",
+    "correlation_congruence",
     "decoupled",
+    "distances",
     "distillation",
     "ensemble_target",
+    "feature_gradient",
+    "flow",
+    "gradient_attention",
+    "hidden_cosine",
+    "hint",
+    "jacobian",
     "logit_mse",
+    "neuron_selectivity",
+    "probabilistic_transfer",
+    "rkd_angle",
+    "rkd_distance",
+    "similarity_preserving",
     "soft_target",
     "standardized_soft_target",
+    "weight",
 ]

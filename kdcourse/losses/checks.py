@@ -7,16 +7,72 @@ from torch import Tensor
 def as_logits(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Two (N, C) tensors of one shape, at least float32, the teacher cut off from the graph."""
     for name, tensor in (("student", student), ("teacher", teacher)):
-        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-            raise ValueError(f"{name} must be a floating-point tensor, got {_kind(tensor)}")
+        check_tensor(name, tensor)
         if tensor.ndim != 2 or 0 in tensor.shape:
             raise ValueError(f"{name} must be logits (N, C), got shape {tuple(tensor.shape)}")
         _refuse_nan(name, tensor)
-    if student.shape != teacher.shape:
-        raise ValueError(
-            f"student and teacher must have one shape (N, C), got {tuple(student.shape)} and {tuple(teacher.shape)}"
-        )
+    check_same_shape(student, teacher)
     return at_least_float32(student), at_least_float32(teacher).detach()
+
+
+def as_features(name: str, tensor: Tensor, *, maps: bool = False) -> Tensor:
+    """A tensor with a batch dimension, at least float32; `maps`: it must be (N, C, H, W)."""
+    check_tensor(name, tensor)
+    if (maps and tensor.ndim != 4) or tensor.ndim < 2 or 0 in tensor.shape:
+        wanted = "feature maps (N, C, H, W)" if maps else "features (N, …)"
+        raise ValueError(f"{name} must be {wanted}, got shape {tuple(tensor.shape)}")
+    _refuse_nan(name, tensor)
+    return at_least_float32(tensor)
+
+
+def as_feature_pair(student: Tensor, teacher: Tensor, *, maps: bool = False) -> tuple[Tensor, Tensor]:
+    """Features of the same pictures in both networks, the teacher's cut off from the graph."""
+    student, teacher = as_features("student", student, maps=maps), as_features("teacher", teacher, maps=maps).detach()
+    if len(student) != len(teacher):
+        raise ValueError(f"student and teacher must hold the same pictures, got {len(student)} and {len(teacher)}")
+    return student, teacher
+
+
+def as_equal_features(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Features of one shape, the teacher's cut off from the graph."""
+    student, teacher = as_feature_pair(student, teacher)
+    check_same_shape(student, teacher, "a Regressor brings the student's to the teacher's")
+    return student, teacher
+
+
+def as_embeddings(
+    student: Tensor, teacher: Tensor, *, least: int = 2, same_width: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Two (N, D) tensors of the same pictures, flattened where they are maps, at least float32, the teacher cut off.
+
+    least: how few pictures will do. same_width: both must have one D.
+    """
+    student, teacher = (side.flatten(1) for side in as_feature_pair(student, teacher))
+    if len(student) < least:
+        raise ValueError(f"student and teacher must hold at least {least} pictures to relate, got {len(student)}")
+    if same_width:
+        check_same_shape(student, teacher, "a linear layer brings the student's to the teacher's")
+    return student, teacher
+
+
+def check_mask(mask: Tensor, shape) -> Tensor:
+    """A mask (N, L) of real tokens, as numbers; at least one token is real."""
+    if not isinstance(mask, Tensor) or mask.shape != tuple(shape):
+        raise ValueError(f"mask must be a tensor (N, L) of shape {tuple(shape)}, got {_kind(mask)}")
+    if mask.device.type == "cpu" and not mask.any():
+        raise ValueError("mask must let at least one token count, got none")
+    return mask.to(torch.float32)
+
+
+def check_tensor(name: str, tensor: object) -> None:
+    if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+        raise ValueError(f"{name} must be a floating-point tensor, got {_kind(tensor)}")
+
+
+def check_same_shape(student: Tensor, teacher: Tensor, advice: str = "") -> None:
+    if student.shape != teacher.shape:
+        shapes = f"{tuple(student.shape)} and {tuple(teacher.shape)}"
+        raise ValueError(f"student and teacher must have one shape, got {shapes}" + (advice and f"; {advice}"))
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

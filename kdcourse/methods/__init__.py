@@ -1,0 +1,58 @@
+"""Every method of the course: objectives for the one training loop, which add and scale like losses."""
+
+from kdcourse.methods.base import Batch, HardTarget, Method, WeightedSum
+from kdcourse.methods.feature import (
+    ActivationBoundary,
+    AttentionTransfer,
+    GradientAttention,
+    Hint,
+    JacobianMatching,
+    NeuronSelectivity,
+    VariationalInformation,
+    WeightTransfer,
+)
+from kdcourse.methods.relation import (
+    Contrastive,
+    CorrelationCongruence,
+    Flow,
+    ProbabilisticTransfer,
+    RelationalAngle,
+    RelationalDistance,
+    SimilarityPreserving,
+)
+from kdcourse.methods.response import (
+    Correlation,
+    Decoupled,
+    Distillation,
+    LogitMSE,
+    SoftTarget,
+    StandardizedSoftTarget,
+)
+
+__all__ = [
+    "ActivationBoundary",
+    "AttentionTransfer",
+    "Batch",
+    "Contrastive",
+    "Correlation",
+    "CorrelationCongruence",
+    "Decoupled",
+    "Distillation",
+    "Flow",
+    "GradientAttention",
+    "HardTarget",
+    "Hint",
+    "JacobianMatching",
+    "LogitMSE",
+    "Method",
+    "NeuronSelectivity",
+    "ProbabilisticTransfer",
+    "RelationalAngle",
+    "RelationalDistance",
+    "SimilarityPreserving",
+    "SoftTarget",
+    "StandardizedSoftTarget",
+    "VariationalInformation",
+    "WeightTransfer",
+    "WeightedSum",
+]

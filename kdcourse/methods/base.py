@@ -1,0 +1,108 @@
+"""A method ties a loss to what it needs: a teacher's logits, the labels, layers to look at, parameters of its own.
+
+Methods add and scale like the losses they stand for:
+
+    SoftTarget(temperature=4) * 0.9 + HardTarget() * 0.1      # what Distillation(temperature=4, alpha=0.9) computes
+    Distillation() + AttentionTransfer({"stage2": "stage2"}) * 100
+
+The training loop calls a method with a `Batch` and never asks which one it is.
+"""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass
+class Batch:
+    """What one training step knows; None or empty where the method did not ask for it.
+
+    student_logits, teacher_logits: (N, C). labels: (N,) int64. images: (N, C, H, W).
+    student_features, teacher_features: layer -> output (N, …). student, teacher: the models themselves.
+    """
+
+    student_logits: Tensor
+    teacher_logits: Tensor | None = None
+    labels: Tensor | None = None
+    images: Tensor | None = None
+    student_features: dict[str, Tensor] = field(default_factory=dict)
+    teacher_features: dict[str, Tensor] = field(default_factory=dict)
+    student: nn.Module | None = None
+    teacher: nn.Module | None = None
+
+
+class Method(nn.Module):
+    """A training objective. Parameters that a subclass registers are trained together with the student's.
+
+    needs_teacher, needs_labels: whether a batch must hold them. needs_gradients: whether losses are differentiated with
+    respect to pictures or features, for which the teacher answers at every step instead of once.
+    """
+
+    needs_teacher = True
+    needs_labels = False
+    needs_gradients = False
+
+    @property
+    def features(self) -> list[tuple[str, str]]:
+        """Pairs of layers to look at, (student's, teacher's)."""
+        return []
+
+    def prepare(self, batch: Batch) -> None:
+        """Called once before training with a few examples: the place to make what depends on shapes."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss of one batch, a scalar."""
+        raise TypeError(f"{type(self).__name__} computes no loss: a method defines forward(batch)")
+
+    def __add__(self, other: "Method") -> "Method":
+        return WeightedSum([(1.0, self), (1.0, other)])
+
+    def __mul__(self, weight: float) -> "Method":
+        return WeightedSum([(float(weight), self)])
+
+    __rmul__ = __mul__
+
+
+class WeightedSum(Method):
+    """Several methods at once, each with its weight; what `+` and `*` make."""
+
+    def __init__(self, terms: list[tuple[float, Method]]):
+        super().__init__()
+        # Sums of sums are one flat sum, so that an objective prints as it was written.
+        flat = [
+            (weight * inner, method)
+            for weight, term in terms
+            for inner, method in (term.terms() if isinstance(term, WeightedSum) else [(1.0, term)])
+        ]
+        self.weights = [weight for weight, _ in flat]
+        self.methods = nn.ModuleList(method for _, method in flat)
+        self.needs_teacher = any(method.needs_teacher for method in self.methods)
+        self.needs_labels = any(method.needs_labels for method in self.methods)
+        self.needs_gradients = any(method.needs_gradients for method in self.methods)
+
+    @property
+    def features(self) -> list[tuple[str, str]]:
+        return [pair for method in self.methods for pair in method.features]
+
+    def terms(self) -> list[tuple[float, Method]]:
+        return list(zip(self.weights, self.methods, strict=True))
+
+    def prepare(self, batch: Batch) -> None:
+        for method in self.methods:
+            method.prepare(batch)
+
+    def forward(self, batch: Batch) -> Tensor:
+        return sum(weight * method(batch) for weight, method in self.terms())
+
+    def extra_repr(self) -> str:
+        return f"weights={self.weights}"
+
+
+class HardTarget(Method):
+    """Labels only: the cross-entropy of the student, the baseline of every comparison."""
+
+    needs_teacher, needs_labels = False, True
+
+    def forward(self, batch: Batch) -> Tensor:
+        return F.cross_entropy(batch.student_logits, batch.labels)
