@@ -25,6 +25,8 @@ _PLACES = {
     "SoftTarget": "methods",
     "StandardizedSoftTarget": "methods",
     "load_images": "data",
+    "study": "studies",
+    "stored": "ledger",
     "say": "runtime",
     "setup": "runtime",
     "TeacherCache": "training",

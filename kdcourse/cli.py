@@ -80,15 +80,25 @@ def build(
 
 
 @app.command()
-def results(numbers: Numbers = None) -> None:
-    """Run labs on Fashion-MNIST and on glyphs and keep their comparisons in results/."""
-    from kdcourse import notebooks
+def results(
+    numbers: Numbers = None,
+    data: Annotated[list[str] | None, typer.Option(help="Data sets; Fashion-MNIST and glyphs by default.")] = None,
+    study: Annotated[list[str] | None, typer.Option(help="These studies only.")] = None,
+) -> None:
+    """Run labs and their studies on Fashion-MNIST and on glyphs and keep the comparisons in results/."""
+    from kdcourse import notebooks, studies
+    from kdcourse.data import load_images
 
     for one in [_lab(number) for number in numbers] if numbers else notebooks.labs():
-        for dataset in ("fashion-mnist", "glyphs"):
+        for dataset in data or ("fashion-mnist", "glyphs"):
             os.environ.update(KDCOURSE_DATASET=dataset, KDCOURSE_RESULTS=str(notebooks.ROOT / "results"))
-            seconds = notebooks.execute(notebooks.compose(one), notebooks.NOTEBOOKS)
-            typer.echo(f"Lab {one.number} on {dataset}: {seconds:.0f} s")
+            for name in studies.of_lab(one.number):
+                if study is None or name in study:
+                    paths = studies.study(name, load_images(dataset, fallback=False)).store()
+                    typer.echo(f"{', '.join(path.name for path in paths)} kept")
+            if study is None:
+                seconds = notebooks.execute(notebooks.compose(one), notebooks.NOTEBOOKS)
+                typer.echo(f"Lab {one.number} on {dataset}: {seconds:.0f} s")
 
 
 @app.command()

@@ -62,6 +62,35 @@ def agreement(one: nn.Module | Tensor, other: nn.Module | Tensor, split: Split) 
     return 100 * (decisions[0] == decisions[1]).double().mean().item()
 
 
+def centered_kernel_alignment(one: Tensor, other: Tensor) -> float:
+    """How alike two layers see the same pictures, from 0 to 1: linear CKA of features (N, …) and (N, …).
+
+    The cosine between the two centred N×N tables of inner products; blind to rotation, scale and the number of channels.
+    Source: Kornblith, Norouzi, Lee, Hinton (2019), *Similarity of Neural Network Representations Revisited*, eq. 4.
+    """
+    if len(one) != len(other) or len(one) < 2:
+        raise ValueError(f"one and other must hold the same pictures, at least 2, got {len(one)} and {len(other)}")
+    tables = []
+    for features in (one, other):
+        centred = features.flatten(1).double()
+        centred = centred - centred.mean(dim=0)
+        tables.append((centred @ centred.T).flatten())
+    return torch.nn.functional.cosine_similarity(*tables, dim=0).item()
+
+
+def recall_at_1(embeddings: Tensor, labels: Tensor) -> float:
+    """How often a picture's nearest neighbour, itself left out, is of its class, in percent. embeddings: (N, D), by cosine."""
+    if embeddings.ndim != 2 or embeddings.shape[:1] != labels.shape or len(labels) < 2:
+        raise ValueError(
+            f"embeddings and labels must be (N, D) and (N,) with N at least 2, got {tuple(embeddings.shape)} and "
+            f"{tuple(labels.shape)}"
+        )
+    directions = torch.nn.functional.normalize(embeddings, dim=1)
+    similarity = directions @ directions.T
+    similarity.fill_diagonal_(-torch.inf)
+    return 100 * (labels[similarity.argmax(dim=1)] == labels).double().mean().item()
+
+
 @dataclass(frozen=True)
 class Reliability:
     """A reliability diagram: for each bin of confidence its mean confidence, accuracy (shares) and number of pictures."""

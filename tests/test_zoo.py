@@ -148,8 +148,13 @@ def test_a_teacher_that_cannot_be_kept_is_used_all_the_same(data, monkeypatch, c
 
 
 def test_an_interrupted_training_stores_nothing(data, tmp_path, monkeypatch):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
+    seen, forward = [], kd.models.Perceptron.forward
+
+    def interrupted(*given):
+        seen.append(1)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+        return forward(*given)
 
     monkeypatch.setattr(kd.models.Perceptron, "forward", interrupted)
     with pytest.raises(KeyboardInterrupt, match="not stored"):

@@ -44,7 +44,9 @@ def angles(embeddings: Tensor) -> Tensor:
     Source: Park et al. (2019), eq. 8.
     """
     between = embeddings.unsqueeze(0) - embeddings.unsqueeze(1)  # (N, N, D): from j to i
-    directions = unit(between)
+    # The same picture twice may differ by rounding, which is as large as the embeddings are, not as their distance is.
+    rounding = 10 * torch.finfo(embeddings.dtype).eps * embeddings.detach().norm(dim=1).max()
+    directions = unit(between, shortest=rounding)
     return directions @ directions.transpose(1, 2)
 
 

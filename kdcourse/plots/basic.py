@@ -1,9 +1,4 @@
-"""Figures: arrays in, `Figure` out, each with one sentence that says what it shows.
-
-The sentence is computed from the same arrays and becomes the picture's alternative text. Figures are opaque and light, so
-that they stay readable on a dark page; colours are safe for colour-blind readers, and never the only signal. Arrays may be
-tensors on any device. Every function raises `ValueError` for shapes that do not fit together.
-"""
+"""Figures of labels, softmax and results: what the first labs draw and all labs share."""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,11 +23,6 @@ from kdcourse.palette import (
     table,
     wrapped,
 )
-
-__all__ = [
-    "Figure", "comparison", "curves", "distribution", "distributions", "entropy", "gradient_scale", "history", "lines",
-    "pictures", "rankings", "similarity", "soft_labels", "softened", "temperature_limits", "two_similarities",
-]  # fmt: skip
 
 
 def softened(logits, temperature: float) -> np.ndarray:
@@ -132,7 +122,7 @@ def two_similarities(one, other, classes: Sequence[str], *, titles: tuple[str, s
 def comparison(scores, *, baseline: str, ylabel: str = "test accuracy, %") -> Figure:
     """Every seed a dot, its runs joined across the arms, each arm's mean with its 95 % interval.
 
-    scores: a DataFrame with a row for each seed and a column for each arm, as `experiment.Comparison.scores`.
+    scores: a DataFrame with a row for each seed and a column for each arm, as `ledger.Comparison.scores`.
     """
     if baseline not in scores:
         raise ValueError(f"baseline must be one of {', '.join(scores)}, got {baseline!r}")

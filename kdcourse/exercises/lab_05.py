@@ -1,0 +1,251 @@
+"""The exercises of lab 05, Distil relations."""
+
+import torch
+from torch.nn import functional as F
+
+from kdcourse.exercises.engine import define, gradients, values
+
+
+def _points(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _pairs() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return [(_points(0, 5, 3), 4 * _points(1, 5, 6)), (_points(2, 4, 2), _points(3, 4, 2))]
+
+
+@define(
+    "05.relative_distances",
+    goal="The table of all pairwise Euclidean distances of a batch, (N, D) -> (N, N), over the mean of its positive entries.",
+    difficulty="easy",
+    minutes="six minutes",
+    hints=("torch.cdist(e, e) gives all distances at once.",
+           "The diagonal is zero: every picture is its own neighbour. Leave it out of the mean.",
+           "d[d > 0].mean() is the mean of the positive entries."),
+    cases=lambda: [(_points(4, 5, 3),), (10 * _points(5, 6, 2),)],
+)  # fmt: skip
+def relative_distances(embeddings):
+    d = torch.cdist(embeddings, embeddings)
+    return d / d[d > 0].mean()
+
+
+@relative_distances.mistake(
+    "not normalised", "Embeddings differ in scale: without the mean, the student must match the teacher's unit too."
+)
+def _unnormalised(embeddings):
+    return torch.cdist(embeddings, embeddings)
+
+
+@relative_distances.mistake("the zeros are in the mean", "N of the N² entries are zero by nature: leave them out.")
+def _zeros_in(embeddings):
+    d = torch.cdist(embeddings, embeddings)
+    return d / d.mean()
+
+
+@relative_distances.mistake("squared distances", "The distance is the root of the sum of squares: cdist takes it.")
+def _squared(embeddings):
+    d = torch.cdist(embeddings, embeddings).pow(2)
+    return d / d[d > 0].mean()
+
+
+@relative_distances.mistake("the largest distance as unit", "One outlier would set the scale: RKD takes the mean.")
+def _by_the_largest(embeddings):
+    d = torch.cdist(embeddings, embeddings)
+    return d / d.max()
+
+
+@define(
+    "05.rkd_distance",
+    goal="RKD-D: smooth-L1 between student's and teacher's relative distances; no gradient into the teacher.",
+    difficulty="easy",
+    minutes="four minutes",
+    hints=("Reuse relative_distances on both sides; the widths D may differ.",
+           "F.smooth_l1_loss takes the mean over all N² entries; detach the teacher's table."),
+    probe=lambda answer: gradients(answer, _pairs()),
+)  # fmt: skip
+def rkd_distance(student, teacher):
+    return F.smooth_l1_loss(relative_distances(student), relative_distances(teacher).detach())
+
+
+@rkd_distance.mistake("unnormalised distances", "Divide each table by its own mean first: use relative_distances.")
+def _raw_distances(student, teacher):
+    return F.smooth_l1_loss(_unnormalised(student), _unnormalised(teacher).detach())
+
+
+@rkd_distance.mistake("plain squared error", "The paper's loss is smooth-L1, which is half the square for small gaps.")
+def _mean_square(student, teacher):
+    return F.mse_loss(relative_distances(student), relative_distances(teacher).detach())
+
+
+@rkd_distance.mistake("the teacher is not detached", "The teacher's table is the target: .detach() it.")
+def _teacher_moves(student, teacher):
+    return F.smooth_l1_loss(relative_distances(student), relative_distances(teacher))
+
+
+@rkd_distance.mistake("one unit for both", "Each network has a scale of its own: divide each table by its own mean.")
+def _one_unit(student, teacher):
+    theirs = torch.cdist(teacher, teacher).detach()
+    unit = theirs[theirs > 0].mean()
+    return F.smooth_l1_loss(torch.cdist(student, student) / unit, theirs / unit)
+
+
+def _angle_cases() -> list[tuple[torch.Tensor]]:
+    twice = _points(7, 4, 3)
+    twice[2] = twice[0]  # one picture is in the batch twice
+    return [(_points(6, 4, 3) + 2,), (twice,)]
+
+
+def _angles(answer) -> dict[str, object]:
+    """Values, and the gradient where two embeddings are equal."""
+    found = values(answer, _angle_cases())
+    embeddings = _angle_cases()[1][0].requires_grad_()
+    result = answer(embeddings)
+    if isinstance(result, torch.Tensor) and result.requires_grad:
+        weights = _points(8, *result.shape)
+        (gradient,) = torch.autograd.grad((result * weights).sum(), embeddings)
+        found["gradient is finite and small where two embeddings are equal"] = bool(
+            gradient.isfinite().all() and gradient.abs().max() < 1e3
+        )
+    return found
+
+
+@define(
+    "05.angles",
+    goal="Cosines of all triplets: [j, i, k] is the angle at j between i and k, (N, N, N). A picture may be in the batch twice.",
+    difficulty="harder",
+    minutes="twelve minutes",
+    hints=("embeddings[None] - embeddings[:, None] holds at [j, i] the way from j to i: (N, N, D).",
+           "Divide each way by its length; unit @ unit.transpose(1, 2) multiplies every two ways that start at j.",
+           "A way of length zero has no direction: torch.where(length > 0, length, 1) divides it by 1 and leaves it zero. "
+           "Take the root after that, because the root of zero has an infinite slope."),
+    probe=_angles,
+)  # fmt: skip
+def angles(embeddings):
+    way = embeddings[None] - embeddings[:, None]
+    squared = way.pow(2).sum(dim=2, keepdim=True)
+    length = torch.where(squared > 0, squared, 1).sqrt()
+    unit = way / length
+    return unit @ unit.transpose(1, 2)
+
+
+@angles.mistake(
+    "cosines of the embeddings", "Those are angles at the origin; the vertex is picture j: subtract it first."
+)
+def _from_the_origin(embeddings):
+    unit = F.normalize(embeddings, dim=1)
+    return (unit @ unit.T).expand(len(unit), -1, -1).clone()
+
+
+@angles.mistake("inner products, not cosines", "Divide each way by its length before you multiply.")
+def _inner_products(embeddings):
+    way = embeddings[None] - embeddings[:, None]
+    return way @ way.transpose(1, 2)
+
+
+@angles.mistake("equal embeddings give NaN", "Zero over zero: give a way of length zero a length of 1.")
+def _zero_over_zero(embeddings):
+    way = embeddings[None] - embeddings[:, None]
+    unit = way / way.norm(dim=2, keepdim=True)
+    return unit @ unit.transpose(1, 2)
+
+
+@angles.mistake(
+    "equal embeddings blow the gradient up",
+    "F.normalize divides by 10⁻¹² there: the values are right, the gradient is a number like 10¹². Use torch.where.",
+)
+def _tiny_constant(embeddings):
+    unit = F.normalize(embeddings[None] - embeddings[:, None], dim=2)
+    return unit @ unit.transpose(1, 2)
+
+
+@define(
+    "05.similarity_preserving",
+    goal="SP: Gram matrices (N, N) of both batches, each row of Euclidean length 1, mean squared difference.",
+    difficulty="moderate",
+    minutes="six minutes",
+    hints=("The Gram matrix is e @ e.T.", "F.normalize(gram, dim=1) works on rows; detach the teacher's side."),
+    probe=lambda answer: gradients(answer, _pairs()),
+)
+def similarity_preserving(student, teacher):
+    ours, theirs = F.normalize(student @ student.T, dim=1), F.normalize(teacher @ teacher.T, dim=1)
+    return F.mse_loss(ours, theirs.detach())
+
+
+@similarity_preserving.mistake("rows that add to 1", "Those are l1 rows; SP's rows have Euclidean length 1, p=2.")
+def _l1_rows(student, teacher):
+    ours, theirs = (F.normalize(side @ side.T, p=1, dim=1) for side in (student, teacher))
+    return F.mse_loss(ours, theirs.detach())
+
+
+@similarity_preserving.mistake("not normalised", "Gram matrices grow with the square of the features: normalise rows.")
+def _raw_gram(student, teacher):
+    return F.mse_loss(student @ student.T, (teacher @ teacher.T).detach())
+
+
+@similarity_preserving.mistake(
+    "cosines of the embeddings", "That normalises before the product; SP normalises the rows of the product."
+)
+def _cosines(student, teacher):
+    ours, theirs = (F.normalize(side, dim=1) for side in (student, teacher))
+    return F.mse_loss(ours @ ours.T, (theirs @ theirs.T).detach())
+
+
+@similarity_preserving.mistake(
+    "channels for pictures", "e.T @ e relates channels (D, D); pictures are related by e @ e.T."
+)
+def _channels(student, teacher):
+    width = min(student.shape[1], teacher.shape[1])
+    ours, theirs = (F.normalize((side.T @ side)[:width, :width], dim=1) for side in (student, teacher))
+    return F.mse_loss(ours, theirs.detach())
+
+
+@similarity_preserving.mistake("the teacher is not detached", "The teacher's table is the target: .detach() it.")
+def _not_detached(student, teacher):
+    return F.mse_loss(F.normalize(student @ student.T, dim=1), F.normalize(teacher @ teacher.T, dim=1))
+
+
+def _retrieval_cases() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    labels = torch.tensor([0, 1, 2]).repeat(8)
+    centres = 2 * _points(9, 3, 4)
+    return [
+        (centres[labels] + _points(10, 24, 4), labels),
+        ((centres[labels] + 2 * _points(11, 24, 4)) * torch.linspace(0.1, 5, 24)[:, None], labels),
+    ]
+
+
+@define(
+    "05.recall_at_1",
+    goal="In percent: for how many pictures is the nearest other picture, by cosine, of the same class?",
+    difficulty="moderate",
+    minutes="eight minutes",
+    hints=("F.normalize the embeddings; unit @ unit.T holds all cosines.",
+           "A picture is its own nearest neighbour: fill the diagonal with minus infinity.",
+           "labels[cosines.argmax(dim=1)] == labels, its mean times 100."),
+    cases=_retrieval_cases,
+)  # fmt: skip
+def recall_at_1(embeddings, labels):
+    unit = F.normalize(embeddings, dim=1)
+    cosines = (unit @ unit.T).fill_diagonal_(-torch.inf)
+    return 100 * (labels[cosines.argmax(dim=1)] == labels).float().mean()
+
+
+@recall_at_1.mistake("each picture finds itself", "Then recall is always 100 %: take the diagonal out.")
+def _finds_itself(embeddings, labels):
+    return torch.tensor(100.0)
+
+
+@recall_at_1.mistake("inner products, not cosines", "Long embeddings then attract everybody: normalise first.")
+def _long_ones(embeddings, labels):
+    products = (embeddings @ embeddings.T).fill_diagonal_(-torch.inf)
+    return 100 * (labels[products.argmax(dim=1)] == labels).float().mean()
+
+
+@recall_at_1.mistake("the farthest picture", "argmin of cosines is the least similar picture; take argmax.")
+def _farthest(embeddings, labels):
+    unit = F.normalize(embeddings, dim=1)
+    return 100 * (labels[(unit @ unit.T).argmin(dim=1)] == labels).float().mean()
+
+
+@recall_at_1.mistake("a share, not percent", "Multiply by 100.")
+def _share(embeddings, labels):
+    return recall_at_1(embeddings, labels) / 100

@@ -1,0 +1,164 @@
+"""Outcomes: what a comparison found, as a table, a figure and a line in the ledger that can be read again.
+
+The ledger is a folder of small JSON files, one for each comparison and data set. The course ships its own in `results/`;
+what a student runs goes to the folder named by KDCOURSE_RESULTS, else to the cache.
+"""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from kdcourse.data.splits import ImageData, Split
+from kdcourse.intervals import Difference, difference
+from kdcourse.storage import cache_folder, write_safely
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STAND_IN = "fashion-mnist"  # whose results are shown for data that the course keeps none for
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The outcome of `compare`.
+
+    scores, validation: one row a seed, one column an arm; what the metric gave on the test and validation splits.
+    students: the trained models of each arm, in the order of the seeds; none when read from the ledger.
+    """
+
+    scores: "pd.DataFrame"
+    validation: "pd.DataFrame"
+    baseline: str
+    students: dict[str, list[nn.Module]] = field(repr=False, default_factory=dict)
+
+    @classmethod
+    def judge(
+        cls,
+        students: dict[str, list[nn.Module]],
+        data: ImageData,
+        metric: Callable[[nn.Module, Split], float],
+        seeds: list[int],
+        baseline: str,
+    ) -> "Comparison":
+        """Score trained students, {arm: [one for each seed]}, by metric(student, split) on validation and test."""
+        import pandas as pd
+
+        index = pd.Index(seeds, name="seed")
+        validation, scores = (
+            pd.DataFrame({arm: [metric(one, split) for one in trained] for arm, trained in students.items()}, index)
+            for split in (data.validation, data.test)
+        )
+        return cls(scores, validation, baseline, students)
+
+    def judged_by(self, metric: Callable[[nn.Module, Split], float], data: ImageData) -> "Comparison":
+        """The same students by another measure."""
+        if not self.students:
+            raise ValueError("students are not kept in the ledger, so a stored comparison cannot be judged anew")
+        return self.judge(self.students, data, metric, list(self.scores.index), self.baseline)
+
+    def only(self, *arms: str) -> "Comparison":
+        """These arms alone; the baseline stays, first."""
+        for arm in arms:
+            self.difference(arm)  # names the arms there are
+        kept = list(dict.fromkeys((self.baseline, *arms)))
+        students = {arm: self.students[arm] for arm in kept if arm in self.students}
+        return Comparison(self.scores[kept], self.validation[kept], self.baseline, students)
+
+    def difference(self, arm: str, baseline: str | None = None) -> Difference:
+        """By how much `arm` differs from `baseline` (default: the comparison's own), paired seed by seed."""
+        baseline = baseline or self.baseline
+        for name in (arm, baseline):
+            if name not in self.scores:
+                raise ValueError(f"arm must be one of {', '.join(self.scores)}, got {name!r}")
+        return difference(self.scores[arm] - self.scores[baseline])
+
+    def table(self) -> "pd.DataFrame":
+        """A row for each arm: mean, half width of its 95 % interval, the paired difference and what it says."""
+        import pandas as pd
+
+        rows = {}
+        for arm in self.scores:
+            own, paired = difference(self.scores[arm]), self.difference(arm)
+            against = {"difference": "", "verdict": "the baseline"}
+            if arm != self.baseline:
+                against = {"difference": str(paired), "verdict": paired.verdict}
+            rows[arm] = {"mean": round(own.mean, 2), "±": round(own.high - own.mean, 2), **against}
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"{len(self.scores)} seeds")
+
+    def figure(self, **settings):
+        """Every seed as a dot, each arm's mean with its interval: `plots.comparison`."""
+        from kdcourse import plots
+
+        return plots.comparison(self.scores, baseline=self.baseline, **settings)
+
+
+def keep(name: str, comparison: Comparison, descriptions: Mapping[str, dict], data: ImageData) -> Path:
+    """Keep a comparison as `<name>-<data>.json`: scores, seeds, device, commit, versions, and each arm's description."""
+    folder = Path(os.environ.get("KDCOURSE_RESULTS") or cache_folder() / "results")
+    entry = {
+        "experiment": name,
+        "data": {"name": data.name, "fingerprint": data.train.fingerprint},
+        "seeds": [int(seed) for seed in comparison.scores.index],
+        "baseline": comparison.baseline,
+        "arms": {
+            arm: {
+                **description,
+                "test": comparison.scores[arm].tolist(),
+                "validation": comparison.validation[arm].tolist(),
+            }
+            for arm, description in descriptions.items()
+        },
+        "device": str(data.train.device),
+        "machine": platform.machine(),
+        "commit": _commit(),
+        "versions": {package: version(package) for package in ("kdcourse", "torch", "torchvision", "numpy")},
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    text = json.dumps(entry, indent=1, ensure_ascii=False) + "\n"
+    return write_safely(folder / f"{name}-{data.name}.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def stored(name: str, data: ImageData | str) -> Comparison:
+    """A comparison that the course ships. For data that it keeps none for, Fashion-MNIST's, with a message.
+
+    Raises `ValueError` for a name under which nothing is kept.
+    """
+    import pandas as pd
+
+    wanted = data if isinstance(data, str) else data.name
+    path = _shipped() / f"{name}-{wanted}.json"
+    if not path.is_file():
+        path = _shipped() / f"{name}-{STAND_IN}.json"
+        if not path.is_file():
+            raise ValueError(f"name must be that of a stored comparison, got {name!r}; kdcourse results makes them")
+        print(f"No results of {name} are kept for {wanted}; these are Fashion-MNIST's.")
+    entry = json.loads(path.read_text(encoding="utf-8"))
+    index = pd.Index(entry["seeds"], name="seed")
+    validation, scores = (
+        pd.DataFrame({arm: kept[part] for arm, kept in entry["arms"].items()}, index) for part in ("validation", "test")
+    )
+    return Comparison(scores, validation, entry["baseline"])
+
+
+def _shipped() -> Path:
+    """In an installed package the results lie within it, in a checkout beside it."""
+    package = Path(__file__).parent
+    return package / "results" if (package / "results").is_dir() else package.parent / "results"
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this package lies in; None where there is none."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,50 @@
+"""Figures: arrays in, `Figure` out, each with one sentence that says what it shows.
+
+The sentence is computed from the same arrays and becomes the picture's alternative text. Figures are opaque and light, so
+that they stay readable on a dark page; colours are safe for colour-blind readers, and never the only signal. Arrays may be
+tensors on any device. Every function raises `ValueError` for shapes that do not fit together.
+"""
+
+from kdcourse.palette import Figure
+from kdcourse.plots.basic import (
+    comparison,
+    curves,
+    distribution,
+    distributions,
+    entropy,
+    gradient_scale,
+    history,
+    lines,
+    pictures,
+    rankings,
+    similarity,
+    soft_labels,
+    softened,
+    temperature_limits,
+    two_similarities,
+)
+from kdcourse.plots.inside import alignment, feature_maps, neighbours, relations, triangles
+
+__all__ = [
+    "Figure",
+    "alignment",
+    "comparison",
+    "curves",
+    "distribution",
+    "distributions",
+    "entropy",
+    "feature_maps",
+    "gradient_scale",
+    "history",
+    "lines",
+    "neighbours",
+    "pictures",
+    "rankings",
+    "relations",
+    "similarity",
+    "soft_labels",
+    "softened",
+    "temperature_limits",
+    "triangles",
+    "two_similarities",
+]

@@ -1,0 +1,93 @@
+"""What a study is, and where it is found by its name.
+
+A lab shows what is stored and runs some arms again:
+
+    methods = kd.study("04-methods", data)
+    methods.stored().table()
+    methods.run("labels only", "attention transfer", seeds=2)
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+from torch import nn
+
+from kdcourse import ledger, measure
+from kdcourse.data.splits import ImageData, Split
+from kdcourse.experiment import Recipe, compare, describe
+from kdcourse.ledger import Comparison
+
+SEEDS = 5
+Metric = Callable[[nn.Module, Split], float]
+Build = Callable[[ImageData], Mapping[str, Recipe]]
+
+ACCURACY: dict[str, Metric] = {"": measure.accuracy}
+_KNOWN: dict[str, tuple[Build, Mapping[str, Metric]]] = {}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Recipes that are compared on one data set, the first being the baseline.
+
+    name: the lab's number and a word, the ledger's file name. metrics: suffix of the name -> metric(student, split); the
+    plain name has the suffix "".
+    """
+
+    name: str
+    data: ImageData = field(repr=False)
+    recipes: Mapping[str, Recipe]
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: ACCURACY)
+
+    def run(self, *arms: str, seeds: int | Iterable[int] = SEEDS, progress: bool = True) -> Comparison:
+        """Train again: these arms (default all) with these seeds; judged by the first metric."""
+        for arm in arms:
+            if arm not in self.recipes:
+                raise ValueError(f"arms must be among {', '.join(self.recipes)}, got {arm!r}")
+        chosen = {arm: self.recipes[arm] for arm in arms or self.recipes}
+        return compare(chosen, self.data, seeds=seeds, metric=next(iter(self.metrics.values())), progress=progress)
+
+    def store(self, progress: bool = True) -> list[Path]:
+        """Run everything and write the ledger: what `kdcourse results` does."""
+        outcome = self.run(progress=progress)
+        descriptions = describe(self.recipes, outcome.students)
+        return [
+            ledger.keep(self.name + suffix, outcome.judged_by(metric, self.data), descriptions, self.data)
+            for suffix, metric in self.metrics.items()
+        ]
+
+    def stored(self, suffix: str = "") -> Comparison:
+        """What the course ships of it, by the metric of this suffix."""
+        if suffix not in self.metrics:
+            raise ValueError(f"suffix must be one of {', '.join(map(repr, self.metrics))}, got {suffix!r}")
+        return ledger.stored(self.name + suffix, self.data)
+
+
+def define(name: str, metrics: Mapping[str, Metric] = ACCURACY) -> Callable[[Build], Build]:
+    """Register a function of the data that gives the recipes of the study of this name."""
+
+    def register(build: Build) -> Build:
+        _KNOWN[name] = build, metrics
+        return build
+
+    return register
+
+
+def study(name: str, data: ImageData) -> Study:
+    """The study of this name on these data. Raises `ValueError` with the known names for another."""
+    if name not in all_studies():
+        raise ValueError(f"name must be one of {', '.join(all_studies())}, got {name!r}")
+    build, metrics = _KNOWN[name]
+    return Study(name, data, build(data), metrics)
+
+
+def of_lab(number: str) -> list[str]:
+    """The names of one lab's studies."""
+    return [name for name in all_studies() if name.startswith(f"{number}-")]
+
+
+def all_studies() -> list[str]:
+    for path in sorted(Path(__file__).parent.glob("lab_*.py")):
+        import_module(f"kdcourse.studies.{path.stem}")
+    return sorted(_KNOWN)

@@ -1,0 +1,85 @@
+"""Answers to lab 05's exercises as students write them: right ones, and wrong ones by the name that the check must give."""
+
+import torch
+from torch.nn import functional as F
+
+from kdcourse import losses, measure
+
+
+def d(e):
+    return (e[:, None] - e[None]).square().sum(-1).clamp(min=1e-20).sqrt() * (1 - torch.eye(len(e)))
+
+
+def relative(e):
+    return d(e) * (len(e) ** 2 - len(e)) / d(e).sum()
+
+
+def between(e):
+    return e.unsqueeze(0) - e.unsqueeze(1)
+
+
+def gram(e, p=2):
+    g = torch.einsum("id,jd->ij", e, e)
+    return g / g.norm(p=p, dim=1, keepdim=True)
+
+
+def nearest(scores, y):
+    return 100 * (y[(scores - 1e9 * torch.eye(len(y))).max(1).indices] == y).double().mean()
+
+
+def cosines(e):
+    return F.cosine_similarity(e[:, None], e[None], dim=2)
+
+
+RIGHT = {
+    "05.relative_distances": [relative, losses.distances],
+    "05.rkd_distance": [
+        losses.rkd_distance,
+        lambda s, t: F.huber_loss(relative(s), relative(t.detach())),
+    ],
+    "05.angles": [
+        losses.angles,
+        lambda e: torch.einsum("jid,jkd->jik", *[between(e) / (between(e).square().sum(2, keepdim=True) + (between(e).square().sum(2, keepdim=True) == 0)).sqrt()] * 2),
+    ],
+    "05.similarity_preserving": [
+        losses.similarity_preserving,
+        lambda s, t: (gram(s) - gram(t.detach())).square().sum() / len(s) ** 2,
+    ],
+    "05.recall_at_1": [
+        lambda e, y: measure.recall_at_1(e, y),
+        lambda e, y: nearest(cosines(e), y),
+    ],
+}  # fmt: skip
+WRONG = {
+    "05.relative_distances": {
+        "not normalised": d,
+        "the zeros are in the mean": lambda e: d(e) / torch.mean(d(e)),
+        "squared distances": lambda e: d(e) ** 2 * (len(e) ** 2 - len(e)) / (d(e) ** 2).sum(),
+        "the largest distance as unit": lambda e: d(e) / d(e).amax(),
+    },
+    "05.rkd_distance": {
+        "unnormalised distances": lambda s, t: F.huber_loss(d(s), d(t.detach())),
+        "plain squared error": lambda s, t: (relative(s) - relative(t.detach())).square().mean(),
+        "the teacher is not detached": lambda s, t: F.huber_loss(relative(s), relative(t)),
+        "one unit for both": lambda s, t: F.huber_loss(d(s) / (u := d(t.detach()).sum() / (len(t) ** 2 - len(t))), d(t.detach()) / u),
+    },
+    "05.angles": {
+        "cosines of the embeddings": lambda e: torch.stack([cosines(e)] * len(e)),
+        "inner products, not cosines": lambda e: torch.einsum("jid,jkd->jik", between(e), between(e)),
+        "equal embeddings give NaN": lambda e: (w := between(e) / between(e).square().sum(2, keepdim=True).sqrt()) @ w.mT,
+        "equal embeddings blow the gradient up": lambda e: (w := F.normalize(between(e), p=2, dim=-1)) @ w.mT,
+    },
+    "05.similarity_preserving": {
+        "rows that add to 1": lambda s, t: (gram(s, 1) - gram(t.detach(), 1)).square().mean(),
+        "not normalised": lambda s, t: (s @ s.T - t.detach() @ t.detach().T).square().mean(),
+        "cosines of the embeddings": lambda s, t: (cosines(s) - cosines(t.detach())).square().mean(),
+        "channels for pictures": lambda s, t: (lambda k: (F.normalize((s.T @ s)[:k, :k]) - F.normalize((t.T @ t)[:k, :k]).detach()).square().mean())(min(s.shape[1], t.shape[1])),
+        "the teacher is not detached": lambda s, t: (gram(s) - gram(t)).square().mean(),
+    },
+    "05.recall_at_1": {
+        "each picture finds itself": lambda e, y: 100 * (y[cosines(e).argmax(1)] == y).float().mean(),
+        "inner products, not cosines": lambda e, y: nearest(e @ e.T, y),
+        "the farthest picture": lambda e, y: 100 * (y[cosines(e).min(1).indices] == y).float().mean(),
+        "a share, not percent": lambda e, y: nearest(cosines(e), y) / 100,
+    },
+}  # fmt: skip
