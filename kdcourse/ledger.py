@@ -9,7 +9,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -80,6 +80,20 @@ class Comparison:
             if name not in self.scores:
                 raise ValueError(f"arm must be one of {', '.join(self.scores)}, got {name!r}")
         return difference(self.scores[arm] - self.scores[baseline])
+
+    def against(self, baseline: str) -> "Comparison":
+        """The same outcome with another arm as the baseline."""
+        self.difference(baseline)  # names the arms there are
+        return replace(self, baseline=baseline)
+
+    def beside(self, again: "Comparison") -> "pd.DataFrame":
+        """Stored means and those of a second run, over the seeds and arms that both have."""
+        import pandas as pd
+
+        seeds = self.scores.index.intersection(again.scores.index)
+        arms = [arm for arm in again.scores if arm in self.scores]
+        columns = {"stored": self.scores.loc[seeds, arms].mean(), "now": again.scores.loc[seeds, arms].mean()}
+        return pd.DataFrame(columns).round(2).rename_axis(f"mean over seeds {', '.join(map(str, seeds))}")
 
     def table(self) -> "pd.DataFrame":
         """A row for each arm: mean, half width of its 95 % interval, the paired difference and what it says."""

@@ -1,5 +1,5 @@
 """Families of teachers and students, built by name and size."""
 
-from kdcourse.models.images import ConvNet, Perceptron, convnet, perceptron
+from kdcourse.models.images import ConvNet, Perceptron, SeparableNet, convnet, perceptron, separable
 
-__all__ = ["ConvNet", "Perceptron", "convnet", "perceptron"]
+__all__ = ["ConvNet", "Perceptron", "SeparableNet", "convnet", "perceptron", "separable"]

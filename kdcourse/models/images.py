@@ -67,6 +67,36 @@ class ConvNet(nn.Module):
         return self.classifier(self.pool(features).flatten(1))
 
 
+class SeparableNet(nn.Module):
+    """MobileNet's idea: a 3×3 convolution in each channel alone, then a 1×1 convolution across channels.
+
+    (N, channels, H, W) -> (N, classes). Each stage halves the side by stride; `stage1`, `stage2`, … can be tapped by name.
+    Source: Howard et al. (2017), *MobileNets*, §3.1.
+    """
+
+    def __init__(self, widths: Sequence[int], classes: int, channels: int):
+        super().__init__()
+        self.label = "separable " + "-".join(map(str, widths))
+        self.features = nn.Sequential()
+        for number, (fan_in, fan_out) in enumerate(zip((channels, *widths), widths, strict=False), start=1):
+            # The first stage sees raw pixels, which hold too few channels to be filtered one by one.
+            filters = fan_out if number == 1 else fan_in
+            stage = nn.Sequential(
+                nn.Conv2d(fan_in, filters, 3, stride=2, padding=1, groups=1 if number == 1 else fan_in, bias=False),
+                nn.BatchNorm2d(filters),
+                nn.ReLU(),
+                nn.Conv2d(filters, fan_out, 1, bias=False),
+                nn.BatchNorm2d(fan_out),
+                nn.ReLU(),
+            )
+            self.features.add_module(f"stage{number}", stage)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(widths[-1], classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.pool(self.features(images)).flatten(1))
+
+
 @seeded
 def perceptron(
     hidden: Sequence[int] = (1200, 1200), *, classes: int = 10, inputs: int = 28 * 28, dropout: float = 0.0
@@ -90,6 +120,16 @@ def convnet(widths: Sequence[int] = (32, 64, 128, 256), *, classes: int = 10, ch
     widths: channels after each stage (each stage halves the side, so 28×28 allows four). classes: number of logits.
     channels: 1 for grey pictures, 3 for colour. seed: fixes the first weights (default 0).
     """
+    return _on_maps(ConvNet, widths, classes, channels)
+
+
+@seeded
+def separable(widths: Sequence[int] = (16, 32, 64, 64), *, classes: int = 10, channels: int = 1) -> SeparableNet:
+    """A small MobileNet: a student of another architecture than `convnet`. Arguments as there."""
+    return _on_maps(SeparableNet, widths, classes, channels)
+
+
+def _on_maps(network: type[nn.Module], widths: Sequence[int], classes: int, channels: int) -> nn.Module:
     if not widths or any(width < 1 for width in (*widths, classes, channels)):
         raise ValueError(f"widths, classes and channels must be at least 1, got {tuple(widths)}, {classes}, {channels}")
-    return ConvNet(widths, classes, channels).to(memory_format=torch.channels_last)
+    return network(widths, classes, channels).to(memory_format=torch.channels_last)

@@ -1,0 +1,416 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Distil features
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kdcourse/kdcourse/blob/main/notebooks/04_distil_features.ipynb)
+#
+# A teacher's last layer says what it thinks. The layers before say how it came to think so. Six things inside a network can be
+# matched; in this lab you look at them first, write the losses by hand, and then see what each is worth, alone and with plain KD.
+#
+# **You will** tap layers of a network that knows nothing of taps, compare what two networks see, and match it in eight ways.
+# **You will learn** which layer to match, what a regressor is for, and when features cost more than they bring.
+# **You need** lab 03. **Time:** 70 minutes of yours; the machine needs about a minute and a quarter in all.
+
+# %% tags=["setup"]
+import sys
+
+if "google.colab" in sys.modules:
+    # %pip install --quiet --no-deps "git+https://github.com/kdcourse/kdcourse@v0.1.0"
+    pass
+import kdcourse as kd
+
+kd.setup()
+
+# %%
+from dataclasses import replace
+from functools import partial
+
+import pandas as pd
+import torch
+from torch.nn import functional as F
+
+data = kd.load_images()
+teacher = kd.zoo.teacher("convnet", data)
+
+# %% [markdown]
+# ## Look inside first
+#
+# Teacher and student are convolutional networks with four stages each. The student is twenty times smaller, and learns from
+# 1,000 labelled pictures. We train it once, on labels only, so that there is something to look at.
+
+# %%
+methods = kd.study("04-methods", data)
+labels_only = methods.recipes["labels only"]
+student = labels_only.run(seed=0)
+
+kd.measure.summary({"teacher": teacher, "student": student}, data.test)
+
+# %% [markdown]
+# A network's layers have names, and any of them can be tapped: its output comes back beside the logits. Nothing in the model
+# is rewritten; `torch.fx` traces it and adds the taps, so this works for every torchvision model too.
+
+# %%
+kd.tapping.layers(student)
+
+# %%
+shown = data.test.take(torch.arange(500))
+stages = ["stage1", "stage2", "stage3", "stage4"]
+teacher_maps = kd.measure.outputs(teacher, shown, stages)
+student_maps = kd.measure.outputs(student, shown, stages)
+{layer: tuple(maps.shape) for layer, maps in teacher_maps.items() if layer in stages}
+
+# %% [markdown]
+# **Predict**: the deeper the layer, the coarser its maps. Will both networks look at the same places of a picture?
+#
+# Choose a layer and a picture. The first map is the *attention*, the mean of all channels squared; then the strongest channels.
+
+# %%
+import ipywidgets as widgets
+
+
+def look(layer, picture):
+    return kd.plots.feature_maps(
+        data.pictures(shown.images[picture : picture + 1])[0],
+        {"teacher": teacher_maps[layer][picture], "student": student_maps[layer][picture]},
+        layer=layer,
+    )
+
+
+# %%
+inside = kd.widgets.live(
+    look,
+    layer=widgets.SelectionSlider(options=stages, value="stage2", description="layer"),
+    picture=widgets.IntSlider(0, min=0, max=99, description="picture"),
+)
+inside
+
+# %% tags=["widget-test"]
+for layer, picture in zip(("stage1", "stage3", "stage4"), (0, 50, 99)):
+    inside.move(layer=layer, picture=picture)
+    assert inside.description.startswith(f"Layer {layer}.")
+
+# %% [markdown]
+# ## Compare what two layers see
+#
+# Two layers with different numbers of channels cannot be subtracted. *Centred kernel alignment* (Kornblith et al. 2019) asks another
+# question: do they find the same pictures alike? It is 1 when they do, whatever the channels, scale or rotation.
+#
+# Move the slider through the student's layers: which of the teacher's is most like it?
+
+# %%
+alike = [
+    [
+        kd.measure.centered_kernel_alignment(student_maps[ours], teacher_maps[theirs])
+        for theirs in stages
+    ]
+    for ours in stages
+]
+
+
+def compare_layers(layer):
+    return kd.plots.alignment(alike, stages, stages, chosen=stages.index(layer))
+
+
+# %%
+matcher = kd.widgets.live(
+    compare_layers,
+    layer=widgets.SelectionSlider(options=stages, value="stage1", description="student"),
+)
+matcher
+
+# %% tags=["widget-test"]
+for layer in ("stage1", "stage3", "stage4"):
+    matcher.move(layer=layer)
+    assert f"{layer} is most like" in matcher.description
+
+# %% [markdown]
+# ## Six things that can be matched
+#
+# | what | method | the question it asks of the student |
+# |---|---|---|
+# | logits | plain KD (lab 03) | do you answer alike? |
+# | features | FitNets' hint, attention transfer, neuron selectivity, variational information | do you see alike? |
+# | weights | a learned map of the weights | are you built alike? |
+# | gradients | Jacobian matching, gradient attention | do the same pixels move you? |
+# | sparsity pattern | activation boundaries | do the same neurons fire? |
+# | relations | lab 05 | do you find the same pictures alike? |
+#
+# ## Write attention transfer by hand
+#
+# $$q = \frac{\mathrm{vec}\big(\frac1C\sum_c f_c^2\big)}{\big\|\mathrm{vec}\big(\frac1C\sum_c f_c^2\big)\big\|_2} \qquad L = \mathrm{mean}\,(q_{\text{student}} - q_{\text{teacher}})^2$$
+#
+# Channels are summed away, so 16 can learn from 64.
+
+# %%
+kd.exercise("04.attention_map")
+
+
+# %% tags=["exercise"] exercise="04.attention_map"
+def attention_map(features):
+    """(N, C, H, W) -> (N, H*W), each row of Euclidean length 1."""
+    ...  # your code
+
+
+# %%
+attention_map = kd.exercise("04.attention_map").check(attention_map)
+
+# %%
+kd.exercise("04.attention_transfer")
+
+
+# %% tags=["exercise"] exercise="04.attention_transfer"
+def attention_transfer(student_features, teacher_features):
+    """Maps (N, Cs, H, W) and (N, Ct, H, W) -> scalar; no gradient may reach the teacher."""
+    ...  # your code
+
+
+# %%
+attention_transfer = kd.exercise("04.attention_transfer").check(attention_transfer)
+
+# %% [markdown]
+# Your loss is the package's, where the sizes agree:
+
+# %%
+ours, theirs = student_maps["stage2"], teacher_maps["stage2"]
+torch.testing.assert_close(
+    attention_transfer(ours, theirs), kd.losses.attention_transfer(ours, theirs)
+)
+
+# %% [markdown]
+# ## Bridge the channels with a regressor
+#
+# FitNets wants the teacher's maps themselves. A 1×1 convolution, the *regressor*, guesses the teacher's 256 channels from the
+# student's 32. It is thrown away after training; while training it must learn, or the student imitates a random projection.
+
+# %%
+kd.exercise("04.parameters_to_train")
+
+
+# %% tags=["exercise"] exercise="04.parameters_to_train"
+def parameters_to_train(student, teacher, helpers):
+    """Modules, and a list of modules -> the parameters that the optimiser must see."""
+    ...  # your code
+
+
+# %%
+parameters_to_train = kd.exercise("04.parameters_to_train").check(parameters_to_train)
+
+# %% [markdown]
+# In the course's loop a method makes its regressor when it first sees the shapes, and hands its parameters to the optimiser
+# itself. Watch what it learnt beside the student: how much of the teacher's last stage can be guessed from the student's?
+
+# %%
+hint = kd.methods.Hint({"stage4": "stage4"})
+few = data.train.sample(1000, seed=0)
+cache = kd.TeacherCache(teacher)
+
+guesser = labels_only.student(seed=0)
+kd.train(guesser, few, kd.HardTarget() + hint * 3, teacher=cache, steps=200, batch_size=32)
+with torch.no_grad():
+    guessed = hint.adapters[0](kd.measure.outputs(guesser, shown, ["stage4"])["stage4"])
+theirs = teacher_maps["stage4"]
+explained = 1 - (guessed - theirs).square().mean() / (theirs - theirs.mean(0)).square().mean()
+assert explained > 0
+kd.say(f"After 200 steps the regressor explains **{explained:.0%}** of the teacher's last stage.")
+
+# %% [markdown]
+# ## Match which neurons fire
+#
+# A ReLU network cuts its input space along *activation boundaries*. Heo et al. (2019) transfer those alone: not how strongly a neuron
+# fires, only whether. The loss works before the ReLU, on the layer `stage4.1`.
+
+# %%
+kd.exercise("04.activation_boundary")
+
+
+# %% tags=["exercise"] exercise="04.activation_boundary"
+def activation_boundary(student_pre, teacher_pre, margin):
+    """Pre-activations of one shape -> scalar; no gradient may reach the teacher."""
+    ...  # your code
+
+
+# %%
+activation_boundary = kd.exercise("04.activation_boundary").check(activation_boundary)
+
+# %% [markdown]
+# ## Match what moves the answer
+#
+# The *Jacobian* says how the true class's logit reacts to each pixel. Matching it means differentiating a gradient.
+
+# %%
+kd.exercise("04.input_gradient")
+
+
+# %% tags=["exercise"] exercise="04.input_gradient"
+def input_gradient(logits, inputs, labels):
+    """Logits (N, C), the inputs (N, ...) they were computed from, labels (N,) -> (N, D), rows of length 1."""
+    ...  # your code
+
+
+# %%
+input_gradient = kd.exercise("04.input_gradient").check(input_gradient)
+
+# %% [markdown]
+# **Predict**: where does a network look when it decides on the first pictures below?
+
+# %%
+inputs = shown.images[:4].clone().requires_grad_()
+labels = shown.labels[:4]
+reactions = {
+    name: input_gradient(model(inputs), inputs, labels).detach().abs().view(4, *inputs.shape[-2:])
+    for name, model in (("teacher", teacher), ("student", student))
+}
+brightest = torch.cat([reactions[name] / reactions[name].amax((1, 2), keepdim=True) for name in reactions])
+captions = [f"{name}: {data.classes[label]}" for name in reactions for label in labels]
+kd.plots.pictures(brightest, captions, columns=4)
+
+# %% [markdown]
+# ## Which layer should be matched?
+#
+# An experiment that outgrows this lab's minute, so it was run once with five seeds and is stored (`kdcourse results 04` repeats
+# it). The same hint at each of the four stages; student, pictures, weight and budget are the same.
+
+# %%
+layers = kd.study("04-layers", data).stored()
+layers.figure()
+
+# %%
+best = layers.scores.mean().drop("labels only").idxmax()
+kd.say(
+    f"Best is {best}: {layers.difference(best)} over labels only, **{layers.difference(best).verdict}**. "
+    f"The early layers of two networks are alike anyway; what the teacher adds is in the late ones."
+    if best in ("stage3", "stage4")
+    else f"Best is {best}: {layers.difference(best)} over labels only, **{layers.difference(best).verdict}**."
+)
+
+# %% [markdown]
+# ## Measure: each method, alone and with plain KD
+#
+# Eight methods, each with the labels alone and on top of plain KD (T = 4, alpha = 0.9): the same 1,000 pictures and 600 steps, five paired
+# seeds. Weights were chosen on validation data, with other seeds. Stored, too.
+
+# %%
+stored = methods.stored()
+stored.only(*[arm for arm in stored.scores if not arm.startswith("KD")]).table()
+
+# %%
+plain = stored.only()
+with_kd = stored.against("KD").only(*[arm for arm in stored.scores if arm.startswith("KD +")])
+with_kd.table()
+
+# %% [markdown]
+# Is the store honest? Run a part of it again, here and now, and set the two side by side.
+
+# %%
+again = methods.run("labels only", "hint", "KD", seeds=2)
+beside = stored.beside(again)
+beside
+
+# %%
+assert (beside["stored"] - beside["now"]).abs().max() < 2  # processors round differently
+alone = {arm: stored.difference(arm) for arm in stored.scores if not arm.startswith(("KD", "labels"))}
+helping = [arm for arm, gain in alone.items() if gain.verdict == "helps"]
+beyond = [arm for arm in with_kd.scores if with_kd.difference(arm).verdict == "helps"]
+
+kd.claim("Activation boundaries teach more than labels alone", alone["activation boundaries"])
+kd.say(
+    f"Alone, {len(helping)} of {len(alone)} methods are clear of zero over labels only: {', '.join(helping)}. "
+    f"Plain KD brings {stored.difference('KD')}. "
+    + (
+        f"On top of plain KD, {', '.join(one.removeprefix('KD + ') for one in beyond)} add something; the others do not beat it."
+        if beyond
+        else "On top of plain KD, **none of them adds anything that five seeds can show**."
+    )
+)
+
+# %% [markdown]
+# ### Beside the published table
+#
+# Tian, Krishnan, Isola (2020), tables 1 and 2: CIFAR-100, test accuracy in %, 240 epochs on all 50,000 pictures.
+#
+# | | labels only | KD | FitNet | AT |
+# |---|---|---|---|---|
+# | resnet32x4 → resnet8x4, alike | 72.50 | 73.33 | 73.50 | 73.44 |
+# | vgg13 → MobileNetV2, not alike | 64.60 | 67.37 | 64.14 | 59.40 |
+#
+# The setting differs: colour pictures of 100 classes, students that are short of capacity, not of labels, and a hundred times our
+# budget. The pattern to look for: few methods beat plain KD by much, and between unlike networks some cost dearly.
+#
+# ## When it does not help: a student built differently
+#
+# The same teacher; the student is now a small MobileNet, whose convolutions see each channel alone and which shrinks its
+# maps by stride. Its early layers have other things to do than the teacher's.
+#
+# **Predict**: which of the methods survives?
+
+# %%
+pairing = kd.study("04-other-architecture", data).stored()
+pairing.figure()
+
+# %%
+hurting = [arm for arm in pairing.scores if pairing.difference(arm).verdict == "hurts"]
+assert hurting, "the lab speaks of a method that hurts here"
+worst = pairing.scores[hurting].mean().idxmin()
+kd.say(
+    f"**Hurts**: {'; '.join(f'{arm} {pairing.difference(arm)}' for arm in hurting)}. "
+    f"Plain KD: {pairing.difference('KD')}, {pairing.difference('KD').verdict}. Logits mean the same in every "
+    "architecture; the maps of an early layer do not."
+)
+
+# %% [markdown]
+# Why? Compare the layers once more, now with the other student, trained on labels only.
+
+# %%
+other = kd.study("04-other-architecture", data).recipes["labels only"].run(seed=0)
+other_stages = [f"features.{stage}" for stage in stages]
+other_maps = kd.measure.outputs(other, shown, other_stages)
+other_alike = [
+    [kd.measure.centered_kernel_alignment(other_maps[o], teacher_maps[t]) for t in stages]
+    for o in other_stages
+]
+kd.plots.alignment(other_alike, stages, stages)
+
+# %% [markdown]
+# ## Recap
+#
+# - Any layer can be tapped; a regressor, or a loss without channels, bridges different widths.
+# - What learns beside the student (regressors, variances) belongs into the optimiser.
+# - Where labels are few, several feature methods beat labels alone. Plain KD is hard to beat, and cheaper.
+# - Features mean the same in like architectures only. When in doubt, match late layers, or logits.
+#
+# ### Check yourself
+
+# %%
+quiz = kd.quiz("04")
+quiz
+
+# %% tags=["widget-test"]
+quiz.try_every_option()
+
+# %% [markdown]
+# ### On your own
+#
+# - `kd.methods.Hint({"stage3": "stage4"})`: does a student learn from a layer deeper than its own?
+# - Train in two stages, as FitNets did: hints alone for half of the steps, then plain KD for the rest. Keep the budget.
+# - For transformers the package has `kd.losses.hidden_cosine` and `kd.losses.attention_mse`: lab 09 uses them.
+# - Tap a torchvision model: `kd.tapping.layers(torchvision.models.resnet18())`.
+#
+# **At full size** (a GPU, an hour): `methods.recipes` with `data.train` in full and `steps=20_000` is closer to the published setting.
+#
+# ### Read further
+#
+# - Romero et al. (2015), *FitNets: Hints for Thin Deep Nets*. Zagoruyko, Komodakis (2017), *Paying More Attention to Attention*.
+# - Heo et al. (2019), *Knowledge Transfer via Distillation of Activation Boundaries*. Ahn et al. (2019), *Variational Information
+#   Distillation*. Huang, Wang (2017), *Like What You Like*. Srinivas, Fleuret (2018), *Knowledge Transfer with Jacobian Matching*.
+# - Tian, Krishnan, Isola (2020), *Contrastive Representation Distillation*: the table, and lab 05's last method.
