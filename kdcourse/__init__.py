@@ -32,16 +32,34 @@ _PLACES = {
     "TeacherCache": "training",
     "train": "training",
 }
-_MODULES = {"data", "exercises", "experiment", "losses", "measure", "methods", "models", "plots", "widgets", "zoo"}
+_MODULES = {
+    *("data", "exercises", "experiment", "losses", "measure", "methods", "models", "plots", "studies", "tapping"),
+    *("training", "widgets", "zoo"),
+}
 
 __all__ = sorted({"__version__", *_PLACES, *_MODULES})
 
 if TYPE_CHECKING:
-    from kdcourse import data, exercises, experiment, losses, measure, methods, models, plots, widgets, zoo
+    from kdcourse import (
+        data,
+        exercises,
+        experiment,
+        losses,
+        measure,
+        methods,
+        models,
+        plots,
+        studies,
+        tapping,
+        training,
+        widgets,
+        zoo,
+    )
     from kdcourse.data import load_images
     from kdcourse.exercises import exercise, quiz
     from kdcourse.experiment import Recipe, compare
     from kdcourse.intervals import claim, difference
+    from kdcourse.ledger import stored
     from kdcourse.methods import (
         Correlation,
         Decoupled,
@@ -52,6 +70,7 @@ if TYPE_CHECKING:
         StandardizedSoftTarget,
     )
     from kdcourse.runtime import say, setup
+    from kdcourse.studies import study
     from kdcourse.training import TeacherCache, train
 
 

@@ -64,3 +64,37 @@ def test_missing_labels_and_wrong_shapes_are_named():
         measure.accuracy(LOGITS[:2], SPLIT)
     with pytest.raises(ValueError, match="bins must be"):
         measure.calibration_error(LOGITS, SPLIT, bins=0)
+
+
+def test_kernel_alignment_sees_neither_scale_nor_rotation():
+    features = torch.randn(20, 5, dtype=torch.float64)
+    turn, _ = torch.linalg.qr(torch.randn(5, 5, dtype=torch.float64))
+    assert measure.centered_kernel_alignment(features, 3 * features @ turn + 7) == pytest.approx(1)
+    assert measure.centered_kernel_alignment(features, torch.randn(20, 5)) < 0.7
+
+
+def test_kernel_alignment_agrees_with_its_other_form():
+    """‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖) on centred columns (Kornblith et al. 2019, eq. 4)."""
+    x, y = torch.randn(12, 3, 2, 2, dtype=torch.float64), torch.randn(12, 5, dtype=torch.float64)
+    a, b = (side.flatten(1) - side.flatten(1).mean(0) for side in (x, y))
+    expected = (b.T @ a).norm() ** 2 / ((a.T @ a).norm() * (b.T @ b).norm())
+    assert measure.centered_kernel_alignment(x, y) == pytest.approx(expected.item())
+    with pytest.raises(ValueError, match="same pictures, at least 2, got 12 and 3"):
+        measure.centered_kernel_alignment(x, y[:3])
+
+
+def test_recall_by_hand():
+    embeddings = torch.tensor([[1.0, 0], [9, 0.1], [0, 1], [0.1, 2], [-1, -1]])
+    labels = torch.tensor([0, 0, 1, 1, 2])
+    assert measure.recall_at_1(embeddings, labels) == 80  # the last has no other of its class
+    assert measure.recall_at_1(5 * embeddings, labels) == 80
+    with pytest.raises(ValueError, match=r"\(N, D\) and \(N,\)"):
+        measure.recall_at_1(embeddings, labels[:3])
+
+
+def test_outputs_are_the_layers_in_the_order_of_the_split():
+    model = models.convnet((2, 3), classes=3).train()
+    split = Split(torch.randn(7, 1, 8, 8))
+    found = measure.outputs(model, split, ["stage1", "flatten"], batch_size=3)
+    assert model.training and found["stage1"].shape == (7, 2, 4, 4)
+    torch.testing.assert_close(model.classifier(found["flatten"]), found["logits"])

@@ -63,6 +63,9 @@ class Method(nn.Module):
 
     __rmul__ = __mul__
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
 
 class WeightedSum(Method):
     """Several methods at once, each with its weight; what `+` and `*` make."""
@@ -95,8 +98,10 @@ class WeightedSum(Method):
     def forward(self, batch: Batch) -> Tensor:
         return sum(weight * method(batch) for weight, method in self.terms())
 
-    def extra_repr(self) -> str:
-        return f"weights={self.weights}"
+    def __repr__(self) -> str:
+        return " + ".join(
+            f"{method!r}" if weight == 1 else f"{method!r} * {weight:g}" for weight, method in self.terms()
+        )
 
 
 class HardTarget(Method):

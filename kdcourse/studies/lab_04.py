@@ -25,7 +25,7 @@ from kdcourse.methods import (
     VariationalInformation,
     WeightTransfer,
 )
-from kdcourse.models import convnet, separable
+from kdcourse.models import convnet
 from kdcourse.studies.engine import define
 from kdcourse.training import TeacherCache
 
@@ -71,7 +71,9 @@ def methods(data: ImageData) -> dict[str, Recipe]:
     """Each feature method with labels alone, and on top of plain KD."""
     alone = {name: HardTarget() + method for name, method in FEATURES.items()}
     with_kd = {f"KD + {name}": KD + method for name, method in FEATURES.items()}
-    return arms(few_labels(data, partial(convnet, STUDENT)), {"labels only": HardTarget(), **alone, "KD": KD, **with_kd})
+    return arms(
+        few_labels(data, partial(convnet, STUDENT)), {"labels only": HardTarget(), **alone, "KD": KD, **with_kd}
+    )
 
 
 @define("04-layers")
@@ -79,3 +81,26 @@ def layers(data: ImageData) -> dict[str, Recipe]:
     """The same hint at each stage."""
     hints = {f"stage{stage}": HardTarget() + Hint(at(stage)) * 3 for stage in (1, 2, 3, 4)}
     return arms(few_labels(data, partial(convnet, STUDENT)), {"labels only": HardTarget(), **hints})
+
+
+def _pairing(data: ImageData, student: Callable[..., nn.Module], prefix: str) -> dict[str, Recipe]:
+    """Attention at three stages with the weight that Tian et al. (2020) use, and a hint at the last stage."""
+    methods = {
+        "labels only": HardTarget(),
+        "KD": KD,
+        "attention, stages 1–3": HardTarget() + AttentionTransfer(at(1, 2, 3, student=prefix)) * 1000,
+        "hint, stage 4": HardTarget() + Hint(at(4, student=prefix)) * 3,
+    }
+    return arms(few_labels(data, student), methods)
+
+
+@define("04-same-architecture")
+def same_architecture(data: ImageData) -> dict[str, Recipe]:
+    """A student built as its teacher is, only smaller."""
+    return _pairing(data, partial(convnet, STUDENT), "")
+
+
+@define("04-other-architecture")
+def other_architecture(data: ImageData) -> dict[str, Recipe]:
+    """A small MobileNet under the same teacher."""
+    return _pairing(data, separable, "features.")

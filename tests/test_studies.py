@@ -1,0 +1,71 @@
+"""Studies: stored, run again in part, and the two set side by side."""
+
+import json
+
+import pandas as pd
+import pytest
+
+import kdcourse as kd
+from kdcourse import ledger, measure, studies
+from kdcourse.studies.engine import Study, all_studies
+from tests.test_experiment import data, recipe  # noqa: F401  the toy data and recipe are fixtures
+
+
+@pytest.fixture
+def study(data, recipe):  # noqa: F811
+    metrics = {"": measure.accuracy, "-share": lambda model, split: measure.accuracy(model, split) / 100}
+    return Study("99-toy", data, {"labels only": recipe, "again": recipe}, metrics)
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDCOURSE_RESULTS", str(tmp_path))
+    monkeypatch.setattr(ledger, "_shipped", lambda: tmp_path)
+    return tmp_path
+
+
+def test_what_is_stored_is_read_again(study, shipped):
+    paths = study.store(progress=False)
+    assert [path.name for path in paths] == ["99-toy-toy.json", "99-toy-share-toy.json"]
+    stored, share = study.stored(), study.stored("-share")
+    assert len(stored.scores) == 5 and stored.baseline == "labels only"
+    pd.testing.assert_frame_equal(stored.scores / 100, share.scores)
+    entry = json.loads(paths[0].read_text(encoding="utf-8"))
+    assert entry["arms"]["again"]["method"] == "HardTarget()" and entry["arms"]["again"]["steps"] == 20
+    with pytest.raises(ValueError, match="not kept in the ledger"):
+        stored.judged_by(measure.accuracy, study.data)
+    with pytest.raises(ValueError, match="suffix must be one of '', '-share'"):
+        study.stored("-other")
+
+
+def test_a_part_is_run_again_and_set_beside(study, shipped):
+    study.store(progress=False)
+    again = study.run("again", seeds=[0, 3], progress=False)
+    beside = study.stored().beside(again)
+    assert list(beside.index) == ["again"] and "seeds 0, 3" in beside.index.name
+    assert beside["stored"].tolist() == beside["now"].tolist()
+    with pytest.raises(ValueError, match="arms must be among labels only, again, got 'none'"):
+        study.run("none")
+
+
+def test_another_baseline_and_fewer_arms(study, shipped):
+    outcome = study.run(seeds=2, progress=False)
+    assert outcome.against("again").baseline == "again"
+    assert list(outcome.only("again").scores) == ["labels only", "again"]
+    assert list(outcome.against("again").only().scores) == ["again"]
+    assert outcome.judged_by(lambda model, split: 50.0, study.data).scores.to_numpy().tolist() == [[50.0] * 2] * 2
+    with pytest.raises(ValueError, match="arm must be one of"):
+        outcome.only("none")
+
+
+def test_other_data_are_shown_fashion_mnists_results_and_told_so(capsys):
+    entry = kd.stored("01-hard-and-soft", "my-own-pictures")
+    assert "soft" in entry.scores and "these are Fashion-MNIST's" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="name must be that of a stored comparison, got '77-none'"):
+        kd.stored("77-none", "glyphs")
+
+
+def test_unknown_studies_are_named(data):  # noqa: F811
+    with pytest.raises(ValueError, match=r"must be one of 04-.*got '77-none'"):
+        kd.study("77-none", data)
+    assert set(studies.of_lab("04")) == {name for name in all_studies() if name.startswith("04-")} != set()
