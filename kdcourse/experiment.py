@@ -7,6 +7,7 @@ difference is taken within each seed, where the luck of the seed cancels.
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from torch import nn
 
@@ -24,6 +25,7 @@ class Recipe:
     student: called as student(seed=...), gives a model with fresh weights.
     train: the split to learn from, or a function of the seed that gives it (each seed may draw its own examples).
     method, teacher, steps, batch_size, learning_rate, weight_decay: as in `training.train`.
+    networks: how many learn at once, where the student is several `schemes.Peers`.
     """
 
     student: Callable[..., nn.Module]
@@ -34,6 +36,22 @@ class Recipe:
     batch_size: int = 128
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
+    networks: int = 1
+
+    @property
+    def budget(self) -> int:
+        """Pictures that gradient steps see, counted once for each network that learns from them."""
+        return self.steps * self.batch_size * self.networks
+
+    def describe(self, student: nn.Module) -> dict:
+        """What the ledger says of this arm besides its scores."""
+        return {
+            "student": getattr(student, "label", type(student).__name__),
+            "method": repr(self.method),
+            "steps": self.steps,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+        }
 
     def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module:
         """Train a fresh student; `seed` fixes its first weights, its examples and the order of its batches."""
@@ -53,20 +71,33 @@ class Recipe:
         return student
 
 
+class Arm(Protocol):
+    """What `compare` can run: a `Recipe`, or a scheme such as `schemes.Chain`."""
+
+    @property
+    def budget(self) -> int: ...
+
+    def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module: ...
+
+    def describe(self, student: nn.Module) -> dict: ...
+
+
 def compare(
-    recipes: Mapping[str, Recipe],
+    recipes: Mapping[str, Arm],
     data: ImageData,
     *,
     seeds: int | Iterable[int] = 5,
     baseline: str | None = None,
+    equal_budgets: bool = True,
     metric: Callable[[nn.Module, Split], float] = measure.accuracy,
     ledger: str | None = None,
     progress: bool = True,
 ) -> Comparison:
     """Run every recipe with every seed and judge the last step's students on validation and test data.
 
-    recipes: arm -> `Recipe`; all with the same budget (steps × batch_size), or the comparison would not be fair.
+    recipes: arm -> `Recipe` or another `Arm`; all with the same budget, or the comparison would not be fair.
     seeds: how many, or which. baseline: the arm that others are compared with, default the first.
+    equal_budgets: False where budgets are what is compared; the table then shows them.
     metric: called as metric(student, split). ledger: a name; the outcome is then written to `<ledger>-<data>.json`.
     Raises `ValueError` for unequal budgets, fewer than two seeds or a baseline that is no arm.
     """
@@ -74,38 +105,25 @@ def compare(
 
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     baseline = baseline or next(iter(recipes))
-    _check(recipes, seeds, baseline)
+    _check(recipes, seeds, baseline, equal_budgets)
 
     students: dict[str, list[nn.Module]] = {arm: [] for arm in recipes}
     runs = [(seed, arm) for seed in seeds for arm in recipes]
     for seed, arm in tqdm(runs, desc="comparing", unit="run", leave=False, disable=None if progress else True):
         students[arm].append(recipes[arm].run(seed))
 
-    comparison = Comparison.judge(students, data, metric, seeds, baseline)
+    budgets = None if equal_budgets else {arm: recipe.budget for arm, recipe in recipes.items()}
+    comparison = Comparison.judge(students, data, metric, seeds, baseline, budgets)
     if ledger:
-        keep(ledger, comparison, describe(recipes, students), data)
+        keep(ledger, comparison, {arm: recipe.describe(students[arm][0]) for arm, recipe in recipes.items()}, data)
     return comparison
 
 
-def describe(recipes: Mapping[str, Recipe], students: Mapping[str, list[nn.Module]]) -> dict[str, dict]:
-    """What the ledger says of each arm besides its scores."""
-    return {
-        arm: {
-            "student": getattr(students[arm][0], "label", type(students[arm][0]).__name__),
-            "method": repr(recipe.method),
-            "steps": recipe.steps,
-            "batch_size": recipe.batch_size,
-            "learning_rate": recipe.learning_rate,
-        }
-        for arm, recipe in recipes.items()
-    }
-
-
-def _check(recipes: Mapping[str, Recipe], seeds: list[int], baseline: str) -> None:
+def _check(recipes: Mapping[str, Arm], seeds: list[int], baseline: str, equal_budgets: bool) -> None:
     if baseline not in recipes:
         raise ValueError(f"baseline must be one of {', '.join(recipes)}, got {baseline!r}")
     if len(seeds) < 2:
         raise ValueError(f"seeds must be at least two, or no interval can be given, got {seeds}")
-    budgets = {arm: recipe.steps * recipe.batch_size for arm, recipe in recipes.items()}
-    if len(set(budgets.values())) > 1:
-        raise ValueError(f"recipes must share one budget (steps × batch_size), got {budgets}")
+    budgets = {arm: recipe.budget for arm, recipe in recipes.items()}
+    if equal_budgets and len(set(budgets.values())) > 1:
+        raise ValueError(f"recipes must share one budget (steps × batch_size × networks), got {budgets}")

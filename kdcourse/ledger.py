@@ -33,12 +33,14 @@ class Comparison:
 
     scores, validation: one row a seed, one column an arm; what the metric gave on the test and validation splits.
     students: the trained models of each arm, in the order of the seeds; none when read from the ledger.
+    budgets: pictures that each arm's gradient steps see; None where all share one.
     """
 
     scores: "pd.DataFrame"
     validation: "pd.DataFrame"
     baseline: str
     students: dict[str, list[nn.Module]] = field(repr=False, default_factory=dict)
+    budgets: dict[str, int] | None = None
 
     @classmethod
     def judge(
@@ -48,6 +50,7 @@ class Comparison:
         metric: Callable[[nn.Module, Split], float],
         seeds: list[int],
         baseline: str,
+        budgets: dict[str, int] | None = None,
     ) -> "Comparison":
         """Score trained students, {arm: [one for each seed]}, by metric(student, split) on validation and test."""
         import pandas as pd
@@ -57,13 +60,13 @@ class Comparison:
             pd.DataFrame({arm: [metric(one, split) for one in trained] for arm, trained in students.items()}, index)
             for split in (data.validation, data.test)
         )
-        return cls(scores, validation, baseline, students)
+        return cls(scores, validation, baseline, students, budgets)
 
     def judged_by(self, metric: Callable[[nn.Module, Split], float], data: ImageData) -> "Comparison":
         """The same students by another measure."""
         if not self.students:
             raise ValueError("students are not kept in the ledger, so a stored comparison cannot be judged anew")
-        return self.judge(self.students, data, metric, list(self.scores.index), self.baseline)
+        return self.judge(self.students, data, metric, list(self.scores.index), self.baseline, self.budgets)
 
     def only(self, *arms: str) -> "Comparison":
         """These arms alone; the baseline stays, first."""
@@ -71,7 +74,7 @@ class Comparison:
             self.difference(arm)  # names the arms there are
         kept = list(dict.fromkeys((self.baseline, *arms)))
         students = {arm: self.students[arm] for arm in kept if arm in self.students}
-        return Comparison(self.scores[kept], self.validation[kept], self.baseline, students)
+        return replace(self, scores=self.scores[kept], validation=self.validation[kept], students=students)
 
     def difference(self, arm: str, baseline: str | None = None) -> Difference:
         """By how much `arm` differs from `baseline` (default: the comparison's own), paired seed by seed."""
@@ -105,7 +108,8 @@ class Comparison:
             against = {"difference": "", "verdict": "the baseline"}
             if arm != self.baseline:
                 against = {"difference": str(paired), "verdict": paired.verdict}
-            rows[arm] = {"mean": round(own.mean, 2), "±": round(own.high - own.mean, 2), **against}
+            budget = {} if self.budgets is None else {"pictures seen in training": f"{self.budgets[arm]:,}"}
+            rows[arm] = {**budget, "mean": round(own.mean, 2), "±": round(own.high - own.mean, 2), **against}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"{len(self.scores)} seeds")
 
     def figure(self, **settings):
@@ -123,6 +127,7 @@ def keep(name: str, comparison: Comparison, descriptions: Mapping[str, dict], da
         "data": {"name": data.name, "fingerprint": data.train.fingerprint},
         "seeds": [int(seed) for seed in comparison.scores.index],
         "baseline": comparison.baseline,
+        "budgets": comparison.budgets,
         "arms": {
             arm: {
                 **description,
@@ -160,7 +165,7 @@ def stored(name: str, data: ImageData | str) -> Comparison:
     validation, scores = (
         pd.DataFrame({arm: kept[part] for arm, kept in entry["arms"].items()}, index) for part in ("validation", "test")
     )
-    return Comparison(scores, validation, entry["baseline"])
+    return Comparison(scores, validation, entry["baseline"], budgets=entry.get("budgets"))
 
 
 def _shipped() -> Path:

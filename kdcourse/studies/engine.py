@@ -16,15 +16,15 @@ from torch import nn
 
 from kdcourse import ledger, measure
 from kdcourse.data.splits import ImageData, Split
-from kdcourse.experiment import Recipe, compare, describe
+from kdcourse.experiment import Arm, compare
 from kdcourse.ledger import Comparison
 
 SEEDS = 5
 Metric = Callable[[nn.Module, Split], float]
-Build = Callable[[ImageData], Mapping[str, Recipe]]
+Build = Callable[[ImageData], Mapping[str, Arm]]
 
 ACCURACY: dict[str, Metric] = {"": measure.accuracy}
-_KNOWN: dict[str, tuple[Build, Mapping[str, Metric]]] = {}
+_KNOWN: dict[str, Callable[[ImageData], "Study"]] = {}
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class Study:
 
     name: str
     data: ImageData = field(repr=False)
-    recipes: Mapping[str, Recipe]
+    recipes: Mapping[str, Arm]
     metrics: Mapping[str, Metric] = field(default_factory=lambda: ACCURACY)
+    equal_budgets: bool = True
 
     def run(self, *arms: str, seeds: int | Iterable[int] = SEEDS, progress: bool = True) -> Comparison:
         """Train again: these arms (default all) with these seeds; judged by the first metric."""
@@ -46,12 +47,19 @@ class Study:
             if arm not in self.recipes:
                 raise ValueError(f"arms must be among {', '.join(self.recipes)}, got {arm!r}")
         chosen = {arm: self.recipes[arm] for arm in arms or self.recipes}
-        return compare(chosen, self.data, seeds=seeds, metric=next(iter(self.metrics.values())), progress=progress)
+        return compare(
+            chosen,
+            self.data,
+            seeds=seeds,
+            metric=next(iter(self.metrics.values())),
+            equal_budgets=self.equal_budgets,
+            progress=progress,
+        )
 
     def store(self, progress: bool = True) -> list[Path]:
         """Run everything and write the ledger: what `kdcourse results` does."""
         outcome = self.run(progress=progress)
-        descriptions = describe(self.recipes, outcome.students)
+        descriptions = {arm: recipe.describe(outcome.students[arm][0]) for arm, recipe in self.recipes.items()}
         return [
             ledger.keep(self.name + suffix, outcome.judged_by(metric, self.data), descriptions, self.data)
             for suffix, metric in self.metrics.items()
@@ -64,11 +72,13 @@ class Study:
         return ledger.stored(self.name + suffix, self.data)
 
 
-def define(name: str, metrics: Mapping[str, Metric] = ACCURACY) -> Callable[[Build], Build]:
-    """Register a function of the data that gives the recipes of the study of this name."""
+def define(
+    name: str, metrics: Mapping[str, Metric] = ACCURACY, *, equal_budgets: bool = True
+) -> Callable[[Build], Build]:
+    """Register a function of the data that gives the arms of the study of this name."""
 
     def register(build: Build) -> Build:
-        _KNOWN[name] = build, metrics
+        _KNOWN[name] = lambda data: Study(name, data, build(data), metrics, equal_budgets)
         return build
 
     return register
@@ -78,8 +88,7 @@ def study(name: str, data: ImageData) -> Study:
     """The study of this name on these data. Raises `ValueError` with the known names for another."""
     if name not in all_studies():
         raise ValueError(f"name must be one of {', '.join(all_studies())}, got {name!r}")
-    build, metrics = _KNOWN[name]
-    return Study(name, data, build(data), metrics)
+    return _KNOWN[name](data)
 
 
 def of_lab(number: str) -> list[str]:

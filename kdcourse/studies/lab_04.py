@@ -25,7 +25,7 @@ from kdcourse.methods import (
     VariationalInformation,
     WeightTransfer,
 )
-from kdcourse.models import convnet
+from kdcourse.models import convnet, separable
 from kdcourse.studies.engine import define
 from kdcourse.training import TeacherCache
 

@@ -1,0 +1,191 @@
+"""Who teaches whom, and when: ways to call the one training loop.
+
+An ensemble is a teacher made of teachers. Peers are students trained as one model. A chain hands a teacher's knowledge on
+through students of students.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kdcourse.experiment import Recipe
+from kdcourse.losses.checks import check_positive, check_share
+from kdcourse.losses.response import soft_target
+from kdcourse.methods.base import Batch, Method
+from kdcourse.training import TeacherCache
+
+
+class Ensemble(nn.Module):
+    """Several teachers as one: its logits, softened at `temperature`, are the ensemble's softened target.
+
+    (N, C, H, W) -> (N, C). models: teachers over the same classes. mean: "probabilities" averages the softened probabilities
+    (T · log of their mean stands for logits), "logits" averages the logits. weights: one for each teacher, 0 or more,
+    default equal; they are scaled to add to 1.
+    Source: Hinton, Vinyals, Dean (2015), §1: "arithmetic or geometric mean of their individual predictive distributions".
+    """
+
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        *,
+        temperature: float = 4.0,
+        mean: str = "probabilities",
+        weights: Sequence[float] | None = None,
+    ):
+        super().__init__()
+        if not len(models):
+            raise ValueError("models must hold at least one teacher, got none")
+        check_positive("temperature", temperature)
+        if mean not in ("probabilities", "logits"):
+            raise ValueError(f'mean must be "probabilities" or "logits", got {mean!r}')
+        weights = [1.0] * len(models) if weights is None else list(map(float, weights))
+        if len(weights) != len(models) or min(weights) < 0 or sum(weights) == 0:
+            raise ValueError(f"weights must be {len(models)} numbers of 0 or more, not all 0, got {weights}")
+        self.members = nn.ModuleList(models)
+        self.temperature, self.mean = temperature, mean
+        self.register_buffer("weights", torch.tensor(weights) / sum(weights))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.combine(torch.stack([member(images) for member in self.members]))
+
+    def combine(self, logits: Tensor) -> Tensor:
+        """The members' logits (M, N, C) -> the ensemble's (N, C)."""
+        if self.mean == "logits":
+            return torch.einsum("m,mnc->nc", self.weights, logits)
+        log_p = (logits / self.temperature).log_softmax(dim=2)
+        # By logsumexp: a class that every member gives 10⁻²⁰ keeps a finite logarithm.
+        return self.temperature * (log_p + self.weights.log().view(-1, 1, 1)).logsumexp(dim=0)
+
+
+class Peers(nn.Module):
+    """Several students as one model, so that the loop trains them at once: pictures -> logits (N, K, C).
+
+    models: the peers; they share no parameter, so each gets the gradient of its own terms only.
+    """
+
+    def __init__(self, models: Sequence[nn.Module]):
+        super().__init__()
+        if len(models) < 2:
+            raise ValueError(f"models must be at least two peers, got {len(models)}")
+        self.members = nn.ModuleList(models)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.stack([member(images) for member in self.members], dim=1)
+
+
+class MutualLearning(Method):
+    """Deep mutual learning: each peer learns from the labels and from the mean of what the others say now.
+
+    Sum over peers of cross-entropy + weight · mean over the others of KL(other ‖ peer), the others cut off from the graph,
+    so that the gradient of the sum is, for each peer, the gradient of its own loss.
+    For `Peers`. weight ≥ 0, default 1. temperature: T > 0, default 1 as in the paper; the KL carries T².
+    Source: Zhang, Xiang, Hospedales, Lu (2018), *Deep Mutual Learning*, eq. 4, 5 and 8.
+    """
+
+    needs_teacher, needs_labels = False, True
+
+    def __init__(self, weight: float = 1.0, temperature: float = 1.0):
+        super().__init__()
+        check_positive("temperature", temperature)
+        if not weight >= 0:
+            raise ValueError(f"weight must be 0 or more, got {weight}")
+        self.weight, self.temperature = weight, temperature
+
+    def forward(self, batch: Batch) -> Tensor:
+        peers = _peers(batch)
+        return sum(self.of_peer(number, peers, batch.labels) for number in range(len(peers)))
+
+    def of_peer(self, number: int, peers: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """One peer's own loss, given all peers' logits, each (N, C)."""
+        own, others = peers[number], [peer for other, peer in enumerate(peers) if other != number]
+        # soft_target cuts its second argument off from the graph.
+        imitation = sum(soft_target(own, other, temperature=self.temperature) for other in others) / len(others)
+        return F.cross_entropy(own, labels) + self.weight * imitation
+
+    def extra_repr(self) -> str:
+        return f"weight={self.weight}, temperature={self.temperature}"
+
+
+class CoTraining(Method):
+    """A teacher and its student trained at once: the first of two `Peers` learns from labels, the second from both.
+
+    cross-entropy(teacher) + (1 − alpha) · cross-entropy(student) + alpha · soft_target(student, teacher), the teacher's output
+    cut off from the graph. alpha: in [0, 1], default 0.5. temperature: T > 0, default 4.
+    """
+
+    needs_teacher, needs_labels = False, True
+
+    def __init__(self, alpha: float = 0.5, temperature: float = 4.0):
+        super().__init__()
+        check_share("alpha", alpha)
+        check_positive("temperature", temperature)
+        self.alpha, self.temperature = alpha, temperature
+
+    def forward(self, batch: Batch) -> Tensor:
+        teacher, student = _peers(batch)
+        hard = F.cross_entropy(teacher, batch.labels) + (1 - self.alpha) * F.cross_entropy(student, batch.labels)
+        return hard + self.alpha * soft_target(student, teacher, temperature=self.temperature)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}, temperature={self.temperature}"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One model after another, each the teacher of the next: assistants, or generations of one architecture.
+
+    recipe: what all stages share; its teacher is the first stage's. builders: called as builder(seed=...), one a stage, the
+    last gives the final student.
+    Sources: Mirzadeh et al. (2020), *Improved Knowledge Distillation via Teacher Assistant*; Furlanello et al. (2018),
+    *Born-Again Neural Networks*.
+    """
+
+    recipe: Recipe
+    builders: Sequence[Callable[..., nn.Module]]
+
+    def __post_init__(self):
+        if not self.builders:
+            raise ValueError("builders must hold at least one stage, got none")
+        if self.recipe.method.needs_teacher and self.recipe.teacher is None:
+            raise ValueError("recipe must have a teacher for the first stage, got none")
+
+    @property
+    def budget(self) -> int:
+        """Pictures that gradient steps see, all stages together."""
+        return self.recipe.budget * len(self.builders)
+
+    def stages(self, seed: int = 0) -> list[nn.Module]:
+        """Every stage's model, in order, frozen."""
+        trained: list[nn.Module] = []
+        for number, builder in enumerate(self.builders, start=1):
+            # The last stage has the run's own seed, so that it is paired with a student trained without a chain.
+            own_seed = seed + 1000 * (len(self.builders) - number)
+            trained.append(self._stage(partial(_with_seed, builder, own_seed), trained, seed))
+        return trained
+
+    def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module:
+        """The last stage's student."""
+        return self.stages(seed)[-1]
+
+    def describe(self, student: nn.Module) -> dict:
+        return {**self.recipe.describe(student), "stages": len(self.builders)}
+
+    def _stage(self, student: Callable[..., nn.Module], trained: list[nn.Module], seed: int) -> nn.Module:
+        teacher = TeacherCache(trained[-1]) if trained else self.recipe.teacher
+        return replace(self.recipe, student=student, teacher=teacher).run(seed).eval().requires_grad_(False)
+
+
+def _with_seed(builder: Callable[..., nn.Module], own_seed: int, *, seed: int) -> nn.Module:
+    """A builder whose weights do not follow the run's seed."""
+    return builder(seed=own_seed)
+
+
+def _peers(batch: Batch) -> tuple[Tensor, ...]:
+    logits = batch.student_logits
+    if logits.ndim != 3:
+        raise ValueError(f"student must be Peers, which give logits (N, K, C), got shape {tuple(logits.shape)}")
+    return logits.unbind(dim=1)
