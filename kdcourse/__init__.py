@@ -33,8 +33,8 @@ _PLACES = {
     "train": "training",
 }
 _MODULES = {
-    *("data", "exercises", "experiment", "losses", "measure", "methods", "models", "plots", "studies", "tapping"),
-    *("training", "widgets", "zoo"),
+    *("data", "exercises", "experiment", "losses", "measure", "methods", "models", "plots", "schemes", "studies"),
+    *("tapping", "training", "widgets", "zoo"),
 }
 
 __all__ = sorted({"__version__", *_PLACES, *_MODULES})
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         methods,
         models,
         plots,
+        schemes,
         studies,
         tapping,
         training,

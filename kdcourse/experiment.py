@@ -7,6 +7,8 @@ difference is taken within each seed, where the luck of the seed cancels.
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from types import FunctionType
 from typing import Protocol
 
 from torch import nn
@@ -24,14 +26,15 @@ class Recipe:
 
     student: called as student(seed=...), gives a model with fresh weights.
     train: the split to learn from, or a function of the seed that gives it (each seed may draw its own examples).
-    method, teacher, steps, batch_size, learning_rate, weight_decay: as in `training.train`.
+    teacher: as in `training.train`, or a function of the seed that gives it (each seed may have its own teacher).
+    method, steps, batch_size, learning_rate, weight_decay: as in `training.train`.
     networks: how many learn at once, where the student is several `schemes.Peers`.
     """
 
     student: Callable[..., nn.Module]
     train: Split | Callable[[int], Split]
     method: Method = field(default_factory=HardTarget)
-    teacher: nn.Module | TeacherCache | None = None
+    teacher: nn.Module | TeacherCache | Callable[[int], nn.Module | TeacherCache] | None = None
     steps: int = 800
     batch_size: int = 128
     learning_rate: float = 3e-3
@@ -60,7 +63,7 @@ class Recipe:
             student,
             self.train(seed) if callable(self.train) else self.train,
             copy.deepcopy(self.method),  # a method's own parameters start anew in each run
-            teacher=self.teacher,
+            teacher=self.teacher(seed) if isinstance(self.teacher, FunctionType | partial) else self.teacher,
             steps=self.steps,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,

@@ -61,6 +61,31 @@ class Ensemble(nn.Module):
         return self.temperature * (log_p + self.weights.log().view(-1, 1, 1)).logsumexp(dim=0)
 
 
+@dataclass(frozen=True)
+class Committee:
+    """Members that are trained one by one and answer together: run(seed) gives an `Ensemble`.
+
+    recipes: one for each member. temperature, mean: as in `Ensemble`. Members of one run have seeds of their own.
+    """
+
+    recipes: Sequence[Recipe]
+    temperature: float = 4.0
+    mean: str = "probabilities"
+
+    @property
+    def budget(self) -> int:
+        """Pictures that gradient steps see, all members together."""
+        return sum(recipe.budget for recipe in self.recipes)
+
+    def run(self, seed: int = 0, *, progress: bool = False) -> Ensemble:
+        members = [recipe.run(1000 * number + seed) for number, recipe in enumerate(self.recipes)]
+        return Ensemble(members, temperature=self.temperature, mean=self.mean).eval().requires_grad_(False)
+
+    def describe(self, student: nn.Module) -> dict:
+        first = self.recipes[0].describe(student)
+        return {**first, "student": " + ".join(member.label for member in student.members)}
+
+
 class Peers(nn.Module):
     """Several students as one model, so that the loop trains them at once: pictures -> logits (N, K, C).
 

@@ -24,12 +24,14 @@ from kdcourse.plots.basic import (
     two_similarities,
 )
 from kdcourse.plots.inside import alignment, feature_maps, neighbours, relations, triangles
+from kdcourse.plots.schemes import disagreement, mixture, reliability
 
 __all__ = [
     "Figure",
     "alignment",
     "comparison",
     "curves",
+    "disagreement",
     "distribution",
     "distributions",
     "entropy",
@@ -37,10 +39,12 @@ __all__ = [
     "gradient_scale",
     "history",
     "lines",
+    "mixture",
     "neighbours",
     "pictures",
     "rankings",
     "relations",
+    "reliability",
     "similarity",
     "soft_labels",
     "softened",

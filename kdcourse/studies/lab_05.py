@@ -40,7 +40,7 @@ def recall_on_unseen(model: nn.Module, split: Split) -> float:
 
 RELATIONS = {
     "RKD distance": RelationalDistance(EMBEDDING) * 10,
-    "RKD angle": RelationalAngle(EMBEDDING) * 50,
+    "RKD angle": RelationalAngle(EMBEDDING) * 10,
     "similarity": SimilarityPreserving(EMBEDDING) * 100,
     "probabilistic": ProbabilisticTransfer(EMBEDDING) * 1e4,
     "congruence": CorrelationCongruence(EMBEDDING) * 100,

@@ -279,7 +279,7 @@ accuracy.table()
 # A part of it again, here and now:
 
 # %%
-again = relations.run("labels only", "RKD angle", seeds=2)
+again = relations.run("labels only", "contrastive", seeds=2)
 beside = accuracy.beside(again)
 beside
 

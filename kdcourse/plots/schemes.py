@@ -1,0 +1,78 @@
+"""Figures of several teachers: how sure, how different, what they make together."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from kdcourse.palette import COLOURS, HATCHES, INK, PAPER, Figure, array, plain, table, wrapped
+
+
+def reliability(diagrams: Mapping[str, object], errors: Mapping[str, float]) -> Figure:
+    """Accuracy against confidence, one panel a model; bars below the diagonal are overconfident.
+
+    diagrams: name -> `measure.Reliability`. errors: name -> expected calibration error in points.
+    """
+    figure = Figure(2.3 * len(diagrams) + 0.6, 2.7)
+    panels = figure.subplots(1, len(diagrams), squeeze=False, sharey=True)[0]
+    parts = []
+    for axes, (name, diagram) in zip(panels, diagrams.items(), strict=True):
+        accuracy, confidence, number = (array(part) for part in (diagram.accuracy, diagram.confidence, diagram.count))
+        edges = (np.arange(len(number)) + 0.5) / len(number)
+        held = number > 0
+        axes.bar(edges[held], accuracy[held], 0.9 / len(number), color=COLOURS[0], label="accuracy")
+        axes.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="as sure as right")
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence")
+        axes.set_title(f"{wrapped(name, 20)}\ncalibration error {errors[name]:.1f}", fontsize=9)
+        plain(axes)
+        share = number / number.sum()
+        sure, right = ((values[held] * share[held]).sum() for values in (confidence, accuracy))
+        lean = "overconfident" if sure > right else "underconfident"
+        parts.append(f"{name}: confidence {sure:.0%}, accuracy {right:.0%}, {lean}, error {errors[name]:.1f} points")
+    panels[0].set_ylabel("accuracy")
+    figure.description = "Reliability diagrams. " + "; ".join(parts) + "."
+    return figure
+
+
+def disagreement(tables: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]]) -> Figure:
+    """The share of pictures on which each two members decide differently, one panel a group of members.
+
+    tables: group -> (M, M) shares. names: group -> M members.
+    """
+    figure = Figure(3.2 * len(tables) + 0.4, 3.4)
+    panels = figure.subplots(1, len(tables), squeeze=False)[0]
+    tables = {group: table(group, values, len(names[group]), len(names[group])) for group, values in tables.items()}
+    most, parts = max(values.max() for values in tables.values()), []
+    for axes, (group, values) in zip(panels, tables.items(), strict=True):
+        axes.imshow(values, cmap="cividis", vmin=0, vmax=most)
+        for (row, column), value in np.ndenumerate(values):
+            ink = "black" if value > most / 2 else "white"
+            axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=ink, fontsize=8)
+        ticks = range(len(values))
+        axes.set_xticks(ticks, [wrapped(name, 10) for name in names[group]], fontsize=7)
+        axes.set_yticks(ticks, [wrapped(name, 10) for name in names[group]], fontsize=7)
+        axes.set_title(f"{wrapped(group, 26)}, %", fontsize=9)
+        between = values[~np.eye(len(values), dtype=bool)].mean()
+        parts.append(f"{group}: members differ on {between:.1%} of the pictures on average")
+    figure.description = "Disagreement of each two members. " + "; ".join(parts) + "."
+    return figure
+
+
+def mixture(scores: Mapping[str, float], weights: Mapping[str, float], mixed: float, *, ylabel: str) -> Figure:
+    """What each teacher scores alone, with its weight in the mixture, and what the mixture scores."""
+    figure = Figure(1.1 * (len(scores) + 1) + 1.2, 2.8)
+    axes = figure.subplots()
+    total = sum(weights.values())
+    for place, (name, score) in enumerate([*scores.items(), ("mixture", mixed)]):
+        number = 1 if name == "mixture" else 0
+        axes.bar(place, score, color=COLOURS[number], hatch=HATCHES[number], edgecolor=PAPER)
+        said = f"{score:.1f}" + (f"\n{weights[name] / total:.0%}" if name in weights else "")
+        axes.annotate(said, (place, score), (0, 3), textcoords="offset points", ha="center", fontsize=8)
+    axes.set_xticks(range(len(scores) + 1), [wrapped(name, 11) for name in (*scores, "mixture")], fontsize=8)
+    axes.set(ylabel=ylabel, ylim=(0, 1.25 * max(*scores.values(), mixed)))
+    plain(axes)
+    shares = ", ".join(f"{name} {weight / total:.0%}" for name, weight in weights.items())
+    best = max(scores, key=scores.get)
+    figure.description = (
+        f"Mixture of {shares}: {ylabel} {mixed:.1f}; the best single teacher, {best}, has {scores[best]:.1f}."
+    )
+    return figure
