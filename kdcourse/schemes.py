@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdcourse import measure
+from kdcourse.data.splits import Split
 from kdcourse.experiment import Recipe
 from kdcourse.losses.checks import check_positive, check_share
 from kdcourse.losses.response import soft_target
@@ -89,17 +91,26 @@ class Committee:
 class Peers(nn.Module):
     """Several students as one model, so that the loop trains them at once: pictures -> logits (N, K, C).
 
-    models: the peers; they share no parameter, so each gets the gradient of its own terms only.
+    models: the peers; they share no parameter, so each gets the gradient of its own terms only. judged: the positions of
+    those whose accuracy `peer_accuracy` reports, default all.
     """
 
-    def __init__(self, models: Sequence[nn.Module]):
+    def __init__(self, models: Sequence[nn.Module], judged: Sequence[int] | None = None):
         super().__init__()
         if len(models) < 2:
             raise ValueError(f"models must be at least two peers, got {len(models)}")
         self.members = nn.ModuleList(models)
+        self.judged = list(range(len(models))) if judged is None else list(judged)
+        self.label = " + ".join(getattr(model, "label", type(model).__name__) for model in models)
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.stack([member(images) for member in self.members], dim=1)
+
+
+def peer_accuracy(model: nn.Module, split: Split) -> float:
+    """Right answers in percent: the mean over the judged peers, or those of a single model."""
+    judged = [model.members[number] for number in model.judged] if isinstance(model, Peers) else [model]
+    return sum(measure.accuracy(one, split) for one in judged) / len(judged)
 
 
 class MutualLearning(Method):
@@ -164,32 +175,37 @@ class Chain:
     """One model after another, each the teacher of the next: assistants, or generations of one architecture.
 
     recipe: what all stages share; its teacher is the first stage's. builders: called as builder(seed=...), one a stage, the
-    last gives the final student.
+    last gives the final student. first: where there is no teacher yet, a recipe that trains one, before the stages.
     Sources: Mirzadeh et al. (2020), *Improved Knowledge Distillation via Teacher Assistant*; Furlanello et al. (2018),
     *Born-Again Neural Networks*.
     """
 
     recipe: Recipe
     builders: Sequence[Callable[..., nn.Module]]
+    first: Recipe | None = None
 
     def __post_init__(self):
         if not self.builders:
             raise ValueError("builders must hold at least one stage, got none")
-        if self.recipe.method.needs_teacher and self.recipe.teacher is None:
-            raise ValueError("recipe must have a teacher for the first stage, got none")
+        if self.recipe.method.needs_teacher and self.recipe.teacher is None and self.first is None:
+            raise ValueError("recipe must have a teacher for the first stage, or first= must train one; got neither")
 
     @property
     def budget(self) -> int:
         """Pictures that gradient steps see, all stages together."""
-        return self.recipe.budget * len(self.builders)
+        return self.recipe.budget * len(self.builders) + (self.first.budget if self.first else 0)
 
     def stages(self, seed: int = 0) -> list[nn.Module]:
-        """Every stage's model, in order, frozen."""
+        """Every stage's model, in order, frozen; the first teacher too where the chain trains it."""
+        builders = [*([self.first.student] if self.first else []), *self.builders]
         trained: list[nn.Module] = []
-        for number, builder in enumerate(self.builders, start=1):
+        for number, builder in enumerate(builders, start=1):
+            recipe = self.recipe if trained or not self.first else self.first
             # The last stage has the run's own seed, so that it is paired with a student trained without a chain.
-            own_seed = seed + 1000 * (len(self.builders) - number)
-            trained.append(self._stage(partial(_with_seed, builder, own_seed), trained, seed))
+            student = partial(_with_seed, builder, seed + 1000 * (len(builders) - number))
+            teacher = TeacherCache(trained[-1]) if trained else recipe.teacher
+            stage = replace(recipe, student=student, teacher=teacher).run(seed)
+            trained.append(stage.eval().requires_grad_(False))
         return trained
 
     def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module:
@@ -197,11 +213,7 @@ class Chain:
         return self.stages(seed)[-1]
 
     def describe(self, student: nn.Module) -> dict:
-        return {**self.recipe.describe(student), "stages": len(self.builders)}
-
-    def _stage(self, student: Callable[..., nn.Module], trained: list[nn.Module], seed: int) -> nn.Module:
-        teacher = TeacherCache(trained[-1]) if trained else self.recipe.teacher
-        return replace(self.recipe, student=student, teacher=teacher).run(seed).eval().requires_grad_(False)
+        return {**self.recipe.describe(student), "stages": len(self.builders) + (self.first is not None)}
 
 
 def _with_seed(builder: Callable[..., nn.Module], own_seed: int, *, seed: int) -> nn.Module:

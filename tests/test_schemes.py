@@ -162,6 +162,25 @@ def test_chains_and_recipes_are_compared_and_budgets_shown(data, recipe):  # noq
     assert table["pictures seen in training"].tolist() == ["2,560", "5,120"]
 
 
+def test_generations_begin_with_labels_where_there_is_no_teacher(data, recipe):  # noqa: F811
+    distilled = replace(recipe, method=kd.Distillation())
+    chain = schemes.Chain(distilled, [recipe.student] * 2, first=recipe)
+    stages = chain.stages(seed=1)
+    assert len(stages) == 3 and chain.budget == 3 * recipe.budget
+    weights = [stage.classifier.weight for stage in stages]
+    assert not torch.equal(weights[0], weights[1]) and not torch.equal(weights[1], weights[2])
+    by_hand = replace(distilled, teacher=kd.TeacherCache(stages[1])).run(1)
+    torch.testing.assert_close(weights[2], by_hand.classifier.weight)
+
+
+def test_peers_are_judged_by_the_mean_of_those_asked_for(data):  # noqa: F811
+    members = [net(seed) for seed in range(3)]
+    scores = [kd.measure.accuracy(one, data.test) for one in members]
+    assert schemes.peer_accuracy(schemes.Peers(members), data.test) == pytest.approx(sum(scores) / 3)
+    assert schemes.peer_accuracy(schemes.Peers(members, judged=[2]), data.test) == scores[2]
+    assert schemes.peer_accuracy(members[0], data.test) == scores[0]
+
+
 def test_a_chain_needs_stages_and_a_first_teacher(recipe):  # noqa: F811
     with pytest.raises(ValueError, match="at least one stage"):
         schemes.Chain(recipe, [])

@@ -1,0 +1,130 @@
+"""The exercises of lab 07, Train online."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from kdcourse.exercises.engine import define, filled, gradients
+
+LABELS = torch.tensor([0, 3, 2, 1, 4, 0])
+
+
+def _logits(seed: int, *shape: int) -> torch.Tensor:
+    return 2 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@define(
+    "07.peer_loss",
+    goal="One peer's loss: cross-entropy with the labels plus KL(other ‖ own), batch mean. The other peer is a constant here.",
+    difficulty="moderate",
+    minutes="six minutes",
+    hints=("Each peer moves by its own gradient: the other's logits are detached.",
+           "F.kl_div(log_softmax(own), softmax(other), reduction='batchmean') is KL(other ‖ own).",
+           "No temperature: the paper has T = 1."),
+    probe=lambda answer: gradients(answer, [(_logits(0, 6, 5), _logits(1, 6, 5), LABELS)]),
+)  # fmt: skip
+def peer_loss(own_logits, other_logits, labels):
+    log_q, p = F.log_softmax(own_logits, dim=1), F.softmax(other_logits.detach(), dim=1)
+    return F.cross_entropy(own_logits, labels) + F.kl_div(log_q, p, reduction="batchmean")
+
+
+@peer_loss.mistake(
+    "both peers share one gradient",
+    "Without .detach() this loss also pushes the other peer, towards its pupil's mistakes: it moves the wrong way.",
+)
+def _shared(own_logits, other_logits, labels):
+    log_q, p = F.log_softmax(own_logits, 1), F.softmax(other_logits, 1)
+    return F.cross_entropy(own_logits, labels) + F.kl_div(log_q, p, reduction="batchmean")
+
+
+@peer_loss.mistake("KL the other way round", "The other peer is the target: KL(other ‖ own).")
+def _swapped(own_logits, other_logits, labels):
+    log_p, log_q = F.log_softmax(other_logits.detach(), 1), F.log_softmax(own_logits, 1)
+    divergence = F.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
+    return F.cross_entropy(own_logits, labels) + divergence
+
+
+@peer_loss.mistake(
+    "the labels are left out", "Two peers without labels agree on anything: cross-entropy holds them to the task."
+)
+def _no_labels(own_logits, other_logits, labels):
+    return peer_loss(own_logits, other_logits, labels) - F.cross_entropy(own_logits, labels)
+
+
+@peer_loss.mistake("the default reduction", 'It averages over classes as well: reduction="batchmean".')
+def _over_classes(own_logits, other_logits, labels):
+    hard = F.cross_entropy(own_logits, labels)
+    return hard + (peer_loss(own_logits, other_logits, labels) - hard) / own_logits.shape[1]
+
+
+def _two_updates(answer) -> dict[str, object]:
+    """Two generations on a fixed batch, told apart by the weights that they end with."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        nets = [nn.Linear(4, 3) for _ in range(3)]
+    before = [net.weight.detach().clone() for net in nets]
+    asked = []
+
+    def train(student, teacher):
+        asked.append((nets.index(student), nets.index(teacher) if teacher is not None else -1))
+        with torch.no_grad():
+            student.weight += 1 if teacher is None else teacher.weight
+
+    final = filled(answer(nets, train))
+    return {
+        "order of (student, teacher)": torch.tensor(asked or [(-9, -9)]),
+        "the last generation is returned": final is nets[-1],
+        "weights of the first": nets[0].weight - before[0],
+    }
+
+
+@define(
+    "07.born_again",
+    goal="Generations: train the first net without a teacher, each next one with the net before it. Return the last.",
+    difficulty="easy",
+    minutes="five minutes",
+    hints=("train(student, teacher) is given; teacher None means labels only.",
+           "Loop over the nets and remember the one before.",
+           "for student in nets: train(student, teacher); teacher = student"),
+    probe=_two_updates,
+)  # fmt: skip
+def born_again(nets, train):
+    teacher = None
+    for student in nets:
+        train(student, teacher)
+        teacher = student
+    return teacher
+
+
+@born_again.mistake(
+    "one teacher for all", "Every generation then learns from the first: the teacher is the net before."
+)
+def _first_teaches_all(nets, train):
+    train(nets[0], None)
+    for student in nets[1:]:
+        train(student, nets[0])
+    return nets[-1]
+
+
+@born_again.mistake(
+    "the first generation is not trained", "An untrained net has nothing to teach: train it on labels first."
+)
+def _untrained(nets, train):
+    for student, teacher in zip(nets[1:], nets, strict=False):
+        train(student, teacher)
+    return nets[-1]
+
+
+@born_again.mistake(
+    "a net teaches itself", "The teacher would change while it teaches: it is the generation before, frozen."
+)
+def _itself(nets, train):
+    for student in nets:
+        train(student, None if student is nets[0] else student)
+    return nets[-1]
+
+
+@born_again.mistake("the first is returned", "The last generation is what the chain was for.")
+def _wrong_one(nets, train):
+    born_again(nets, train)
+    return nets[0]
