@@ -174,35 +174,32 @@ class CoTraining(Method):
 class Chain:
     """One model after another, each the teacher of the next: assistants, or generations of one architecture.
 
-    recipe: what all stages share; its teacher is the first stage's. builders: called as builder(seed=...), one a stage, the
-    last gives the final student. first: where there is no teacher yet, a recipe that trains one, before the stages.
+    stages: a recipe for each, in order. The first keeps its own teacher, or needs none; every later one is taught by the
+    stage before it. The last gives the final student.
     Sources: Mirzadeh et al. (2020), *Improved Knowledge Distillation via Teacher Assistant*; Furlanello et al. (2018),
     *Born-Again Neural Networks*.
     """
 
-    recipe: Recipe
-    builders: Sequence[Callable[..., nn.Module]]
-    first: Recipe | None = None
+    stages: Sequence[Recipe]
 
     def __post_init__(self):
-        if not self.builders:
-            raise ValueError("builders must hold at least one stage, got none")
-        if self.recipe.method.needs_teacher and self.recipe.teacher is None and self.first is None:
-            raise ValueError("recipe must have a teacher for the first stage, or first= must train one; got neither")
+        if len(self.stages) < 1:
+            raise ValueError("stages must hold at least one recipe, got none")
+        for number, recipe in enumerate(self.stages[1:], start=2):
+            if not recipe.method.needs_teacher:
+                raise ValueError(f"stages must listen to the one before; stage {number} has {recipe.method!r}")
 
     @property
     def budget(self) -> int:
         """Pictures that gradient steps see, all stages together."""
-        return self.recipe.budget * len(self.builders) + (self.first.budget if self.first else 0)
+        return sum(recipe.budget for recipe in self.stages)
 
-    def stages(self, seed: int = 0) -> list[nn.Module]:
-        """Every stage's model, in order, frozen; the first teacher too where the chain trains it."""
-        builders = [*([self.first.student] if self.first else []), *self.builders]
+    def train(self, seed: int = 0) -> list[nn.Module]:
+        """Every stage's model, in order, frozen."""
         trained: list[nn.Module] = []
-        for number, builder in enumerate(builders, start=1):
-            recipe = self.recipe if trained or not self.first else self.first
+        for number, recipe in enumerate(self.stages, start=1):
             # The last stage has the run's own seed, so that it is paired with a student trained without a chain.
-            student = partial(_with_seed, builder, seed + 1000 * (len(builders) - number))
+            student = partial(_with_seed, recipe.student, seed + 1000 * (len(self.stages) - number))
             teacher = TeacherCache(trained[-1]) if trained else recipe.teacher
             stage = replace(recipe, student=student, teacher=teacher).run(seed)
             trained.append(stage.eval().requires_grad_(False))
@@ -210,10 +207,13 @@ class Chain:
 
     def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module:
         """The last stage's student."""
-        return self.stages(seed)[-1]
+        return self.train(seed)[-1]
 
     def describe(self, student: nn.Module) -> dict:
-        return {**self.recipe.describe(student), "stages": len(self.builders) + (self.first is not None)}
+        return {
+            **self.stages[-1].describe(student),
+            "stages": [recipe.describe(student)["method"] for recipe in self.stages],
+        }
 
 
 def _with_seed(builder: Callable[..., nn.Module], own_seed: int, *, seed: int) -> nn.Module:

@@ -141,7 +141,7 @@ def test_each_stages_teacher_is_the_stage_before_it_frozen(data, recipe, monkeyp
     distilled = replace(recipe, method=kd.Distillation(), teacher=kd.TeacherCache(teacher))
     sizes = [(16,), (12,), (8,)]
     builders = [lambda seed, hidden=hidden: net(seed, hidden) for hidden in sizes]
-    stages = schemes.Chain(distilled, builders).stages(seed=3)
+    stages = schemes.Chain([replace(distilled, student=builder) for builder in builders]).train(seed=3)
     assert [stage.hidden[0].out_features for stage in stages] == [16, 12, 8]
     assert [id(one) for one in asked] == [id(teacher), id(stages[0]), id(stages[1])]
     assert not stages[-1].training and not any(parameter.requires_grad for parameter in stages[-1].parameters())
@@ -149,13 +149,13 @@ def test_each_stages_teacher_is_the_stage_before_it_frozen(data, recipe, monkeyp
 
 def test_a_chain_of_one_is_plain_distillation(data, recipe):  # noqa: F811
     distilled = replace(recipe, method=kd.Distillation(), teacher=kd.TeacherCache(net(77).eval()))
-    chained = schemes.Chain(distilled, [distilled.student]).run(4)
+    chained = schemes.Chain([distilled]).run(4)
     torch.testing.assert_close(chained.classifier.weight, distilled.run(4).classifier.weight)
 
 
 def test_chains_and_recipes_are_compared_and_budgets_shown(data, recipe):  # noqa: F811
     distilled = replace(recipe, method=kd.Distillation(), teacher=kd.TeacherCache(net(77).eval()))
-    arms = {"alone": recipe, "two stages": schemes.Chain(distilled, [recipe.student] * 2)}
+    arms = {"alone": recipe, "two stages": schemes.Chain([distilled, distilled])}
     with pytest.raises(ValueError, match="must share one budget"):
         compare(arms, data, seeds=2, progress=False)
     table = compare(arms, data, seeds=2, equal_budgets=False, progress=False).table()
@@ -164,8 +164,8 @@ def test_chains_and_recipes_are_compared_and_budgets_shown(data, recipe):  # noq
 
 def test_generations_begin_with_labels_where_there_is_no_teacher(data, recipe):  # noqa: F811
     distilled = replace(recipe, method=kd.Distillation())
-    chain = schemes.Chain(distilled, [recipe.student] * 2, first=recipe)
-    stages = chain.stages(seed=1)
+    chain = schemes.Chain([recipe, distilled, distilled])
+    stages = chain.train(seed=1)
     assert len(stages) == 3 and chain.budget == 3 * recipe.budget
     weights = [stage.classifier.weight for stage in stages]
     assert not torch.equal(weights[0], weights[1]) and not torch.equal(weights[1], weights[2])
@@ -181,11 +181,13 @@ def test_peers_are_judged_by_the_mean_of_those_asked_for(data):  # noqa: F811
     assert schemes.peer_accuracy(members[0], data.test) == scores[0]
 
 
-def test_a_chain_needs_stages_and_a_first_teacher(recipe):  # noqa: F811
-    with pytest.raises(ValueError, match="at least one stage"):
-        schemes.Chain(recipe, [])
-    with pytest.raises(ValueError, match="must have a teacher for the first stage"):
-        schemes.Chain(replace(recipe, method=kd.SoftTarget()), [recipe.student])
+def test_a_chain_needs_stages_that_listen(data, recipe):  # noqa: F811
+    with pytest.raises(ValueError, match="at least one recipe"):
+        schemes.Chain([])
+    with pytest.raises(ValueError, match=r"stage 2 has HardTarget\(\)"):
+        schemes.Chain([recipe, recipe])
+    with pytest.raises(ValueError, match="needs a teacher"):
+        schemes.Chain([replace(recipe, method=kd.SoftTarget())]).run()
 
 
 def test_each_seed_may_have_its_own_teacher(data, recipe):  # noqa: F811

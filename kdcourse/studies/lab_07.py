@@ -35,9 +35,9 @@ def online(data: ImageData) -> dict[str, Arm]:
         "two peers": _at_once(alone, lambda seed: peers(2, seed), MutualLearning(), 2),
         "four peers": _at_once(alone, lambda seed: peers(4, seed), MutualLearning(), 4),
         "with its teacher": _at_once(alone, pair, CoTraining(alpha=0.5, temperature=4), 2),
-        "after its teacher": Chain(taught, [small], first=replace(alone, student=large)),
-        "born again": Chain(taught, [small], first=alone),
-        "born again twice": Chain(taught, [small] * 2, first=alone),
+        "after its teacher": Chain([replace(alone, student=large), taught]),
+        "born again": Chain([alone, taught]),
+        "born again twice": Chain([alone, taught, taught]),
     }
 
 
