@@ -27,7 +27,7 @@ class Recipe:
     student: called as student(seed=...), gives a model with fresh weights.
     train: the split to learn from, or a function of the seed that gives it (each seed may draw its own examples).
     teacher: as in `training.train`, or a function of the seed that gives it (each seed may have its own teacher).
-    method, steps, batch_size, learning_rate, weight_decay: as in `training.train`.
+    method, steps, batch_size, learning_rate, weight_decay, balanced: as in `training.train`.
     networks: how many learn at once, where the student is several `schemes.Peers`.
     """
 
@@ -39,6 +39,7 @@ class Recipe:
     batch_size: int = 128
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
+    balanced: bool = False
     networks: int = 1
 
     @property
@@ -68,6 +69,7 @@ class Recipe:
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
+            balanced=self.balanced,
             order_seed=seed,
             progress=progress,
         )

@@ -97,6 +97,7 @@ def train(
     weight_decay: float = 1e-2,
     order_seed: int = 0,
     augment: Callable[..., Tensor] | None = None,
+    balanced: bool = False,
     validation: Split | None = None,
     evaluate_every: int | None = None,
     progress: bool = True,
@@ -111,6 +112,7 @@ def train(
     steps: optimiser updates, the budget of a comparison. batch_size: examples a step.
     learning_rate: the schedule's peak. weight_decay: AdamW's.
     augment: called as augment(pictures, generator=...) on each batch; student and teacher see the same result.
+    balanced: draw batches so that all classes come equally often, rare pictures repeatedly.
     validation: a labelled split; its accuracy is recorded every `evaluate_every` steps and after the last one.
     Returns a `History`. An interrupt from the keyboard ends the run early and keeps what was learnt.
     Raises `ValueError` for a method whose needs are not met and for bad settings, `FloatingPointError` on divergence.
@@ -146,7 +148,8 @@ def train(
         # Only the model is wrapped: bf16 scales no losses, and a wrapped optimiser costs a fifth of a small student's step.
         run = accelerator.prepare(tapped.train())
         try:
-            for step, index in enumerate(_bar(batches(split, steps, batch_size, order_seed), steps, progress), start=1):
+            order = batches(split, steps, batch_size, order_seed, balanced=balanced)
+            for step, index in enumerate(_bar(order, steps, progress), start=1):
                 images = split.images[index]
                 if augment is not None:
                     images = augment(images, generator=noise)
@@ -170,11 +173,19 @@ def train(
     return history
 
 
-def batches(split: Split, steps: int, batch_size: int, seed: int) -> Iterator[Tensor]:
-    """`steps` index tensors of exactly `batch_size`: one random order of the split after another, cut into batches."""
+def batches(split: Split, steps: int, batch_size: int, seed: int, *, balanced: bool = False) -> Iterator[Tensor]:
+    """`steps` index tensors of exactly `batch_size`: one random order of the split after another, cut into batches.
+
+    balanced: drawn with replacement instead, each class with one chance, whatever its size.
+    """
     generator = torch.Generator().manual_seed(seed)
-    epochs = -(-steps * batch_size // len(split))
-    order = torch.cat([torch.randperm(len(split), generator=generator) for _ in range(epochs)])
+    if balanced:
+        labels = split.labelled("a balanced draw").cpu()
+        chances = 1.0 / labels.bincount()[labels].double()
+        order = torch.multinomial(chances, steps * batch_size, replacement=True, generator=generator)
+    else:
+        epochs = -(-steps * batch_size // len(split))
+        order = torch.cat([torch.randperm(len(split), generator=generator) for _ in range(epochs)])
     # One copy to the device for the whole run.
     return iter(order[: steps * batch_size].to(split.device).view(steps, batch_size))
 

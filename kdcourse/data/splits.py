@@ -53,7 +53,7 @@ class Split:
 
     def sample(self, count: int, seed: int = 0) -> "Split":
         """`count` examples drawn by `seed`, the classes as equal in number as can be."""
-        labels = self._labels("sample").cpu()
+        labels = self.labelled("sample").cpu()
         if not 1 <= count <= len(self):
             raise ValueError(f"count must be between 1 and {len(self)}, the size of this split, got {count}")
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
@@ -66,12 +66,12 @@ class Split:
 
     def only(self, *classes: int) -> "Split":
         """The examples of these classes."""
-        labels = self._labels("only")
+        labels = self.labelled("only")
         return self.take(torch.isin(labels, torch.tensor(classes, device=self.device)))
 
     def without(self, *classes: int) -> "Split":
         """The examples of all other classes."""
-        labels = self._labels("without")
+        labels = self.labelled("without")
         return self.take(~torch.isin(labels, torch.tensor(classes, device=self.device)))
 
     def unlabelled(self) -> "Split":
@@ -82,7 +82,8 @@ class Split:
         labels = None if self.labels is None else self.labels.to(device)
         return Split(self.images.to(device), labels)
 
-    def _labels(self, action: str) -> Tensor:
+    def labelled(self, action: str) -> Tensor:
+        """The labels, or a `ValueError` that names what wanted them."""
         if self.labels is None:
             raise ValueError(f"this split has no labels, so {action}() cannot choose by class")
         return self.labels

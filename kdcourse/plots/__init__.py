@@ -24,7 +24,7 @@ from kdcourse.plots.basic import (
     two_similarities,
 )
 from kdcourse.plots.inside import alignment, feature_maps, neighbours, relations, triangles
-from kdcourse.plots.schemes import disagreement, mixture, reliability
+from kdcourse.plots.schemes import disagreement, mixture, per_class, reliability
 
 __all__ = [
     "Figure",
@@ -41,6 +41,7 @@ __all__ = [
     "lines",
     "mixture",
     "neighbours",
+    "per_class",
     "pictures",
     "rankings",
     "relations",

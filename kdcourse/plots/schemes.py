@@ -76,3 +76,31 @@ def mixture(scores: Mapping[str, float], weights: Mapping[str, float], mixed: fl
         f"Mixture of {shares}: {ylabel} {mixed:.1f}; the best single teacher, {best}, has {scores[best]:.1f}."
     )
     return figure
+
+
+def per_class(scores: Mapping[str, np.ndarray], counts: Sequence[int], classes: Sequence[str]) -> Figure:
+    """Accuracy of each class under each arm, classes from frequent to rare, their training pictures below the names.
+
+    scores: arm -> (C,) percent. counts: C training pictures. classes: C names.
+    """
+    order = np.argsort(-array(counts), kind="stable")
+    figure = Figure(8.2, 3.4)
+    axes = figure.subplots()
+    width, parts = 0.8 / len(scores), []
+    third = max(1, len(classes) // 3)
+    for number, (arm, values) in enumerate(scores.items()):
+        values = table(arm, np.atleast_2d(array(values)), len(classes), 1)[0][order]
+        places = np.arange(len(classes)) + (number - (len(scores) - 1) / 2) * width
+        look = {"color": COLOURS[number], "hatch": HATCHES[number], "edgecolor": PAPER}
+        axes.bar(places, values, width, label=arm, **look)
+        frequent, rare = values[:third].mean(), values[-third:].mean()
+        parts.append(
+            f"{arm}: {frequent:.0f} % on the {third} most frequent classes, {rare:.0f} % on the {third} rarest"
+        )
+    names = [f"{wrapped(classes[label], 9)}\n{counts[label]}" for label in order]
+    axes.set_xticks(range(len(classes)), names, fontsize=8)
+    axes.set(ylabel="test accuracy, %", ylim=(0, 100))
+    plain(axes)
+    figure.legend(loc="outside upper center", ncols=len(scores), frameon=False)
+    figure.description = "Accuracy by class, from frequent to rare. " + "; ".join(parts) + "."
+    return figure

@@ -1,5 +1,14 @@
 """Comparisons that outgrow a lab's minute: run once by `kdcourse results`, shown by the lab, run again in part."""
 
+from importlib import import_module
+
 from kdcourse.studies.engine import Study, of_lab, study
 
 __all__ = ["Study", "of_lab", "study"]
+
+
+def __getattr__(name: str):
+    """A lab's own module, such as `studies.lab_05`."""
+    if name.startswith("lab_"):
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"kdcourse.studies has no {name!r}; it has {', '.join(__all__)} and a module for each lab")

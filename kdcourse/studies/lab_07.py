@@ -33,7 +33,7 @@ def online(data: ImageData) -> dict[str, Arm]:
         "alone, budget × 2": replace(alone, steps=2 * alone.steps),
         "alone, budget × 3": replace(alone, steps=3 * alone.steps),
         "two peers": _at_once(alone, lambda seed: peers(2, seed), MutualLearning(), 2),
-        "four peers": _at_once(alone, lambda seed: peers(4, seed), MutualLearning(), 4),
+        "three peers": _at_once(alone, lambda seed: peers(3, seed), MutualLearning(), 3),
         "with its teacher": _at_once(alone, pair, CoTraining(alpha=0.5, temperature=4), 2),
         "after its teacher": Chain([replace(alone, student=large), taught]),
         "born again": Chain([alone, taught]),

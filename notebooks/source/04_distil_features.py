@@ -361,7 +361,7 @@ kd.say(
 # ## When it does not help: a student built differently
 #
 # The same teacher; the student is now a small MobileNet, whose convolutions see each channel alone and which shrinks its
-# maps by stride. Both students get the same two feature losses: attention at three stages, with the weight of 1000 that the
+# maps by stride. Both students get the same two feature losses: attention at three stages, each with the weight of 1000 that the
 # published comparison uses, and a hint at the last stage.
 #
 # **Predict**: which of the two survives the change of architecture?

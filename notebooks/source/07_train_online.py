@@ -180,7 +180,7 @@ peers_gain = stored.difference("two peers")
 same_budget = stored.difference("two peers", "alone, budget × 2")
 kd.say(
     f"Two peers against one student alone: {peers_gain}, **{peers_gain.verdict}**. Against one student with the same total budget: "
-    f"{same_budget}, **{same_budget.verdict}**. Four peers: {stored.difference('four peers')}. "
+    f"{same_budget}, **{same_budget.verdict}**. Three peers: {stored.difference('three peers')}. "
     f"Twice the training alone brings {stored.difference('alone, budget × 2')}."
 )
 

@@ -1,0 +1,55 @@
+"""Data as they often come: classes of very unequal size, labels that are wrong."""
+
+import torch
+
+from kdcourse.data.splits import Split
+
+
+def tail_counts(classes: int, most: int, imbalance: float) -> list[int]:
+    """Pictures of each class, falling from `most` to `most / imbalance` in equal ratios.
+
+    Source: Cui, Jia, Lin, Song, Belongie (2019), *Class-Balanced Loss Based on Effective Number of Samples*, §5.1.
+    """
+    if classes < 2 or most < 1 or not imbalance >= 1:
+        raise ValueError(
+            f"classes must be at least 2, most and imbalance at least 1, got {classes}, {most}, {imbalance}"
+        )
+    return [max(1, round(most * imbalance ** (-rank / (classes - 1)))) for rank in range(classes)]
+
+
+def long_tail(split: Split, most: int, imbalance: float, seed: int = 0) -> Split:
+    """A draw in which class 0 is the most frequent and the last class the rarest, as `tail_counts` says.
+
+    Raises `ValueError` where a class has fewer pictures than it should give.
+    """
+    labels = split.labelled("long_tail").cpu()
+    classes = int(labels.max()) + 1
+    generator = torch.Generator().manual_seed(seed)
+    chosen = []
+    for label, count in enumerate(tail_counts(classes, most, imbalance)):
+        places = (labels == label).nonzero()[:, 0]
+        if len(places) < count:
+            raise ValueError(
+                f"most must leave every class enough pictures; class {label} has {len(places)}, not {count}"
+            )
+        chosen.append(places[torch.randperm(len(places), generator=generator)[:count]])
+    order = torch.cat(chosen)
+    return split.take(order[torch.randperm(len(order), generator=generator)])
+
+
+def noisy_labels(split: Split, share: float, seed: int = 0) -> Split:
+    """The same pictures, `share` of their labels replaced by another class, drawn evenly.
+
+    Raises `ValueError` for a share outside [0, 1] or a split without labels.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share must be within [0, 1], got {share}")
+    labels = split.labelled("noisy_labels")
+    classes = int(labels.max()) + 1
+    generator = torch.Generator().manual_seed(seed)
+    wrong = torch.randperm(len(split), generator=generator)[: round(share * len(split))].to(labels.device)
+    # A step of 1 to C − 1 around the circle of classes never leads back.
+    step = torch.randint(1, classes, (len(wrong),), generator=generator).to(labels.device)
+    changed = labels.clone()
+    changed[wrong] = (labels[wrong] + step) % classes
+    return Split(split.images, changed)
