@@ -34,7 +34,7 @@ _PLACES = {
 }
 _MODULES = {
     *("data", "exercises", "experiment", "losses", "measure", "methods", "models", "plots", "schemes", "studies"),
-    *("tapping", "training", "widgets", "zoo"),
+    *("tapping", "training", "tuning", "widgets", "zoo"),
 }
 
 __all__ = sorted({"__version__", *_PLACES, *_MODULES})
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         studies,
         tapping,
         training,
+        tuning,
         widgets,
         zoo,
     )

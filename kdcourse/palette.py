@@ -86,6 +86,13 @@ def class_ticks(axis, classes: Sequence[str], turned: bool = True) -> None:
             label.set(ha="right", rotation_mode="anchor")
 
 
+def rectangle(column: float, row: float):
+    """A frame around one cell of a heat map."""
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=COLOURS[1], linewidth=3)
+
+
 def wrapped(name: str, width: int = 14) -> str:
     return textwrap.fill(name, width)
 

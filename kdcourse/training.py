@@ -100,6 +100,7 @@ def train(
     balanced: bool = False,
     validation: Split | None = None,
     evaluate_every: int | None = None,
+    on_evaluation: Callable[[int, float], None] | None = None,
     progress: bool = True,
 ) -> History:
     """Train `student` in place for a fixed number of steps: AdamW under a one-cycle schedule.
@@ -114,6 +115,8 @@ def train(
     augment: called as augment(pictures, generator=...) on each batch; student and teacher see the same result.
     balanced: draw batches so that all classes come equally often, rare pictures repeatedly.
     validation: a labelled split; its accuracy is recorded every `evaluate_every` steps and after the last one.
+    on_evaluation: called as on_evaluation(step, accuracy) after each; what it raises ends the run, as a search does that
+        prunes a hopeless trial.
     Returns a `History`. An interrupt from the keyboard ends the run early and keeps what was learnt.
     Raises `ValueError` for a method whose needs are not met and for bad settings, `FloatingPointError` on divergence.
     """
@@ -161,6 +164,8 @@ def train(
                 losses.append(loss.detach())  # read after the loop: reading it here would make the GPU wait
                 if validation is not None and (step == steps or (evaluate_every and step % evaluate_every == 0)):
                     history.evaluations.append((step, measure.accuracy(student, validation)))
+                    if on_evaluation is not None:
+                        on_evaluation(*history.evaluations[-1])
         except KeyboardInterrupt:
             history.interrupted = True
             print(f"Interrupted after {len(losses)} of {steps} steps; the student keeps what it has learnt.")

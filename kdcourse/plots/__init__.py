@@ -24,10 +24,11 @@ from kdcourse.plots.basic import (
     two_similarities,
 )
 from kdcourse.plots.inside import alignment, feature_maps, neighbours, relations, triangles
-from kdcourse.plots.schemes import disagreement, mixture, per_class, reliability
+from kdcourse.plots.schemes import adopted, disagreement, front, grid, mixture, per_class, reliability
 
 __all__ = [
     "Figure",
+    "adopted",
     "alignment",
     "comparison",
     "curves",
@@ -36,7 +37,9 @@ __all__ = [
     "distributions",
     "entropy",
     "feature_maps",
+    "front",
     "gradient_scale",
+    "grid",
     "history",
     "lines",
     "mixture",

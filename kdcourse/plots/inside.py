@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kdcourse.palette import COLOURS, INK, MARKERS, Figure, array, count, photographs, show, table, wrapped
+from kdcourse.palette import COLOURS, INK, MARKERS, Figure, array, count, photographs, rectangle, show, table, wrapped
 
 
 def feature_maps(picture, networks: Mapping[str, np.ndarray], *, layer: str, most: int = 6) -> Figure:
@@ -59,8 +59,7 @@ def alignment(matrix, students: Sequence[str], teachers: Sequence[str], *, chose
     best = matrix.argmax(axis=1)
     rows = range(len(students)) if chosen is None else [chosen]
     for row in rows:
-        box = {"fill": False, "edgecolor": COLOURS[1], "linewidth": 3}
-        axes.add_patch(_rectangle(best[row], row, box))
+        axes.add_patch(rectangle(best[row], row))
     said = "; ".join(
         f"{students[row]} is most like {teachers[best[row]]} ({matrix[row, best[row]]:.2f})" for row in rows
     )
@@ -160,9 +159,3 @@ def _flat(points: np.ndarray) -> tuple[np.ndarray, float]:
     angle = np.arccos(np.clip(cosine, -1, 1))
     corners = [(0, 0), (lengths[0], 0), (lengths[1] * np.cos(angle), lengths[1] * np.sin(angle))]
     return np.array(corners) / scale, float(np.degrees(angle))
-
-
-def _rectangle(column: float, row: float, look: dict):
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((column - 0.5, row - 0.5), 1, 1, **look)

@@ -4,7 +4,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kdcourse.palette import COLOURS, HATCHES, INK, PAPER, Figure, array, plain, table, wrapped
+from kdcourse.palette import (
+    COLOURS,
+    FAINT,
+    HATCHES,
+    INK,
+    MARKERS,
+    PAPER,
+    Figure,
+    array,
+    plain,
+    rectangle,
+    table,
+    wrapped,
+)
 
 
 def reliability(diagrams: Mapping[str, object], errors: Mapping[str, float]) -> Figure:
@@ -103,4 +116,64 @@ def per_class(scores: Mapping[str, np.ndarray], counts: Sequence[int], classes: 
     plain(axes)
     figure.legend(loc="outside upper center", ncols=len(scores), frameon=False)
     figure.description = "Accuracy by class, from frequent to rare. " + "; ".join(parts) + "."
+    return figure
+
+
+def grid(values, rows: Sequence[float], columns: Sequence[float], *, names: tuple[str, str], title: str) -> Figure:
+    """A table of scores over two settings, the best framed. values: (rows, columns). names: of rows and columns."""
+    values = table("values", values, len(columns), len(rows))
+    figure = Figure(1.6 + 0.85 * len(columns), 1.4 + 0.5 * len(rows))
+    axes = figure.subplots()
+    axes.imshow(values, cmap="cividis", aspect="auto")
+    middle = (values.min() + values.max()) / 2
+    for (row, column), value in np.ndenumerate(values):
+        ink = "black" if value > middle else "white"
+        axes.text(column, row, f"{value:.1f}", ha="center", va="center", color=ink, fontsize=9)
+    best = np.unravel_index(values.argmax(), values.shape)
+    axes.add_patch(rectangle(best[1], best[0]))
+    axes.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
+    axes.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
+    axes.set(xlabel=names[1], ylabel=names[0])
+    axes.set_title(title, fontsize=9)
+    where = f"{names[0]} {rows[best[0]]:g} and {names[1]} {columns[best[1]]:g}"
+    figure.description = f"{title}: from {values.min():.1f} to {values.max():.1f}, best at {where}."
+    return figure
+
+
+def front(
+    costs, scores, names: Sequence[str], kept, *, xlabel: str, ylabel: str, budget: float | None = None
+) -> Figure:
+    """Scores against cost, the front joined and named, a budget as a line. costs, scores: (K,). kept: positions."""
+    costs, scores, kept = array(costs), array(scores), array(kept)
+    figure = Figure(7.2, 3.6)
+    axes = figure.subplots()
+    axes.scatter(costs, scores, color=FAINT, marker="o", s=22, label="candidates")
+    axes.plot(costs[kept], scores[kept], color=COLOURS[0], marker=MARKERS[1], label="worth their cost")
+    for place in kept:
+        axes.annotate(names[place], (costs[place], scores[place]), (4, -11), textcoords="offset points", fontsize=8)
+    if budget is not None:
+        axes.axvline(budget, color=COLOURS[1], linestyle="--", label="budget")
+    axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log")
+    plain(axes)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    steps = ", ".join(f"{names[place]} ({scores[place]:.1f})" for place in kept)
+    figure.description = f"{ylabel} against {xlabel} of {len(costs)} candidates; worth their cost: {steps}."
+    return figure
+
+
+def adopted(axes, description: str) -> Figure:
+    """Another library's matplotlib axes as one of ours: the same picture, under a sentence of its own."""
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    axes.figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", facecolor=PAPER)
+    picture = np.asarray(Image.open(buffer).convert("RGB")) / 255
+    figure = Figure(picture.shape[1] / 110, picture.shape[0] / 110)
+    figure.set_layout_engine("none")
+    shown = figure.add_axes((0, 0, 1, 1))
+    shown.imshow(picture)
+    shown.set_axis_off()
+    figure.description = description
     return figure

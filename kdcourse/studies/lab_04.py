@@ -88,7 +88,8 @@ def _pairing(data: ImageData, student: Callable[..., nn.Module], prefix: str) ->
     methods = {
         "labels only": HardTarget(),
         "KD": KD,
-        "attention, stages 1–3": HardTarget() + AttentionTransfer(at(1, 2, 3, student=prefix)) * 3000,  # a mean over three stages
+        "attention, stages 1–3": HardTarget()
+        + AttentionTransfer(at(1, 2, 3, student=prefix)) * 3000,  # a mean over three stages
         "hint, stage 4": HardTarget() + Hint(at(4, student=prefix)) * 3,
     }
     return arms(few_labels(data, student), methods)

@@ -59,7 +59,7 @@ committees = {
     "other pictures": kd.schemes.Committee([member] * 4, temperature=2),
     "other architectures": kd.schemes.Committee(
         [
-            replace(member, student=partial(kd.models.perceptron, hidden))
+            replace(one_draw, student=partial(kd.models.perceptron, hidden))
             for hidden in ((64,), (32,), (64, 64), (128,))
         ],
         temperature=2,
@@ -123,14 +123,11 @@ for name, z in answers.items():
     single = sum(kd.measure.accuracy(one, data.test) for one in z) / len(z)
     together = kd.measure.accuracy(ensemble_target(z, 2.0), data.test)
     gains[name] = together - single
+gained = ", ".join(f"{name} **{gain:+.1f}** points" for name, gain in gains.items())
+most = max(gains, key=gains.get)
 kd.say(
-    "What the average gains over a single member: "
-    + ", ".join(f"{name} **{gain:+.1f}** points" for name, gain in gains.items())
-    + ". Members that never saw each other's pictures correct each other best."
-    if max(gains, key=gains.get) == "other pictures"
-    else "What the average gains over a single member: "
-    + ", ".join(f"{name} **{gain:+.1f}** points" for name, gain in gains.items())
-    + "."
+    f"What the average gains over a single member: {gained}. Members with {most} gain most: they correct each other where they "
+    "err differently."
 )
 
 # %% [markdown]

@@ -1,0 +1,85 @@
+"""Search for settings: trials in a file that an interrupted search goes on from, and what is worth its cost.
+
+The search itself is optuna's; here are the file, the resuming and the front.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kdcourse.palette import array
+from kdcourse.storage import cache_folder
+
+if TYPE_CHECKING:
+    import optuna
+
+SEED = 0
+
+
+def search(
+    objective: "Callable[[optuna.Trial], float]",
+    trials: int,
+    *,
+    name: str,
+    file: str | Path | None = None,
+    progress: bool = True,
+) -> "optuna.Study":
+    """Maximise `objective` over `trials` finished trials, and go on from the file if some of them are there already.
+
+    objective: optuna's: takes a trial, asks it for settings, returns a score; may report steps and raise
+        `optuna.TrialPruned`. trials: finished or pruned ones in all, those in the file included.
+    name: the study's. file: a journal, default `searches/<name>.log` in the cache folder. Each trial is written when it
+        ends, so that an interrupt, or a killed kernel, loses the trial at hand and no other.
+    Raises `ValueError` for fewer than one trial.
+    """
+    import optuna
+
+    if not isinstance(trials, int) or trials < 1:
+        raise ValueError(f"trials must be a whole number of at least 1, got {trials!r}")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path = Path(file) if file is not None else cache_folder() / "searches" / f"{name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        study_name=name,
+        storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path))),
+        direction="maximize",
+        load_if_exists=True,
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
+    )
+    done = finished(study)
+    # Seeded by how many trials are done, so that a resumed search does not draw its first settings again.
+    study.sampler = optuna.samplers.TPESampler(seed=SEED + len(done), n_startup_trials=5)
+    if done:
+        print(f"{path.name}: {len(done)} of {trials} trials were there already.")
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        study._storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.FAIL)  # its run was cut off
+    if len(done) < trials:
+        try:
+            study.optimize(objective, n_trials=trials - len(done), show_progress_bar=progress)
+        except KeyboardInterrupt:
+            print(
+                f"Interrupted: {len(finished(study))} of {trials} trials are kept in {path.name}; run again to go on."
+            )
+    return study
+
+
+def finished(study: "optuna.Study") -> list:
+    """The trials that ended, completed or pruned, in order."""
+    from optuna.trial import TrialState
+
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+
+def front(costs, scores) -> np.ndarray:
+    """Positions of what is worth its cost, cheapest first: no other is at most as costly and better. (K,), (K,) -> (F,)."""
+    costs, scores = array(costs).astype(float), array(scores).astype(float)
+    if costs.ndim != 1 or costs.shape != scores.shape or not len(costs):
+        raise ValueError(f"costs and scores must be (K,) and (K,), got shapes {costs.shape} and {scores.shape}")
+    kept, best = [], -np.inf
+    for place in np.lexsort((-scores, costs)):
+        if scores[place] > best:
+            kept.append(place)
+            best = scores[place]
+    return np.array(kept)

@@ -1,0 +1,371 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Tune temperature and alpha
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kdcourse/kdcourse/blob/main/notebooks/10_tune_temperature_and_alpha.ipynb)
+#
+# Which temperature, which alpha, which student? You can try them all, or search. Either way a number gets chosen, and a number that was
+# chosen promises too much, unless it is chosen on one set of data and reported on another.
+#
+# **You will** read a grid with sliders, search with a library that prunes and resumes, and draw what is worth its cost.
+# **You will learn** how optimistic the best test number is, and how to choose a student under a budget.
+# **You need** lab 03. **Time:** 45 minutes of yours; the machine needs about a minute in all.
+
+# %% tags=["setup"]
+import sys
+
+if "google.colab" in sys.modules:
+    # %pip install --quiet --no-deps "git+https://github.com/kdcourse/kdcourse@v0.1.0"
+    # %pip install --quiet "optuna>=4"
+    pass
+import kdcourse as kd
+
+kd.setup()
+
+# %%
+import warnings
+from dataclasses import replace
+from functools import partial
+
+import optuna
+import torch
+
+data = kd.load_images()
+cache = kd.TeacherCache(kd.zoo.teacher("perceptron", data))
+
+# %% [markdown]
+# ## Read the grid
+#
+# Every one of five temperatures with every one of four alphas, for two sizes of student, five seeds each: two hundred trainings and ten without
+# a teacher. They were run once and are stored (`kdcourse results 10` repeats them), so that the sliders below read what was measured.
+#
+# **Predict**: where will the best cell lie for the small student, and where for the large one?
+
+# %%
+lab = kd.studies.lab_10
+stored = kd.study("10-grid", data).stored()
+
+
+def scores(hidden, split):
+    """Seeds × temperatures × alphas."""
+    table = stored.validation if split == "validation" else stored.scores
+    columns = [lab.setting(hidden, t, a) for t in lab.TEMPERATURES for a in lab.ALPHAS]
+    return (
+        table[columns].to_numpy().reshape(len(table), len(lab.TEMPERATURES), len(lab.ALPHAS))
+    )
+
+
+def look(hidden, split):
+    return kd.plots.grid(
+        scores(hidden, split).mean(axis=0),
+        lab.TEMPERATURES,
+        lab.ALPHAS,
+        names=("temperature", "alpha"),
+        title=f"{hidden} units, {split} accuracy in %",
+    )
+
+
+# %%
+import ipywidgets as widgets
+
+browser = kd.widgets.live(
+    look,
+    hidden=widgets.SelectionSlider(options=lab.HIDDEN, description="units"),
+    split=widgets.ToggleButtons(options=["validation", "test"], description="judged on"),
+)
+browser
+
+# %% tags=["widget-test"]
+for hidden in lab.HIDDEN:
+    for split in ("validation", "test"):
+        browser.move(hidden=hidden, split=split)
+        assert browser.description.startswith(f"{hidden} units, {split} accuracy")
+
+# %% [markdown]
+# One line of the grid, with intervals: accuracy against temperature, for one alpha.
+
+
+# %%
+def line(alpha):
+    column = lab.ALPHAS.index(alpha)
+    return kd.plots.curves(
+        lab.TEMPERATURES,
+        {f"{hidden} units": scores(hidden, "test")[:, :, column] for hidden in lab.HIDDEN},
+        levels={
+            f"{hidden} units": stored.scores[lab.labels_only(hidden)] for hidden in lab.HIDDEN
+        },
+        xlabel="temperature",
+        ylabel="test accuracy, %",
+        logarithmic=True,
+    )
+
+
+# %%
+lines = kd.widgets.live(
+    line, alpha=widgets.SelectionSlider(options=lab.ALPHAS, value=0.75, description="alpha")
+)
+lines
+
+# %% tags=["widget-test"]
+for alpha in (lab.ALPHAS[0], lab.ALPHAS[2], lab.ALPHAS[-1]):
+    lines.move(alpha=alpha)
+    assert "labels only" in lines.description
+
+# %% [markdown]
+# ## Choose honestly
+#
+# Twenty settings, each with a validation and a test score for every seed.
+
+# %%
+kd.exercise("10.choose_setting")
+
+
+# %% tags=["exercise"] exercise="10.choose_setting"
+def choose_setting(validation, test):
+    """Scores (seeds, settings) on both -> (the chosen setting's number, its mean test score)."""
+    ...  # your code
+
+
+# %%
+choose_setting = kd.exercise("10.choose_setting").check(choose_setting)
+
+# %% [markdown]
+# How much too good is the best test number? Suppose you had run a single seed, as most people do: for each seed, take the best test number of
+# the twenty, and beside it what the setting chosen on that seed's validation data gets on test.
+
+# %%
+gaps, promised = {}, {}
+for hidden in lab.HIDDEN:
+    validation, test = (
+        torch.tensor(scores(hidden, split)).flatten(1) for split in ("validation", "test")
+    )
+    honest = [
+        float(choose_setting(validation[[seed]], test[[seed]])[1]) for seed in range(len(test))
+    ]
+    best = test.amax(dim=1).tolist()
+    gaps[hidden] = kd.difference([b - h for b, h in zip(best, honest, strict=True)])
+    assert gaps[hidden].mean >= 0
+kd.say(
+    "The best test number of twenty lies above the honest one by "
+    + "; ".join(f"{gap} for {hidden} units" for hidden, gap in gaps.items())
+    + ". That much of a published gain can be nothing but the choice."
+)
+
+# %%
+choices = {}
+for hidden in lab.HIDDEN:
+    validation, test = (
+        torch.tensor(scores(hidden, split)).flatten(1) for split in ("validation", "test")
+    )
+    choice, reached = choose_setting(validation, test)
+    temperature, alpha = divmod(int(choice), len(lab.ALPHAS))
+    choices[hidden] = lab.setting(hidden, lab.TEMPERATURES[temperature], lab.ALPHAS[alpha])
+    gain = stored.difference(choices[hidden], lab.labels_only(hidden))
+    kd.say(
+        f"Chosen on validation: *{choices[hidden]}*, {float(reached):.1f} % on test, {gain} over labels only."
+    )
+
+# %% [markdown]
+# A part of the grid again, here and now, beside what is stored:
+
+# %%
+study = kd.study("10-grid", data)
+again = study.run(lab.labels_only(16), choices[16], seeds=3)
+beside = stored.beside(again)
+assert (beside["stored"] - beside["now"]).abs().max() < 2  # processors round differently
+beside
+
+# %% [markdown]
+# ## Search instead of trying all
+#
+# Three settings together (temperature, alpha, learning rate) would need a thousand cells. `optuna` proposes settings, learns from what
+# came out, stops hopeless trials early (*pruning*), and writes every trial to a file. Interrupt the cell below and run it again: it
+# goes on where it stopped.
+
+# %%
+alone = lab.base(data, 64)
+
+
+def objective(trial):
+    temperature = trial.suggest_float("temperature", 0.5, 20, log=True)
+    alpha = trial.suggest_float("alpha", 0, 1)
+    rate = trial.suggest_float("learning rate", 1e-3, 3e-2, log=True)
+
+    def report(step, accuracy):
+        trial.report(accuracy, step)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    history = kd.train(
+        alone.student(seed=0),
+        alone.train(0),
+        kd.Distillation(temperature=temperature, alpha=alpha),
+        teacher=cache,
+        steps=alone.steps,
+        learning_rate=rate,
+        validation=data.validation,
+        evaluate_every=100,
+        on_evaluation=report,
+        progress=False,
+    )
+    return history.evaluations[-1][1]
+
+
+# %%
+import tempfile
+from pathlib import Path
+
+journal = (
+    Path(tempfile.mkdtemp()) / "search.log"
+)  # a file of your own would outlive this session
+kd.tuning.search(objective, 6, name="temperature-alpha-rate", file=journal)
+found = kd.tuning.search(objective, 14, name="temperature-alpha-rate", file=journal)
+
+# %%
+trials = kd.tuning.finished(found)
+pruned = sum(trial.state == optuna.trial.TrialState.PRUNED for trial in trials)
+assert len(trials) == 14
+settings = ", ".join(f"{name} {value:.3g}" for name, value in found.best_params.items())
+kd.say(
+    f"{len(trials)} trials, {pruned} of them pruned; best on validation {found.best_value:.1f} % with {settings}."
+)
+
+# %%
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # optuna calls its own plots experimental
+    history = optuna.visualization.matplotlib.plot_optimization_history(found)
+kd.plots.adopted(
+    history,
+    f"Optuna's history of {len(trials)} trials: the best validation accuracy ends at {found.best_value:.1f} %.",
+)
+
+# %%
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    contour = optuna.visualization.matplotlib.plot_contour(
+        found, params=["temperature", "alpha"]
+    )
+kd.plots.adopted(
+    contour,
+    f"Optuna's contour of validation accuracy over temperature and alpha; best at {settings}.",
+)
+
+# %% [markdown]
+# ## Choose a student under a budget
+#
+# Not every student may be as large as it likes. Fourteen architectures, taught alike: which are worth their cost in parameters, and
+# which of those fit into 40,000 parameters and half a millisecond?
+
+# %%
+kd.exercise("10.worth_their_cost")
+
+
+# %% tags=["exercise"] exercise="10.worth_their_cost"
+def worth_their_cost(costs, scores):
+    """Costs (K,), scores (K,) -> mask (K,): no other candidate is at most as costly and better."""
+    ...  # your code
+
+
+# %%
+worth_their_cost = kd.exercise("10.worth_their_cost").check(worth_their_cost)
+
+# %%
+shapes = [(n,) for n in (4, 8, 16, 32, 64, 128, 256)]
+shapes += [(8, 8), (16, 8), (16, 16), (32, 16), (32, 32), (64, 32), (128, 64)]
+taught = replace(alone, method=kd.Distillation(temperature=2, alpha=0.9), teacher=cache)
+students = [
+    replace(taught, student=partial(kd.models.perceptron, shape)).run(seed=0)
+    for shape in shapes
+]
+
+# %%
+parameters = torch.tensor([float(kd.measure.parameters(one)) for one in students])
+milliseconds = [kd.measure.latency(one, data.test) for one in students]
+reached = torch.tensor([kd.measure.accuracy(one, data.validation) for one in students])
+names = ["-".join(map(str, shape)) for shape in shapes]
+
+BUDGET, SLOWEST = 40_000, 0.5  # parameters, milliseconds
+kept = kd.tuning.front(parameters, reached)
+assert worth_their_cost(parameters, reached)[torch.from_numpy(kept)].all()
+kd.plots.front(
+    parameters,
+    reached,
+    names,
+    kept,
+    xlabel="parameters",
+    ylabel="validation accuracy, %",
+    budget=BUDGET,
+)
+
+# %%
+allowed = [
+    place for place in kept if parameters[place] <= BUDGET and milliseconds[place] <= SLOWEST
+]
+if allowed:
+    chosen = max(allowed, key=lambda place: reached[place])
+    kd.say(
+        f"Within {BUDGET:,} parameters and {SLOWEST} ms: **{names[chosen]}**, {int(parameters[chosen]):,} parameters, "
+        f"{milliseconds[chosen]:.2f} ms a picture, {kd.measure.accuracy(students[chosen], data.test):.1f} % on test."
+    )
+else:
+    kd.say(
+        f"On this machine no candidate answers within {SLOWEST} ms; the fastest takes {min(milliseconds):.2f} ms."
+    )
+
+# %% [markdown]
+# ## When it does not help: tuning what hardly matters
+#
+# How much is there to win by choosing a cell, beside the luck of a seed?
+
+# %%
+for hidden in lab.HIDDEN:
+    means = scores(hidden, "test").mean(axis=0)
+    luck = scores(hidden, "test").std(axis=0, ddof=1).mean()
+    near = (means > means.max() - luck).sum()
+    kd.say(
+        f"{hidden} units: the cells lie between {means.min():.1f} and {means.max():.1f} %; a seed moves a cell by {luck:.1f} points (standard "
+        f"deviation), so {near} of {means.size} cells are within one seed's luck of the best. Avoid the bad corner; the rest is noise."
+    )
+
+# %% [markdown]
+# ## Recap
+#
+# - Choose on validation, report on test, once. The best test number of many promises too much.
+# - A search spends its trials where they pay, stops hopeless ones, and goes on after an interrupt.
+# - The front says what each point of accuracy costs; the budget says where to stop.
+# - Most of a grid is within a seed's luck of the best: find the bad corners and leave it at that.
+#
+# ### Check yourself
+
+# %%
+quiz = kd.quiz("10")
+quiz
+
+# %% tags=["widget-test"]
+quiz.try_every_option()
+
+# %% [markdown]
+# ### On your own
+#
+# - Give the search 50 trials and a file of your own. How much better is it than the grid, at which price?
+# - Search architecture and temperature together, with two objectives: accuracy and parameters.
+# - Repeat the honest choice with one seed, three and five: how often does the chosen setting change?
+#
+# **At full size** (a GPU): the same search over `kd.models.convnet` with all pictures and `steps=5_000`.
+#
+# ### Read further
+#
+# - Akiba et al. (2019), *Optuna: A Next-generation Hyperparameter Optimization Framework*.
+# - Bergstra, Bengio (2012), *Random Search for Hyper-Parameter Optimization*.
+# - Bouthillier et al. (2021), *Accounting for Variance in Machine Learning Benchmarks*.
