@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
-from kdcourse import palette, plots
+from kdcourse import measure, palette, plots
 
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+RELIABILITY = measure.Reliability(torch.tensor([0.3, 0.9]), torch.tensor([0.2, 0.8]), torch.tensor([10, 30]))
 SCORES = pd.DataFrame({"labels only": [79.0, 80.0, 81.0], "KD": [81.0, 82.5, 82.5], "noise": [80.0, 79.0, 81.0]})
 
 
@@ -52,6 +53,14 @@ def every_figure(images, soft, matrix):
         "alignment": plots.alignment(matrix[:4, :3], list("abcd"), list("xyz"), chosen=1),
         "relations": plots.relations({"teacher": matrix, "student": matrix}, np.arange(10) // 4, CLASSES),
         "triangles": plots.triangles(images, {"teacher": matrix[:3], "student": soft}, CLASSES[:3]),
+        "reliability": plots.reliability({"one": RELIABILITY, "two": RELIABILITY}, {"one": 3.0, "two": 4.0}),
+        "disagreement": plots.disagreement({"seeds": matrix[:4, :4]}, {"seeds": ["64", "32", "64-64", "128"]}),
+        "mixture": plots.mixture({"a": 80.0, "b": 70.0}, {"a": 1.0, "b": 3.0}, 82.0, ylabel="accuracy, %"),
+        "per_class": plots.per_class({"plain": 100 * soft[0], "KD": 100 * soft[1]}, range(10, 0, -1), CLASSES),
+        "grid": plots.grid(80 + matrix[:3, :4], (1, 2, 4), grid, names=("T", "alpha"), title="test accuracy"),
+        "front": plots.front(
+            [10, 20, 40], [70.0, 75, 72], ["4", "8", "16"], [0, 1], xlabel="parameters", ylabel="accuracy, %", budget=30
+        ),
         "neighbours": plots.neighbours(images, {"teacher": images}, CLASSES[:3], {"teacher": CLASSES[1:4]}),
     }
 
@@ -229,6 +238,27 @@ def test_numbers_of_the_figures_of_the_inside():
     maps[0, 1, 0] = 2
     text = plots.feature_maps(picture[0], {"net": maps}, layer="x").description
     assert "3 channels of 2 × 2, most active at row 2, column 1, 8% of values not zero" in text
+
+
+def test_numbers_of_the_figures_of_schemes():
+    text = plots.reliability({"net": RELIABILITY}, {"net": 10.0}).description
+    assert "net: confidence 75%, accuracy 65%, overconfident, error 10.0 points" in text
+    text = plots.disagreement({"all": np.array([[0, 0.2], [0.2, 0]])}, {"all": ["a", "b"]}).description
+    assert "all: members differ on 20.0% of the pictures on average" in text
+    text = plots.mixture({"a": 80.0, "b": 70.0}, {"a": 1.0, "b": 3.0}, 82.0, ylabel="accuracy, %").description
+    assert "a 25%, b 75%: accuracy, % 82.0; the best single teacher, a, has 80.0" in text
+    text = plots.per_class({"KD": [90.0, 50, 10]}, [5, 500, 50], ["x", "y", "z"]).description
+    assert "50 % on the 1 most frequent classes, 90 % on the 1 rarest" in text
+    text = plots.grid([[1.0, 5], [2, 3]], (1, 2), (0.5, 0.9), names=("T", "alpha"), title="scores").description
+    assert text == "scores: from 1.0 to 5.0, best at T 1 and alpha 0.9."
+    text = plots.front([1, 2], [3.0, 4], ["s", "m"], [1], xlabel="cost", ylabel="score").description
+    assert text == "score against cost of 2 candidates; worth their cost: m (4.0)."
+
+
+def test_another_librarys_axes_are_adopted_under_a_sentence():
+    axes = plots.history([3.0, 2.0]).axes[0]
+    figure = plots.adopted(axes, "A loss of 3 falls to 2.")
+    assert figure.description == "A loss of 3 falls to 2." and len(figure.png()) > 2000
 
 
 def test_a_triangle_without_extent_is_drawn():

@@ -6,19 +6,21 @@ from functools import partial
 import pytest
 
 import kdcourse as kd
-from kdcourse import notebooks
+from kdcourse import notebooks, studies
+from kdcourse.studies.engine import all_studies
 
 RESULTS = notebooks.ROOT / "results"
 DATASETS = ("fashion-mnist", "glyphs")
 
 
 def ledgers() -> set[str]:
-    """What the labs' comparisons are called, read from their sources."""
+    """What the labs' comparisons are called, read from their sources, and what their studies are called."""
     import re
 
     sources = "".join(lab.source.read_text(encoding="utf-8") for lab in notebooks.labs())
     names = set(re.findall(r'ledger="([\w-]+)"', sources))
-    return names | {f"02-temperature-{hidden}" for hidden in re.findall(r"sweep\((\d+)\)", sources)}
+    names |= {f"02-temperature-{hidden}" for hidden in re.findall(r"sweep\((\d+)\)", sources)}
+    return names | {name + suffix for name in all_studies() for suffix in studies.engine.metrics_of(name)}
 
 
 def read(name: str, dataset: str) -> dict:

@@ -24,7 +24,7 @@ Metric = Callable[[nn.Module, Split], float]
 Build = Callable[[ImageData], Mapping[str, Arm]]
 
 ACCURACY: dict[str, Metric] = {"": measure.accuracy}
-_KNOWN: dict[str, Callable[[ImageData], "Study"]] = {}
+_KNOWN: dict[str, tuple[Build, Mapping[str, Metric], bool]] = {}
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def define(
     """Register a function of the data that gives the arms of the study of this name."""
 
     def register(build: Build) -> Build:
-        _KNOWN[name] = lambda data: Study(name, data, build(data), metrics, equal_budgets)
+        _KNOWN[name] = build, metrics, equal_budgets
         return build
 
     return register
@@ -88,7 +88,8 @@ def study(name: str, data: ImageData) -> Study:
     """The study of this name on these data. Raises `ValueError` with the known names for another."""
     if name not in all_studies():
         raise ValueError(f"name must be one of {', '.join(all_studies())}, got {name!r}")
-    return _KNOWN[name](data)
+    build, metrics, equal_budgets = _KNOWN[name]
+    return Study(name, data, build(data), metrics, equal_budgets)
 
 
 def of_lab(number: str) -> list[str]:
@@ -96,7 +97,13 @@ def of_lab(number: str) -> list[str]:
     return [name for name in all_studies() if name.startswith(f"{number}-")]
 
 
+def metrics_of(name: str) -> list[str]:
+    """The suffixes under which a study's measures are stored."""
+    return list(_KNOWN[name][1])
+
+
 def all_studies() -> list[str]:
+    """The names of every lab's studies."""
     for path in sorted(Path(__file__).parent.glob("lab_*.py")):
         import_module(f"kdcourse.studies.{path.stem}")
     return sorted(_KNOWN)
