@@ -241,23 +241,26 @@ kd.say(
 #
 # There too the large teacher alone brings next to nothing, and the bridge brings a little.
 #
-# ## When it does not help: a bridge that is no smaller than the river
+# ## When it does not help: a longer chain
 #
-# An assistant of 256 units stands next to a teacher of 1,024, far from a student of 8.
+# If one assistant helps, do three help more? Every stage costs as much training as the student, and every stage loses a little of what it
+# was told.
 
 # %%
-near = stored.difference("through 256")
-far = stored.difference(best_bridge, "through 256")
+singles = [arm for arm in through if "," not in arm]
+best_single = stored.scores[singles].mean().idxmax()
+longer = stored.difference("through 256, 64, 16", best_single)
+assert longer.verdict != "helps", longer
 kd.say(
-    f"Through 256 units: {near} against direct teaching, **{near.verdict}**. *{best_bridge.capitalize()}* is {far} better than that. What counts is "
-    "the last step: who speaks to the student."
+    f"Three assistants in a row against one (*{best_single}*): {longer}, **{longer.verdict}**, for twice the training in all. What counts is the last "
+    "step: who speaks to the student."
 )
 
 # %% [markdown]
 # ## Recap
 #
 # - Student accuracy against teacher size can fall while the teachers get better: the capacity gap.
-# - An assistant close to the student in size bridges it; so does, cheaply, a teacher that was stopped early.
+# - An assistant between the two bridges part of it. A teacher that was stopped early can do so too, and costs nothing: try it.
 # - Choose a teacher by what its student learns, on validation data, not by its own accuracy.
 #
 # ### Check yourself
