@@ -58,11 +58,11 @@ RECIPES = {
 MIRRORED = {"fashion-mnist", "cifar10", "cifar100"}
 
 
-def teacher(name: str, data: ImageData, *, progress: bool = True) -> nn.Module:
+def teacher(name: str, data: ImageData, *, progress: bool = True, announce: bool = True) -> nn.Module:
     """A trained teacher for `data`, frozen and in evaluation mode, on the data's device.
 
     name: "perceptron" (784-1200-1200-10 with dropout, as in Hinton et al. 2015, §3) or "convnet" (four stages).
-    Says in one line which teacher it is, how good on the test split, and where it came from.
+    Says in one line which teacher it is, how good on the test split, and where it came from; not with announce=False.
     Raises `ValueError` for another name.
     """
     recipe = _recipe(name)
@@ -80,8 +80,9 @@ def teacher(name: str, data: ImageData, *, progress: bool = True) -> nn.Module:
         model, card = _train(name, data, recipe.quick_steps, progress)
         _keep(model, card, data, name)
         origin = "trained just now"
-    print(f"Teacher {model.label} for {data.name}: test accuracy {card['test_accuracy']:.1f} % ({origin}).")
-    if origin == "shipped" and card["data"] != data.train.fingerprint:
+    if announce:
+        print(f"Teacher {model.label} for {data.name}: test accuracy {card['test_accuracy']:.1f} % ({origin}).")
+    if announce and origin == "shipped" and card["data"] != data.train.fingerprint:
         print("(Its training pictures were drawn by other versions of the libraries than this machine's.)")
     return model.to(data.train.device).eval().requires_grad_(False)
 

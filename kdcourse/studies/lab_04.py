@@ -44,7 +44,7 @@ def few_labels(data: ImageData, student: Callable[..., nn.Module]) -> Recipe:
     return Recipe(
         partial(student, classes=len(data.classes), channels=data.train.images.shape[1]),
         lambda seed: data.train.sample(PICTURES, seed),
-        teacher=TeacherCache(zoo.teacher("convnet", data)),
+        teacher=TeacherCache(zoo.teacher("convnet", data, announce=False)),
         steps=600,
         batch_size=32,
     )

@@ -105,4 +105,4 @@ def _shipped(data: ImageData, name: str, seed: int) -> TeacherCache:
 
 @lru_cache(maxsize=4)
 def _cached(data: ImageData, name: str) -> TeacherCache:
-    return TeacherCache(zoo.teacher(name, data))
+    return TeacherCache(zoo.teacher(name, data, announce=False))

@@ -33,7 +33,7 @@ def base(data: ImageData, hidden: int) -> Recipe:
 @define("10-grid")
 def grid(data: ImageData) -> dict[str, Recipe]:
     """Every temperature with every alpha."""
-    cache = TeacherCache(zoo.teacher("perceptron", data))
+    cache = TeacherCache(zoo.teacher("perceptron", data, announce=False))
     arms = {}
     for hidden in HIDDEN:
         alone = base(data, hidden)

@@ -299,7 +299,8 @@ kd.claim(
     "Angles improve retrieval of new classes over labels alone", recall.difference("RKD angle")
 )
 kd.say(
-    f"Recall@1: {len(better)} of {len(arms)} relation methods beat labels alone ({', '.join(better)}); "
+    f"Recall@1: {len(better)} of {len(arms)} relation methods beat labels alone "
+    f"({', '.join(better)}); "
     f"plain KD brings {recall.difference('KD')}. "
     + (
         f"Better than plain KD: {', '.join(beyond)}. "
@@ -337,7 +338,8 @@ learnt = kd.measure.accuracy(nameless, data.test.only(*seen))
 retrieved = relations.metrics["-recall"](nameless, data.test)
 assert learnt < 50
 kd.say(
-    f"Accuracy **{learnt:.1f} %**, hardly better than guessing among the ten names; recall@1 **{retrieved:.1f} %**. The geometry is there, the names "
+    f"Accuracy **{learnt:.1f} %**, no better than guessing among the ten names; recall@1 "
+    f"**{retrieved:.1f} %**. The geometry is there, the names "
     "are not: relations go with labels, or with a classifier trained on top."
 )
 

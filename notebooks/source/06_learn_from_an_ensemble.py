@@ -126,7 +126,8 @@ for name, z in answers.items():
 gained = ", ".join(f"{name} **{gain:+.1f}** points" for name, gain in gains.items())
 most = max(gains, key=gains.get)
 kd.say(
-    f"What the average gains over a single member: {gained}. Members with {most} gain most: they correct each other where they "
+    f"What the average gains over a single member: {gained}. Members with {most} gain most: they "
+    "correct each other where they "
     "err differently."
 )
 
@@ -196,8 +197,10 @@ share = kept.mean / gain.mean
 kd.claim("The student of the ensemble beats the mean single member", kept)
 assert share > 0.5, f"the student keeps {share:.0%}"
 kd.say(
-    f"Four members gain {gain} over one. One student, at one member's cost, keeps {kept}: **{share:.0%}** of it. Against a student "
-    f"that asked a single member about the same pictures: {outcome.difference('ensemble', 'one teacher')}. The two means differ by "
+    f"Four members gain {gain} over one. One student, at one member's cost, keeps {kept}: "
+    f"**{share:.0%}** of it. Against a student "
+    "that asked a single member about the same pictures: "
+    f"{outcome.difference('ensemble', 'one teacher')}. The two means differ by "
     f"{outcome.difference('ensemble, mean of logits', 'ensemble')}: "
     f"{outcome.difference('ensemble, mean of logits', 'ensemble').verdict}."
 )
@@ -280,8 +283,10 @@ spoilt = {
 }
 assert kd.measure.accuracy(wrong, data.test) < 20 and spoilt["probabilities"] > good - 10
 kd.say(
-    f"Four good members: {good:.1f} %. With the fifth, equal weights: **{spoilt['probabilities']:.1f} %** by the mean of "
-    f"probabilities, **{spoilt['logits']:.1f} %** by the mean of logits. Four votes bear one wrong one; a majority of wrong "
+    f"Four good members: {good:.1f} %. With the fifth, equal weights: "
+    f"**{spoilt['probabilities']:.1f} %** by the mean of "
+    f"probabilities, **{spoilt['logits']:.1f} %** by the mean of logits. Four votes bear one "
+    "wrong one; a majority of wrong "
     "teachers they would not, and a student cannot tell."
 )
 

@@ -107,7 +107,8 @@ agree = {
     "strangers": kd.measure.agreement(*apart, data.test),
 }
 kd.say(
-    f"Peers give the same answer to **{agree['peers']:.1f} %** of the test pictures, strangers to **{agree['strangers']:.1f} %**."
+    f"Peers give the same answer to **{agree['peers']:.1f} %** of the test pictures, strangers "
+    f"to **{agree['strangers']:.1f} %**."
 )
 
 # %% [markdown]
@@ -179,7 +180,8 @@ assert (beside["stored"] - beside["now"]).abs().max() < 2  # processors round di
 peers_gain = stored.difference("two peers")
 same_budget = stored.difference("two peers", "alone, budget × 2")
 kd.say(
-    f"Two peers against one student alone: {peers_gain}, **{peers_gain.verdict}**. Against one student with the same total budget: "
+    f"Two peers against one student alone: {peers_gain}, **{peers_gain.verdict}**. Against one "
+    "student with the same total budget: "
     f"{same_budget}, **{same_budget.verdict}**. Three peers: {stored.difference('three peers')}. "
     f"Twice the training alone brings {stored.difference('alone, budget × 2')}."
 )
@@ -188,8 +190,10 @@ kd.say(
 at_once, after = stored.difference("with its teacher"), stored.difference("after its teacher")
 born, twice = stored.difference("born again"), stored.difference("born again twice")
 kd.say(
-    f"A student that learns together with its teacher: {at_once} ({at_once.verdict}); after it, at the same total budget: {after} "
-    f"({after.verdict}). Generations: {born} ({born.verdict}) for the second, {twice} ({twice.verdict}) for the third; the same budget "
+    f"A student that learns together with its teacher: {at_once} ({at_once.verdict}); after it, "
+    f"at the same total budget: {after} "
+    f"({after.verdict}). Generations: {born} ({born.verdict}) for the second, {twice} "
+    f"({twice.verdict}) for the third; the same budget "
     f"spent on one student brings {stored.difference('alone, budget × 3')}."
 )
 
@@ -238,7 +242,8 @@ kd.say(
         f"{name}: mean confidence {float(sure[name]):.1%}, accuracy {found[name]:.1f} %"
         for name in found
     )
-    + ". One seed proves nothing about accuracy, as lab 00 showed; but a shared gradient is not the method that the paper proposed, and "
+    + ". One seed proves nothing about accuracy, as lab 00 showed; but a shared gradient is not "
+    "the method that the paper proposed, and "
     "the check in this lab tells the two apart from a single step."
 )
 

@@ -97,7 +97,8 @@ spread = {
 kd.say(
     "The spread of a teacher's logits, averaged over pictures: "
     + ", ".join(f"{name} **{value:.1f}**" for name, value in spread.items())
-    + ". A large network separates the classes by larger and more intricate differences; a student of eight units has to say them with a "
+    + ". A large network separates the classes by larger and more intricate differences; a "
+    "student of eight units has to say them with a "
     "single bend in each of eight directions."
 )
 
@@ -146,7 +147,8 @@ cost = gap.difference(largest_name, best_name)
 better = kd.difference(teachers.scores[largest_name] - teachers.scores[best_name])
 assert better.low > 0 and cost.high < 0, (better, cost)
 kd.say(
-    f"The largest teacher is {better} better than the one with {int(best)} units, and its student is {cost} **worse**: "
+    f"The largest teacher is {better} better than the one with {int(best)} units, and its "
+    f"student is {cost} **worse**: "
     f"{float(lost):.1f} points lost. A better teacher can teach worse."
 )
 
@@ -190,8 +192,10 @@ assistant = replace(
 bridge = kd.schemes.Chain([assistant, listening])
 first, last = bridge.train(seed=0)
 kd.say(
-    f"Assistant {kd.measure.accuracy(first, data.test):.1f} %, its student {kd.measure.accuracy(last, data.test):.1f} %; "
-    f"taught by the large teacher directly {kd.measure.accuracy(listening.run(0), data.test):.1f} %."
+    f"Assistant {kd.measure.accuracy(first, data.test):.1f} %, its student "
+    f"{kd.measure.accuracy(last, data.test):.1f} %; "
+    "taught by the large teacher directly "
+    f"{kd.measure.accuracy(listening.run(0), data.test):.1f} %."
 )
 
 # %% [markdown]
@@ -226,9 +230,12 @@ early = stored.difference("stopped early")
 
 kd.claim("An assistant bridges the gap", stored.difference(best_bridge))
 kd.say(
-    f"Against direct teaching, {len(helping)} of {len(through)} chains help; the best is *{best_bridge}* with "
-    f"{stored.difference(best_bridge)}. The teacher that was stopped early brings {early}: **{early.verdict}**, at a fifteenth of the "
-    f"teacher's training. Against labels only, direct teaching brings {gap.difference(largest_name)} and the best bridge "
+    f"Against direct teaching, {len(helping)} of {len(through)} chains help; the best is "
+    f"*{best_bridge}* with "
+    f"{stored.difference(best_bridge)}. The teacher that was stopped early brings {early}: "
+    f"**{early.verdict}**, at a fifteenth of the "
+    "teacher's training. Against labels only, direct teaching brings "
+    f"{gap.difference(largest_name)} and the best bridge "
     f"{stored.difference(best_bridge, 'labels only')}."
 )
 
@@ -252,7 +259,8 @@ best_single = stored.scores[singles].mean().idxmax()
 longer = stored.difference("through 256, 64, 16", best_single)
 assert longer.verdict != "helps", longer
 kd.say(
-    f"Three assistants in a row against one (*{best_single}*): {longer}, **{longer.verdict}**, for twice the training in all. What counts is the last "
+    f"Three assistants in a row against one (*{best_single}*): {longer}, **{longer.verdict}**, "
+    "for twice the training in all. What counts is the last "
     "step: who speaks to the student."
 )
 

@@ -173,7 +173,8 @@ for hidden in lab.HIDDEN:
     choices[hidden] = lab.setting(hidden, lab.TEMPERATURES[temperature], lab.ALPHAS[alpha])
     gain = stored.difference(choices[hidden], lab.labels_only(hidden))
     kd.say(
-        f"Chosen on validation: *{choices[hidden]}*, {float(reached):.1f} % on test, {gain} over labels only."
+        f"Chosen on validation: *{choices[hidden]}*, {float(reached):.1f} % on test, {gain} over "
+        "labels only."
     )
 
 # %% [markdown]
@@ -238,7 +239,8 @@ pruned = sum(trial.state == optuna.trial.TrialState.PRUNED for trial in trials)
 assert len(trials) == 14
 settings = ", ".join(f"{name} {value:.3g}" for name, value in found.best_params.items())
 kd.say(
-    f"{len(trials)} trials, {pruned} of them pruned; best on validation {found.best_value:.1f} % with {settings}."
+    f"{len(trials)} trials, {pruned} of them pruned; best on validation {found.best_value:.1f} % "
+    f"with {settings}."
 )
 
 # %%
@@ -247,7 +249,8 @@ with warnings.catch_warnings():
     history = optuna.visualization.matplotlib.plot_optimization_history(found)
 kd.plots.adopted(
     history,
-    f"Optuna's history of {len(trials)} trials: the best validation accuracy ends at {found.best_value:.1f} %.",
+    f"Optuna's history of {len(trials)} trials: the best validation accuracy ends at "
+    f"{found.best_value:.1f} %.",
 )
 
 # %%
@@ -315,12 +318,15 @@ allowed = [
 if allowed:
     chosen = max(allowed, key=lambda place: reached[place])
     kd.say(
-        f"Within {BUDGET:,} parameters and {SLOWEST} ms: **{names[chosen]}**, {int(parameters[chosen]):,} parameters, "
-        f"{milliseconds[chosen]:.2f} ms a picture, {kd.measure.accuracy(students[chosen], data.test):.1f} % on test."
+        f"Within {BUDGET:,} parameters and {SLOWEST} ms: **{names[chosen]}**, "
+        f"{int(parameters[chosen]):,} parameters, "
+        f"{milliseconds[chosen]:.2f} ms a picture, "
+        f"{kd.measure.accuracy(students[chosen], data.test):.1f} % on test."
     )
 else:
     kd.say(
-        f"On this machine no candidate answers within {SLOWEST} ms; the fastest takes {min(milliseconds):.2f} ms."
+        f"On this machine no candidate answers within {SLOWEST} ms; the fastest takes "
+        f"{min(milliseconds):.2f} ms."
     )
 
 # %% [markdown]
@@ -334,8 +340,10 @@ for hidden in lab.HIDDEN:
     luck = scores(hidden, "test").std(axis=0, ddof=1).mean()
     near = (means > means.max() - luck).sum()
     kd.say(
-        f"{hidden} units: the cells lie between {means.min():.1f} and {means.max():.1f} %; a seed moves a cell by {luck:.1f} points (standard "
-        f"deviation), so {near} of {means.size} cells are within one seed's luck of the best. Avoid the bad corner; the rest is noise."
+        f"{hidden} units: the cells lie between {means.min():.1f} and {means.max():.1f} %; a "
+        f"seed moves a cell by {luck:.1f} points (standard "
+        f"deviation), so {near} of {means.size} cells are within one seed's luck of the best. "
+        "Avoid the bad corner; the rest is noise."
     )
 
 # %% [markdown]

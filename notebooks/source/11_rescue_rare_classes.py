@@ -190,9 +190,12 @@ kd.claim("KD lifts the rare classes over the plain student", outcome.difference(
 sampler, both = outcome.difference("balanced"), outcome.difference("KD, balanced", "balanced")
 same_tail = outcome.difference("tail teacher, balanced", "balanced")
 kd.say(
-    f"On the rare classes: the balanced sampler brings {sampler}, KD {outcome.difference('KD')}, and KD on top of the sampler another "
-    f"{both}. The teacher that knew only the long tail brings {same_tail} on top of the sampler: **{same_tail.verdict}**. A sampler shows six pictures "
-    "more often; a teacher that knows better says something about them in every other picture too."
+    f"On the rare classes: the balanced sampler brings {sampler}, KD {outcome.difference('KD')}, "
+    "and KD on top of the sampler another "
+    f"{both}. The teacher that knew only the long tail brings {same_tail} on top of the sampler: "
+    f"**{same_tail.verdict}**. A sampler shows six pictures "
+    "more often; a teacher that knows better says something about them in every other picture "
+    "too."
 )
 
 # %% [markdown]
@@ -233,7 +236,8 @@ clean, fooled = noise.difference("KD, clean teacher"), noise.difference("KD, noi
 assert fooled.mean < clean.mean
 kd.claim("A teacher that learnt from clean labels corrects wrong ones", clean)
 kd.say(
-    f"The clean teacher brings {clean}. The noisy one brings {fooled}: **{fooled.verdict}**. It has more room to remember wrong labels than the student "
+    f"The clean teacher brings {clean}. The noisy one brings {fooled}: **{fooled.verdict}**. It "
+    "has more room to remember wrong labels than the student "
     "has, and passes them on."
 )
 
