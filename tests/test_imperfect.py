@@ -40,7 +40,7 @@ def test_balanced_batches_show_each_class_equally_often():
     shares = tail.labels[balanced].bincount() / len(balanced)
     torch.testing.assert_close(shares, torch.full((5,), 0.2), atol=0.02, rtol=0)
     assert tail.labels[plain].bincount()[0] > 10 * tail.labels[plain].bincount()[4]
-    again = torch.cat(list(training.batches(tail, 50, 100, seed=0, balanced=True)))
+    again = torch.cat(list(training.batches(tail, 200, 100, seed=0, balanced=True)))
     assert torch.equal(balanced, again)
 
 

@@ -226,6 +226,7 @@ class Shared(kd.schemes.MutualLearning):
         return hard + both + F.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
 
 
+# %%
 bug = replace(recipes["two peers"], method=Shared()).run(seed=0)
 sure = {
     name: torch.cat(

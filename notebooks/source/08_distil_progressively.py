@@ -246,7 +246,7 @@ kd.say(
 # |---|---|---|---|
 # | 61.37 | 61.41 | 61.82 | ResNet-110 → ResNet-8 on CIFAR-100, Mirzadeh et al. 2020 |
 #
-# There too the large teacher alone brings next to nothing, and the bridge brings a little.
+# There the large teacher alone brings next to nothing, and the bridge a little.
 #
 # ## When it does not help: a longer chain
 #
