@@ -318,7 +318,7 @@ with_kd.table()
 # Is the store honest? Run a part of it again, here and now, and set the two side by side.
 
 # %%
-again = methods.run("labels only", "hint", "KD", seeds=2)
+again = methods.run("labels only", "hint", seeds=2)
 beside = stored.beside(again)
 beside
 
