@@ -46,8 +46,8 @@ teacher = kd.zoo.teacher("convnet", data)
 # %% [markdown]
 # ## Look inside first
 #
-# Teacher and student are convolutional networks with four stages each. The student is twenty times smaller, and learns from
-# 1,000 labelled pictures. We train it once, on labels only, so that there is something to look at.
+# Teacher and student are convolutional networks with four stages each. The student is far smaller, and learns from 1,000
+# labelled pictures. We train it once, on labels only, so that there is something to look at.
 
 # %%
 methods = kd.study("04-methods", data)
@@ -96,7 +96,7 @@ inside = kd.widgets.live(
 inside
 
 # %% tags=["widget-test"]
-for layer, picture in (("stage1", 0), ("stage3", 50), ("stage4", 99)):
+for layer, picture in (("stage1", 0), ("stage4", 99), ("stage2", 50)):
     inside.move(layer=layer, picture=picture)
     assert inside.description.startswith(f"Layer {layer}.")
 
