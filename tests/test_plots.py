@@ -261,6 +261,17 @@ def test_another_librarys_axes_are_adopted_under_a_sentence():
     assert figure.description == "A loss of 3 falls to 2." and len(figure.png()) > 2000
 
 
+def test_an_adopted_figure_is_not_shown_a_second_time():
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    _, axes = pyplot.subplots()
+    plots.adopted(axes, "Nothing yet.")
+    assert not pyplot.get_fignums()
+
+
 def test_a_triangle_without_extent_is_drawn():
     same = np.ones((3, 4))
     assert plots.triangles(np.zeros((3, 4, 4)), {"dead": same}, ["A", "B", "C"]).png()

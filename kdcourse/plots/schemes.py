@@ -164,11 +164,15 @@ def front(
 def adopted(axes, description: str) -> Figure:
     """Another library's matplotlib axes as one of ours: the same picture, under a sentence of its own."""
     import io
+    import sys
 
     from PIL import Image
 
     buffer = io.BytesIO()
     axes.figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", facecolor=PAPER)
+    if "matplotlib.pyplot" in sys.modules:
+        # A notebook shows what pyplot still holds, a second time and without a text.
+        sys.modules["matplotlib.pyplot"].close(axes.figure)
     picture = np.asarray(Image.open(buffer).convert("RGB")) / 255
     figure = Figure(picture.shape[1] / 110, picture.shape[0] / 110)
     figure.set_layout_engine("none")
