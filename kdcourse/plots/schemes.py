@@ -149,8 +149,9 @@ def front(
     axes = figure.subplots()
     axes.scatter(costs, scores, color=FAINT, marker="o", s=22, label="candidates")
     axes.plot(costs[kept], scores[kept], color=COLOURS[0], marker=MARKERS[1], label="worth their cost")
-    for place in kept:
-        axes.annotate(names[place], (costs[place], scores[place]), (4, -11), textcoords="offset points", fontsize=8)
+    for number, place in enumerate(kept):
+        below = {"xytext": (2, -12), "ha": "left"} if number % 2 else {"xytext": (-2, 6), "ha": "right"}
+        axes.annotate(names[place], (costs[place], scores[place]), textcoords="offset points", fontsize=8, **below)
     if budget is not None:
         axes.axvline(budget, color=COLOURS[1], linestyle="--", label="budget")
     axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log")
