@@ -103,13 +103,28 @@ def results(
 
 @app.command()
 def teachers(
-    names: Annotated[list[str] | None, typer.Argument(help="perceptron, convnet; both by default.")] = None,
-    data: Annotated[list[str] | None, typer.Option(help="Data sets; Fashion-MNIST and glyphs by default.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="perceptron, convnet, gpt, sentiment; the first two by default.")
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="Data sets of pictures; Fashion-MNIST and glyphs by default.")
+    ] = None,
+    pretrained: Annotated[
+        str | None, typer.Option(help="Folder of the BERT that teaches the sentiment teacher.")
+    ] = None,
 ) -> None:
     """Train the shipped teachers anew."""
     from kdcourse import zoo
 
-    zoo.retrain(names, data)
+    if names and "sentiment" in names and not pretrained:
+        raise typer.BadParameter("the sentiment teacher is itself taught: --pretrained names the folder of a BERT")
+    for_pictures = [name for name in names or zoo.RECIPES if name not in ("gpt", "sentiment")]
+    if for_pictures:
+        zoo.retrain(for_pictures, data)
+    if names and "gpt" in names:
+        zoo.retrain_language()
+    if names and "sentiment" in names:
+        zoo.retrain_sentiment(pretrained)
 
 
 @app.command()

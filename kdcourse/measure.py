@@ -4,16 +4,20 @@ Where a function takes `model_or_logits`, logits that are already there, (N, C) 
 """
 
 import io
+import math
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from kdcourse.data.characters import Windows
 from kdcourse.data.splits import Split
+from kdcourse.data.texts import Sentences
+from kdcourse.models.common import evaluating
 from kdcourse.tapping import LOGITS, Tapped
 
 if TYPE_CHECKING:
@@ -22,15 +26,17 @@ if TYPE_CHECKING:
 BINS = 15  # of a reliability diagram, as in Guo et al. (2017)
 
 
-def predict(model: nn.Module, split: Split, batch_size: int = 1000) -> Tensor:
-    """Logits (N, C) of every picture, in the order of the split; the model's training flag is restored."""
+def predict(model: nn.Module, split: Split | Sentences, batch_size: int = 1000) -> Tensor:
+    """Logits (N, C) of every picture or sentence, in the order of the split; the model's training flag is restored."""
+    if isinstance(split, Sentences):
+        return model.predict(split.texts)
     return outputs(model, split, batch_size=batch_size)[LOGITS]
 
 
 @torch.no_grad()
 def outputs(model: nn.Module, split: Split, layers: Iterable[str] = (), batch_size: int = 1000) -> dict[str, Tensor]:
     """ "logits" and the outputs of named layers for every picture: name -> (N, …), in evaluation mode."""
-    with _evaluating(model):
+    with evaluating(model):
         tapped = Tapped(model, layers).eval()
         answers = [tapped(images) for images in split.images.split(batch_size)]
         collected = {name: torch.cat([features[name] for _, features in answers]).float() for name in answers[0][1]}
@@ -75,7 +81,7 @@ def centered_kernel_alignment(one: Tensor, other: Tensor) -> float:
         centred = features.flatten(1).double()
         centred = centred - centred.mean(dim=0)
         tables.append((centred @ centred.T).flatten())
-    return torch.nn.functional.cosine_similarity(*tables, dim=0).item()
+    return F.cosine_similarity(*tables, dim=0).item()
 
 
 def recall_at_1(embeddings: Tensor, labels: Tensor) -> float:
@@ -85,7 +91,7 @@ def recall_at_1(embeddings: Tensor, labels: Tensor) -> float:
             f"embeddings and labels must be (N, D) and (N,) with N at least 2, got {tuple(embeddings.shape)} and "
             f"{tuple(labels.shape)}"
         )
-    directions = torch.nn.functional.normalize(embeddings, dim=1)
+    directions = F.normalize(embeddings, dim=1)
     similarity = directions @ directions.T
     similarity.fill_diagonal_(-torch.inf)
     return 100 * (labels[similarity.argmax(dim=1)] == labels).double().mean().item()
@@ -122,6 +128,30 @@ def calibration_error(model_or_logits: nn.Module | Tensor, split: Split, bins: i
     return 100 * ((gaps * diagram.count).sum() / diagram.count.sum()).item()
 
 
+@torch.no_grad()
+def next_token_loss(model: nn.Module, tokens: Tensor, following: Tensor, batch_size: int = 256) -> Tensor:
+    """−log of the probability that a language model gave each token that came next, in nats: (N, L), (N, L) -> (N, L)."""
+    with evaluating(model):
+        parts = zip(tokens.split(batch_size), following.split(batch_size), strict=True)
+        losses = [F.cross_entropy(model(one).transpose(1, 2), other, reduction="none") for one, other in parts]
+    return torch.cat(losses)
+
+
+def bits_per_character(model: nn.Module, windows: Windows) -> float:
+    """How many bits a language model leaves to be told of each next character; 0 is foreknowledge."""
+    return next_token_loss(model, windows.images, windows.labels).double().mean().item() / math.log(2)
+
+
+def own_text(model: nn.Module, judge: nn.Module, prompts: Tensor, length: int, *, seed: int = 0) -> Tensor:
+    """How unlikely a judge finds what a model writes after prompts (N, P): nats for each character written, (N, length).
+
+    A rise along the text is exposure bias: mistakes lead the model where it was never taught. Source: Ranzato et al. (2016),
+    *Sequence Level Training with Recurrent Neural Networks*, §1.
+    """
+    written = model.write(prompts, length, seed=seed)
+    return next_token_loss(judge, written[:, :-1], written[:, 1:])[:, prompts.shape[1] - 1 :]
+
+
 def parameters(model: nn.Module) -> int:
     """How many numbers training could change."""
     return sum(parameter.numel() for parameter in model.parameters())
@@ -139,7 +169,7 @@ def flops(model: nn.Module, split: Split) -> int:
     """Floating-point operations for one picture, a multiplication and an addition counted as two."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    with _evaluating(model), FlopCounterMode(display=False) as counter:
+    with evaluating(model), FlopCounterMode(display=False) as counter:
         model(split.images[:1])
     return counter.get_total_flops()
 
@@ -148,7 +178,7 @@ def flops(model: nn.Module, split: Split) -> int:
 def latency(model: nn.Module, split: Split, batch_size: int = 1, repeats: int = 50) -> float:
     """Median milliseconds for one batch, after a warm-up of five."""
     images, taken = split.images[:batch_size], []
-    with _evaluating(model):
+    with evaluating(model):
         for turn in range(repeats + 5):
             started = time.perf_counter()
             model(images)
@@ -174,16 +204,6 @@ def summary(models: dict[str, nn.Module], split: Split) -> "pd.DataFrame":
         for name, model in models.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def _logits(model_or_logits: nn.Module | Tensor, split: Split) -> Tensor:

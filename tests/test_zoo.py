@@ -116,7 +116,7 @@ def test_a_flipped_byte_in_a_shipped_teacher_is_noticed(monkeypatch, tmp_path, c
     content = bytearray((zoo.SHIPPED / name).read_bytes())
     content[-100] ^= 1
     (tmp_path / name).write_bytes(content)
-    monkeypatch.setattr(zoo, "SHIPPED", tmp_path)
+    monkeypatch.setattr(zoo.store, "SHIPPED", tmp_path)
     glyphs = kd.load_images("glyphs")
     zoo.teacher(
         "convnet", replace(glyphs, train=glyphs.train.sample(200), test=glyphs.test.sample(100)), progress=False
@@ -142,7 +142,7 @@ def test_a_teacher_that_cannot_be_kept_is_used_all_the_same(data, monkeypatch, c
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(zoo, "save_tensors", full)
+    monkeypatch.setattr(zoo.store, "save_tensors", full)
     assert not zoo.teacher("perceptron", data, progress=False).training
     assert "cannot be kept in the cache (No space left on device)" in capsys.readouterr().out
 

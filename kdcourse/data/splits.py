@@ -53,16 +53,7 @@ class Split:
 
     def sample(self, count: int, seed: int = 0) -> "Split":
         """`count` examples drawn by `seed`, the classes as equal in number as can be."""
-        labels = self.labelled("sample").cpu()
-        if not 1 <= count <= len(self):
-            raise ValueError(f"count must be between 1 and {len(self)}, the size of this split, got {count}")
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        # An example's rank within its class: all firsts come before all seconds, whatever the class.
-        ranks = torch.empty_like(order)
-        for label in labels.unique():
-            of_class = order[labels[order] == label]
-            ranks[of_class] = torch.arange(len(of_class))
-        return self.take(order[torch.argsort(ranks[order], stable=True)[:count]])
+        return self.take(evenly(self.labelled("sample").cpu(), count, seed))
 
     def only(self, *classes: int) -> "Split":
         """The examples of these classes."""
@@ -112,6 +103,19 @@ class ImageData:
         return replace(
             self, train=self.train.to(device), validation=self.validation.to(device), test=self.test.to(device)
         )
+
+
+def evenly(labels: Tensor, count: int, seed: int) -> Tensor:
+    """Positions of `count` examples drawn by `seed`, the classes as equal in number as can be."""
+    if not 1 <= count <= len(labels):
+        raise ValueError(f"count must be between 1 and {len(labels)}, the size of this split, got {count}")
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    # An example's rank within its class: all firsts come before all seconds, whatever the class.
+    ranks = torch.empty_like(order)
+    for label in labels.unique():
+        of_class = order[labels[order] == label]
+        ranks[of_class] = torch.arange(len(of_class))
+    return order[torch.argsort(ranks[order], stable=True)[:count]]
 
 
 def standardised(pictures: Tensor, labels: Sequence[int] | Tensor, mean, std, device) -> Split:

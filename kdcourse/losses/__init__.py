@@ -16,6 +16,7 @@ from kdcourse.losses.feature import (
     neuron_selectivity,
     weight,
 )
+from kdcourse.losses.language import generalized_jsd
 from kdcourse.losses.relation import (
     angles,
     contrastive,
@@ -55,6 +56,7 @@ __all__ = [
     "ensemble_target",
     "feature_gradient",
     "flow",
+    "generalized_jsd",
     "gradient_attention",
     "hidden_cosine",
     "hint",

@@ -6,10 +6,19 @@ from torch import Tensor
 
 def as_logits(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Two (N, C) tensors of one shape, at least float32, the teacher cut off from the graph."""
+    return _as_pair(student, teacher, 2, "logits (N, C)")
+
+
+def as_token_logits(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for (N, L, V)."""
+    return _as_pair(student, teacher, 3, "token logits (N, L, V)")
+
+
+def _as_pair(student: Tensor, teacher: Tensor, dimensions: int, wanted: str) -> tuple[Tensor, Tensor]:
     for name, tensor in (("student", student), ("teacher", teacher)):
         check_tensor(name, tensor)
-        if tensor.ndim != 2 or 0 in tensor.shape:
-            raise ValueError(f"{name} must be logits (N, C), got shape {tuple(tensor.shape)}")
+        if tensor.ndim != dimensions or 0 in tensor.shape:
+            raise ValueError(f"{name} must be {wanted}, got shape {tuple(tensor.shape)}")
         _refuse_nan(name, tensor)
     check_same_shape(student, teacher)
     return at_least_float32(student), at_least_float32(teacher).detach()

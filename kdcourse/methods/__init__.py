@@ -11,6 +11,7 @@ from kdcourse.methods.feature import (
     VariationalInformation,
     WeightTransfer,
 )
+from kdcourse.methods.language import NextToken, OnPolicy, TokenDivergence
 from kdcourse.methods.relation import (
     Contrastive,
     CorrelationCongruence,
@@ -46,12 +47,15 @@ __all__ = [
     "LogitMSE",
     "Method",
     "NeuronSelectivity",
+    "NextToken",
+    "OnPolicy",
     "ProbabilisticTransfer",
     "RelationalAngle",
     "RelationalDistance",
     "SimilarityPreserving",
     "SoftTarget",
     "StandardizedSoftTarget",
+    "TokenDivergence",
     "VariationalInformation",
     "WeightTransfer",
     "WeightedSum",

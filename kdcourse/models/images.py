@@ -4,24 +4,13 @@ A model's first weights depend on its `seed` alone, never on what was drawn befo
 comparison start from the very same student.
 """
 
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-
-def seeded(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-    """Give a model builder a keyword `seed` that fixes the first weights and leaves the global generator alone."""
-
-    @wraps(build)
-    def with_seed(*args, seed: int = 0, **kwargs) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return build(*args, **kwargs)
-
-    return with_seed
+from kdcourse.models.common import seeded
 
 
 class Perceptron(nn.Module):

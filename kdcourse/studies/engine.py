@@ -24,7 +24,7 @@ Metric = Callable[[nn.Module, Split], float]
 Build = Callable[[ImageData], Mapping[str, Arm]]
 
 ACCURACY: dict[str, Metric] = {"": measure.accuracy}
-_KNOWN: dict[str, tuple[Build, Mapping[str, Metric], bool]] = {}
+_KNOWN: dict[str, tuple[Build, dict]] = {}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Study:
     """Recipes that are compared on one data set, the first being the baseline.
 
     name: the lab's number and a word, the ledger's file name. metrics: suffix of the name -> metric(student, split); the
-    plain name has the suffix "".
+    plain name has the suffix "". seeds: those that its ledger holds.
     """
 
     name: str
@@ -40,12 +40,15 @@ class Study:
     recipes: Mapping[str, Arm]
     metrics: Mapping[str, Metric] = field(default_factory=lambda: ACCURACY)
     equal_budgets: bool = True
+    seeds: tuple[int, ...] = tuple(range(SEEDS))
 
-    def run(self, *arms: str, seeds: int | Iterable[int] = SEEDS, progress: bool = True) -> Comparison:
-        """Train again: these arms (default all) with these seeds; judged by the first metric."""
+    def run(self, *arms: str, seeds: int | Iterable[int] | None = None, progress: bool = True) -> Comparison:
+        """Train again: these arms (default all), with the study's first so many seeds, or these; judged by the first metric."""
         for arm in arms:
             if arm not in self.recipes:
                 raise ValueError(f"arms must be among {', '.join(self.recipes)}, got {arm!r}")
+        if seeds is None or isinstance(seeds, int):
+            seeds = self.seeds[:seeds]
         chosen = {arm: self.recipes[arm] for arm in arms or self.recipes}
         return compare(
             chosen,
@@ -73,12 +76,16 @@ class Study:
 
 
 def define(
-    name: str, metrics: Mapping[str, Metric] = ACCURACY, *, equal_budgets: bool = True
+    name: str,
+    metrics: Mapping[str, Metric] = ACCURACY,
+    *,
+    equal_budgets: bool = True,
+    seeds: Iterable[int] = range(SEEDS),
 ) -> Callable[[Build], Build]:
     """Register a function of the data that gives the arms of the study of this name."""
 
     def register(build: Build) -> Build:
-        _KNOWN[name] = build, metrics, equal_budgets
+        _KNOWN[name] = build, {"metrics": metrics, "equal_budgets": equal_budgets, "seeds": tuple(seeds)}
         return build
 
     return register
@@ -88,8 +95,8 @@ def study(name: str, data: ImageData) -> Study:
     """The study of this name on these data. Raises `ValueError` with the known names for another."""
     if name not in all_studies():
         raise ValueError(f"name must be one of {', '.join(all_studies())}, got {name!r}")
-    build, metrics, equal_budgets = _KNOWN[name]
-    return Study(name, data, build(data), metrics, equal_budgets)
+    build, settings = _KNOWN[name]
+    return Study(name, data, build(data), **settings)
 
 
 def of_lab(number: str) -> list[str]:
@@ -99,7 +106,7 @@ def of_lab(number: str) -> list[str]:
 
 def metrics_of(name: str) -> list[str]:
     """The suffixes under which a study's measures are stored."""
-    return list(_KNOWN[name][1])
+    return list(_KNOWN[name][1]["metrics"])
 
 
 def all_studies() -> list[str]:

@@ -25,7 +25,8 @@ from kdcourse.models import convnet
 from kdcourse.studies.engine import define
 from kdcourse.studies.lab_04 import KD, PICTURES, STUDENT, arms, at, few_labels
 
-SEEN, UNSEEN = (1, 3, 5, 7, 8, 9), (0, 2, 4, 6)  # on Fashion-MNIST: no T-shirt, pullover, coat or shirt
+# On Fashion-MNIST: no T-shirt, pullover, coat or shirt. The first choice, 6 to 9, left validation recall no room for a method.
+SEEN, UNSEEN = (1, 3, 5, 7, 8, 9), (0, 2, 4, 6)
 EMBEDDING = {"flatten": "flatten"}
 
 

@@ -16,7 +16,7 @@ TEACHER = (16, 32, 64, 64)
 
 @define("07-online", {"": peer_accuracy}, equal_budgets=False)
 def online(data: ImageData) -> dict[str, Arm]:
-    """Peers, teacher and student at once, generations; and the same student alone with one budget and with two."""
+    """Peers, teacher and student at once, generations; and the same student alone with one budget, two and three."""
     shape = {"classes": len(data.classes), "channels": data.train.images.shape[1]}
     small, large = partial(convnet, STUDENT, **shape), partial(convnet, TEACHER, **shape)
     alone = Recipe(small, lambda seed: data.train.sample(PICTURES, seed), HardTarget(), steps=600, batch_size=32)
@@ -31,11 +31,13 @@ def online(data: ImageData) -> dict[str, Arm]:
     return {
         "alone": alone,
         "alone, budget × 2": replace(alone, steps=2 * alone.steps),
+        "alone, budget × 3": replace(alone, steps=3 * alone.steps),
         "two peers": _at_once(alone, lambda seed: peers(2, seed), MutualLearning(), 2),
         "three peers": _at_once(alone, lambda seed: peers(3, seed), MutualLearning(), 3),
         "with its teacher": _at_once(alone, pair, CoTraining(alpha=0.5, temperature=4), 2),
         "after its teacher": Chain([replace(alone, student=large), taught]),
         "born again": Chain([alone, taught]),
+        "born again, twice": Chain([alone, taught, taught]),
     }
 
 

@@ -34,7 +34,6 @@ kd.setup()
 
 # %%
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch.nn import functional as F
@@ -98,9 +97,8 @@ torch.testing.assert_close(first.classifier.weight.grad, by_hand)
 
 # %%
 online = kd.study("07-online", data)
-recipes = online.recipes
-together = recipes["two peers"].run(seed=0)
-apart = [recipes["alone"].run(seed=seed) for seed in (0, 1)]
+again = online.run("alone", "two peers", seeds=2)
+together, apart = again.students["two peers"][0], again.students["alone"]
 
 agree = {
     "peers": kd.measure.agreement(*together.members, data.test),
@@ -157,8 +155,8 @@ born_again = kd.exercise("07.born_again").check(born_again)
 # %% [markdown]
 # ## Measure, with the budget beside each
 #
-# A scheme that trains two networks, or one network twice, costs twice as much. So the student alone runs with twice the budget
-# too: what more training brings is not knowledge. Five paired seeds, stored (`kdcourse results 07` repeats them).
+# A scheme that trains two networks, or one network twice, costs twice as much. So the student alone runs with two and three
+# budgets too: what more training brings is not knowledge. Five paired seeds, stored (`kdcourse results 07` repeats them).
 
 # %%
 stored = online.stored()
@@ -168,10 +166,9 @@ stored.table()
 stored.figure()
 
 # %% [markdown]
-# A part of it again, here and now:
+# The pairs of peers and the strangers above were a part of it, trained here and now. Set them beside what is stored:
 
 # %%
-again = online.run("alone", "two peers", seeds=2)
 beside = stored.beside(again)
 beside
 
@@ -182,18 +179,33 @@ same_budget = stored.difference("two peers", "alone, budget × 2")
 kd.say(
     f"Two peers against one student alone: {peers_gain}, **{peers_gain.verdict}**. Against one "
     "student with the same total budget: "
-    f"{same_budget}, **{same_budget.verdict}**. Three peers: {stored.difference('three peers')}. "
-    f"Twice the training alone brings {stored.difference('alone, budget × 2')}."
+    f"{same_budget}, **{same_budget.verdict}**. Twice the training alone brings "
+    f"{stored.difference('alone, budget × 2')}."
+)
+
+# %%
+three = stored.difference("three peers", "alone, budget × 3")
+fewer = stored.difference("three peers", "two peers")
+kd.say(
+    f"Three peers: {stored.difference('three peers')} over one student alone, {three} over one with "
+    f"their total budget (**{three.verdict}**), {fewer} over two peers ({fewer.verdict})."
 )
 
 # %%
 at_once, after = stored.difference("with its teacher"), stored.difference("after its teacher")
-born = stored.difference("born again")
 kd.say(
     f"A student that learns together with its teacher: {at_once} ({at_once.verdict}); after it, "
-    f"at the same total budget: {after} ({after.verdict}). Born again, taught by its own kind: "
-    f"{born} ({born.verdict}); the same budget spent on one student brings "
-    f"{stored.difference('alone, budget × 2')}."
+    f"at the same total budget: {after} ({after.verdict})."
+)
+
+# %%
+once = stored.difference("born again", "alone, budget × 2")
+twice = stored.difference("born again, twice", "alone, budget × 3")
+again_gain = stored.difference("born again, twice", "born again")
+kd.say(
+    "Born again, taught by its own kind, against one student with the same total budget: "
+    f"{once} ({once.verdict}) for one generation, {twice} ({twice.verdict}) for two. "
+    f"What the second generation adds to the first: {again_gain} ({again_gain.verdict})."
 )
 
 # %% [markdown]
@@ -226,7 +238,7 @@ class Shared(kd.schemes.MutualLearning):
 
 
 # %%
-bug = replace(recipes["two peers"], method=Shared()).run(seed=0)
+bug = replace(online.recipes["two peers"], method=Shared()).run(seed=0)
 sure = {
     name: torch.cat(
         [kd.measure.predict(one, data.test).softmax(1).amax(1) for one in pair]
@@ -267,7 +279,7 @@ quiz.try_every_option()
 # ### On your own
 #
 # - Peers of different architectures: `kd.schemes.Peers([kd.models.convnet((8, 16, 32, 32)), kd.models.separable()])`.
-# - A third generation: `kd.schemes.Chain([alone, taught, taught])`, with `recipes["born again"].stages` as the pattern.
+# - A fourth generation: `kd.schemes.Chain([alone, taught, taught, taught])`, as in `online.recipes["born again, twice"].stages`.
 # - Average the peers at the end (`kd.schemes.Ensemble`): more, or less, than two strangers averaged?
 # - Let peers talk at another temperature: `MutualLearning(temperature=4)`.
 #

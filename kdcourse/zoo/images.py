@@ -1,7 +1,4 @@
-"""Teachers that are ready: a shipped checkpoint, else one from the user's cache, else one trained on the spot.
-
-Each checkpoint carries its card: what it was trained on and how, with which seed, and how good it is.
-"""
+"""Teachers for pictures: a shipped checkpoint, else one from the user's cache, else one trained on the spot."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -16,10 +13,10 @@ from kdcourse import measure
 from kdcourse.data.augment import random_shift_flip
 from kdcourse.data.splits import ImageData
 from kdcourse.models import convnet, perceptron
-from kdcourse.storage import DamagedFile, cache_folder, cached, load_tensors, save_tensors
+from kdcourse.storage import cached
 from kdcourse.training import train
+from kdcourse.zoo import store
 
-SHIPPED = Path(__file__).parent / "checkpoints"
 SEED = 0
 
 
@@ -66,20 +63,14 @@ def teacher(name: str, data: ImageData, *, progress: bool = True, announce: bool
     Raises `ValueError` for another name.
     """
     recipe = _recipe(name)
-    model, card, origin = recipe.build(data), None, None
-    for place, path in _places(name, data):
-        try:
-            card, origin = _load(model, path), place
-            break
-        except FileNotFoundError:
-            continue
-        except DamagedFile as error:
-            print(f"{error}; looking further.")
-    if card is None:
+    model = recipe.build(data)
+    found = store.find(model, _places(name, data))
+    if found is None:
         print(f"No {name} teacher for {data.name} is stored yet: training one takes a few minutes, once.")
         model, card = _train(name, data, recipe.quick_steps, progress)
-        _keep(model, card, data, name)
-        origin = "trained just now"
+        store.keep(model, card, _file(name, data))
+        found = card, "trained just now"
+    card, origin = found
     if announce:
         print(f"Teacher {model.label} for {data.name}: test accuracy {card['test_accuracy']:.1f} % ({origin}).")
     if announce and origin == "shipped" and card["data"] != data.train.fingerprint:
@@ -92,7 +83,7 @@ def card(name: str, data: ImageData) -> dict:
     _recipe(name)
     for _, path in _places(name, data):
         if path.is_file():
-            return json.loads(load_tensors(path)[1]["card"])
+            return store.read_card(path)
     raise ValueError(f"no {name} teacher for {data.name} is stored; zoo.teacher({name!r}, data) makes one")
 
 
@@ -104,7 +95,7 @@ def retrain(names: Iterable[str] | None = None, datasets: Iterable[str] | None =
         data = load_images(dataset, fallback=False)
         for name in names or RECIPES:
             model, card = _train(name, data, _recipe(name).steps, progress=True)
-            path = _save(model, card, SHIPPED / f"{data.name}-{name}.safetensors")
+            path = store.save(model, card, store.SHIPPED / f"{data.name}-{name}.safetensors")
             print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB\n{json.dumps(card, indent=2)}", flush=True)
 
 
@@ -118,18 +109,11 @@ def _places(name: str, data: ImageData) -> list[tuple[str, Path]]:
     own = [("from the cache", cached("teachers", _file(name, data)))]
     if data.origin == "folder":  # a student's own pictures, whatever their folder is called
         return own
-    return [("shipped", SHIPPED / f"{data.name}-{name}.safetensors"), *own]
+    return [("shipped", store.SHIPPED / f"{data.name}-{name}.safetensors"), *own]
 
 
 def _file(name: str, data: ImageData) -> str:
     return f"{data.name}-{name}-{data.train.fingerprint}.safetensors"
-
-
-def _keep(model: nn.Module, card: dict, data: ImageData, name: str) -> None:
-    try:
-        _save(model, card, cache_folder() / "teachers" / _file(name, data))
-    except OSError as error:
-        print(f"This teacher cannot be kept in the cache ({error.strerror}) and is trained again next time.")
 
 
 def _train(name: str, data: ImageData, steps: int, progress: bool) -> tuple[nn.Module, dict]:
@@ -164,17 +148,3 @@ def _train(name: str, data: ImageData, steps: int, progress: bool) -> tuple[nn.M
         "parameters": measure.parameters(model),
         "torch": torch.__version__,
     }
-
-
-def _save(model: nn.Module, card: dict, path: Path) -> Path:
-    weights = {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}
-    return save_tensors(path, weights, {"card": json.dumps(card)})
-
-
-def _load(model: nn.Module, path: Path) -> dict:
-    weights, metadata = load_tensors(path)
-    try:
-        model.load_state_dict(weights)  # copies half precision into the model's own float32
-    except RuntimeError as error:
-        raise DamagedFile(f"{path.name} holds another model than {model.label}") from error
-    return json.loads(metadata["card"])

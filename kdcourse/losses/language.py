@@ -1,0 +1,45 @@
+"""Language-model knowledge: divergences between two distributions over the next token, at every token of a text."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from kdcourse.losses.checks import as_token_logits, check_mask, check_positive, check_share
+
+
+def generalized_jsd(
+    student: Tensor, teacher: Tensor, *, beta: float = 0.5, temperature: float = 1.0, mask: Tensor | None = None
+) -> Tensor:
+    """How far the student's next-token distributions are from the teacher's, from mode covering to mode seeking.
+
+    beta · KL(teacher ‖ m) + (1 − beta) · KL(student ‖ m) with m = beta · teacher + (1 − beta) · student, summed over the
+    vocabulary, mean over the tokens that count, in nats. The two ends are limits: beta = 0 is the forward KL(teacher ‖
+    student), which makes the student cover all that the teacher may say; beta = 1 is the reverse KL(student ‖ teacher), which
+    makes it keep to what the teacher finds likely. beta = 0.5 is the Jensen-Shannon divergence. Softened by `temperature`
+    without a factor T².
+
+    student, teacher: token logits (N, L, V). beta: in [0, 1], default 0.5. temperature: T > 0, default 1. mask: (N, L), true
+    or 1 where a token counts, default all. Raises `ValueError` for other shapes, NaN, and a mask that lets no token count.
+    Source: Agarwal et al. (2024), *On-Policy Distillation of Language Models (GKD)*, §2 and appendix A.
+    """
+    student, teacher = as_token_logits(student, teacher)
+    check_share("beta", beta)
+    check_positive("temperature", temperature)
+    mask = torch.ones(student.shape[:2], device=student.device) if mask is None else check_mask(mask, student.shape[:2])
+    ours, theirs = (logits.div(temperature).log_softmax(dim=2) for logits in (student, teacher))
+    if beta == 0:
+        divergence = _kl(theirs, ours)
+    elif beta == 1:
+        divergence = _kl(ours, theirs)
+    else:
+        # log of the mixture by logsumexp: finite where one of the two gives next to nothing.
+        mixture = torch.logaddexp(theirs + math.log(beta), ours + math.log1p(-beta))
+        divergence = beta * _kl(theirs, mixture) + (1 - beta) * _kl(ours, mixture)
+    return (divergence * mask).sum() / mask.sum()
+
+
+def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p ‖ q) at each token, (N, L, V) -> (N, L); a token that p rules out counts nothing, whatever q says."""
+    p = log_p.exp()
+    return (p * (log_p - log_q).masked_fill(p == 0, 0.0)).sum(dim=2)

@@ -1,0 +1,65 @@
+"""Methods for language models: at every token of a text, the whole distribution over what comes next."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdcourse.losses.checks import check_positive, check_share
+from kdcourse.losses.language import generalized_jsd
+from kdcourse.methods.base import Batch, Method
+
+
+class NextToken(Method):
+    """The text alone: cross-entropy with the token that follows, mean over all tokens."""
+
+    needs_teacher, needs_labels = False, True
+
+    def forward(self, batch: Batch) -> Tensor:
+        return F.cross_entropy(batch.student_logits.flatten(0, 1), batch.labels.flatten())
+
+
+class TokenDivergence(Method):
+    """`losses.generalized_jsd` on the given text. beta: 0 forward KL (default), 1 reverse KL, between them Jensen-Shannon."""
+
+    def __init__(self, beta: float = 0.0, temperature: float = 1.0):
+        super().__init__()
+        check_share("beta", beta)
+        check_positive("temperature", temperature)
+        self.beta, self.temperature = beta, temperature
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.divergence(batch.student_logits, batch.teacher_logits)
+
+    def divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return generalized_jsd(student, teacher, beta=self.beta, temperature=self.temperature)
+
+    def extra_repr(self) -> str:
+        return f"beta={self.beta}, temperature={self.temperature}"
+
+
+class OnPolicy(TokenDivergence):
+    """The divergence on what the student writes itself: it learns where its own mistakes lead it.
+
+    The given text's first `prompt` tokens begin, the student goes on to the text's length, the teacher says at each token what
+    it would have written; no gradient flows through the drawing. beta: default 1, the reverse KL. needs the teacher at each
+    step. Source: Agarwal et al. (2024), *On-Policy Distillation of Language Models (GKD)*, algorithm 1 with λ = 1.
+    """
+
+    def __init__(self, beta: float = 1.0, temperature: float = 1.0, prompt: int = 16):
+        super().__init__(beta, temperature)
+        if prompt < 1:
+            raise ValueError(f"prompt must be at least 1 token, got {prompt}")
+        self.prompt = prompt
+        self._turn = 0
+
+    def forward(self, batch: Batch) -> Tensor:
+        given = batch.images
+        self._turn += 1
+        written = batch.student.write(given[:, : self.prompt], given.shape[1] - self.prompt, seed=self._turn)
+        with torch.no_grad():
+            teacher = batch.teacher(written)
+        # What the first tokens are was given, not written.
+        return self.divergence(batch.student(written)[:, self.prompt - 1 :], teacher[:, self.prompt - 1 :])
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, prompt={self.prompt}"

@@ -1,0 +1,149 @@
+"""Small BERTs that tell praise from blame: texts in, logits out.
+
+The architecture is `transformers`' own BERT, so what is learnt here carries over to `bert-base-uncased` as it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from kdcourse.models.common import evaluating, seeded
+
+if TYPE_CHECKING:
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
+
+VOCABULARY = Path(__file__).parent / "wordpiece.txt"
+CLASSES = ("negative", "positive")
+LONGEST = 64  # tokens, of a BERT of the course's own
+
+
+class SentimentClassifier(nn.Module):
+    """A BERT with a classification head, and the tokenizer it was trained with: texts -> logits (N, 2).
+
+    bert: a `BertForSequenceClassification`, or another model of that kind. tokenizer: its own.
+    """
+
+    def __init__(self, bert: nn.Module, tokenizer: "PreTrainedTokenizerBase"):
+        super().__init__()
+        self.bert, self.tokenizer = bert, tokenizer
+        config = bert.config
+        self.label = f"BERT {config.num_hidden_layers} × {config.hidden_size}"
+
+    @property
+    def longest(self) -> int:
+        """Tokens that a text may have."""
+        return self.bert.config.max_position_embeddings
+
+    def encode(self, texts: Sequence[str], *, truncate: bool = False) -> list[dict[str, list[int]]]:
+        """Token numbers and masks, one dictionary for each text.
+
+        truncate: cut what is longer than the model, rather than refuse it.
+        Raises `ValueError` for an empty text, for something that is no text, and for one that is too long.
+        """
+        for number, text in enumerate(texts):
+            if not isinstance(text, str) or not text.strip():
+                raise ValueError(f"texts must all hold words, got {text!r} at position {number}")
+        encoded = self.tokenizer(list(texts), truncation=truncate, max_length=self.longest if truncate else None)
+        for number, tokens in enumerate(encoded["input_ids"]):
+            if len(tokens) > self.longest:
+                raise ValueError(
+                    f"texts must have at most {self.longest} tokens each, got {len(tokens)} at position {number}; "
+                    "truncate=True cuts them"
+                )
+        names = [name for name in ("input_ids", "token_type_ids", "attention_mask") if name in encoded]
+        return [{name: encoded[name][number] for name in names} for number in range(len(texts))]
+
+    def forward(self, texts: Sequence[str], *, truncate: bool = False) -> Tensor:
+        return self.bert(**self.padded(self.encode(texts, truncate=truncate))).logits
+
+    def padded(self, encoded: Sequence[Mapping]) -> "BatchEncoding":
+        """Encoded texts as one batch of tensors, padded to its longest, on the model's device."""
+        return self.tokenizer.pad(list(encoded), return_tensors="pt").to(self.bert.device)
+
+    @torch.no_grad()
+    def predict(self, texts: Sequence[str], *, batch_size: int = 128) -> Tensor:
+        """Logits (N, 2) on the CPU, in the order of the texts, which are cut where they are too long; in evaluation mode."""
+        encoded = self.encode(texts, truncate=True)
+        # Texts of like length together: padding would otherwise double the work.
+        order = sorted(range(len(encoded)), key=lambda number: len(encoded[number]["input_ids"]))
+        logits = torch.empty(len(encoded), self.bert.config.num_labels)
+        with evaluating(self.bert):
+            for start in range(0, len(order), batch_size):
+                some = order[start : start + batch_size]
+                logits[some] = self.bert(**self.padded([encoded[number] for number in some])).logits.float().cpu()
+        return logits
+
+
+@lru_cache
+def tokenizer() -> "PreTrainedTokenizerBase":
+    """The course's own WordPiece tokenizer, lower case, trained on SST-2's training sentences and the built-in reviews."""
+    from transformers import BertTokenizer
+
+    tokens = VOCABULARY.read_text(encoding="utf-8").splitlines()
+    return BertTokenizer(vocab={token: number for number, token in enumerate(tokens)}, model_max_length=LONGEST)
+
+
+@seeded
+def bert(width: int = 192, depth: int = 4, *, heads: int = 4, dropout: float = 0.1) -> SentimentClassifier:
+    """A BERT with fresh weights and the course's tokenizer; the default is the size of the shipped teacher.
+
+    width: of the hidden states, a multiple of `heads`. depth: layers. heads: of the attention in each layer.
+    dropout: while training. seed: fixes the first weights (default 0).
+    """
+    from transformers import BertConfig, BertForSequenceClassification
+
+    if width < 1 or depth < 1 or heads < 1 or width % heads:
+        raise ValueError(f"width must be a multiple of heads, and depth at least 1, got {width}, {heads}, {depth}")
+    config = BertConfig(
+        vocab_size=len(tokenizer()),
+        hidden_size=width,
+        num_hidden_layers=depth,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+        max_position_embeddings=LONGEST,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        num_labels=len(CLASSES),
+        id2label=dict(enumerate(CLASSES)),
+        label2id={name: number for number, name in enumerate(CLASSES)},
+        pad_token_id=tokenizer().pad_token_id,
+    )
+    return SentimentClassifier(BertForSequenceClassification(config), tokenizer())
+
+
+def pretrained(name_or_folder: str | Path, *, classes: int = len(CLASSES)) -> SentimentClassifier:
+    """A pretrained BERT with its own tokenizer, from a local folder or, by name, from the Hugging Face hub.
+
+    A head that the checkpoint does not have is made anew, to be trained. Raises `ValueError` where there is no such model.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(name_or_folder, num_labels=classes)
+        return SentimentClassifier(model, AutoTokenizer.from_pretrained(name_or_folder))
+    except OSError as error:
+        raise ValueError(
+            f"name_or_folder must be a folder that save_pretrained wrote or a model on the hub, got {str(name_or_folder)!r}"
+        ) from error
+
+
+def every_second_layer(teacher: SentimentClassifier, *, copy: bool = True, seed: int = 0) -> SentimentClassifier:
+    """A student as wide as its teacher and half as deep, as DistilBERT is.
+
+    copy: begin with the teacher's embeddings, head and layers 1, 3, 5, …; False: with fresh weights, by `seed`.
+    Source: Sanh, Debut, Chaumond, Wolf (2019), *DistilBERT*, §2.
+    """
+    config = teacher.bert.config
+    student = bert(config.hidden_size, -(-config.num_hidden_layers // 2), heads=config.num_attention_heads, seed=seed)
+    if copy:
+        ours, theirs = student.bert.bert, teacher.bert.bert
+        pairs = [(ours.embeddings, theirs.embeddings), (student.bert.classifier, teacher.bert.classifier)]
+        pairs += [(ours.pooler, theirs.pooler)]
+        pairs += zip(ours.encoder.layer, theirs.encoder.layer[::2], strict=True)
+        for own, other in pairs:
+            own.load_state_dict(other.state_dict())
+    return student

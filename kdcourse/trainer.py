@@ -1,0 +1,197 @@
+"""Distillation with `transformers`: its `Trainer`, a teacher beside the student, and the loss of both.
+
+Everything the Trainer can do stays as it is: mixed precision, gradient accumulation, several processes, checkpoints.
+
+    trainer = DistillationTrainer(
+        model=student, teacher=teacher, args=DistillationTrainingArguments("out", temperature=4, alpha=0.9), train_dataset=...
+    )
+    trainer.train()
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import Trainer, TrainingArguments
+
+from kdcourse.losses import attention_mse, hidden_cosine, soft_target
+from kdcourse.losses.checks import check_positive, check_share, check_weight
+
+ADAPTERS = "distillation_adapters"  # the student's attribute that holds them while it trains
+
+
+@dataclass
+class DistillationTrainingArguments(TrainingArguments):
+    """`TrainingArguments` and what distillation adds.
+
+    temperature: T > 0. alpha: the teacher's share within [0, 1]; 1 is the teacher alone (pure KD), 0 the labels alone. Some
+    sources, the Transformers cookbook among them, give alpha to the labels: their alpha is our 1 − alpha.
+    hidden: weight of the cosine loss between hidden states (Sanh et al. 2019), 0 for none. attention: weight of the squared
+    difference of attention probabilities (after Jiao et al. 2020, who match scores before the softmax), 0 for none.
+    layers: student's layer -> teacher's, counted from 0, for both; default: spread evenly, last to last.
+    """
+
+    temperature: float = 4.0
+    alpha: float = 0.9
+    hidden: float = 0.0
+    attention: float = 0.0
+    layers: dict[int, int] | None = field(default=None)
+    remove_unused_columns: bool = False  # or the Trainer would throw the teacher's cached answers away
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_positive("temperature", self.temperature)
+        check_share("alpha", self.alpha)
+        check_weight("hidden", self.hidden)
+        check_weight("attention", self.attention)
+
+
+class DistillationTrainer(Trainer):
+    """A `Trainer` whose loss is alpha · soft_target + (1 − alpha) · cross-entropy, and hidden-state and attention losses if
+    asked for.
+
+    model: the student, a model for sequence classification. teacher: one with the same classes and vocabulary; evaluation
+    mode, no gradients, moved and cast like the student. It may be None where each example brings `teacher_logits`, its cached
+    answer. Examples without labels are learnt from the teacher alone, whatever alpha is.
+    Where hidden states differ in width, a linear map from the student's to the teacher's is learnt beside the student; it is
+    kept in checkpoints, so that training resumes exactly, and taken off when training ends.
+    Source of the loss: Hinton, Vinyals, Dean (2015), §2. Raises `ValueError` for a teacher with other classes or another
+    vocabulary.
+    """
+
+    args: DistillationTrainingArguments
+
+    def __init__(self, model: nn.Module, teacher: nn.Module | None = None, args=None, **kwargs):
+        args = DistillationTrainingArguments("distilled") if args is None else args
+        if teacher is not None:
+            _check_alike(model, teacher)
+        self.layers = _layers(args, model, teacher)
+        if self.layers and model.config.hidden_size != teacher.config.hidden_size and args.hidden:
+            width = (model.config.hidden_size, teacher.config.hidden_size)
+            model.add_module(ADAPTERS, nn.ModuleList(nn.Linear(*width, bias=False) for _ in self.layers))
+        super().__init__(model=model, args=args, **kwargs)
+        self.teacher = None
+        if teacher is not None:
+            self.teacher = self.accelerator.prepare_model(teacher.eval().requires_grad_(False), evaluation_mode=True)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The loss of one batch; see the class. `num_items_in_batch` counts the examples of all accumulated batches on all processes."""
+        inputs = dict(inputs)
+        labels, cached = inputs.pop("labels", None), inputs.pop("teacher_logits", None)
+        more = self._more() if self.model.training else {}
+        outputs = model(**inputs, **more)
+        loss = self._loss(model, inputs, outputs, labels, cached, more)
+        # Each batch counts by its examples: the mean over all of them, whatever way they were cut into batches.
+        self.loss_is_scaled_for_ga = num_items_in_batch is not None
+        if num_items_in_batch is not None:
+            processes = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
+            loss = loss * (len(outputs.logits) * processes / torch.as_tensor(num_items_in_batch).flatten()[0])
+        return (loss, {"loss": loss, "logits": outputs.logits}) if return_outputs else loss
+
+    def train(self, *args, **kwargs):
+        """As `Trainer.train`; afterwards the student is as it was built, without what was learnt beside it."""
+        result = super().train(*args, **kwargs)
+        if hasattr(self.model, ADAPTERS):
+            delattr(self.model, ADAPTERS)
+        return result
+
+    def _loss(
+        self, model, inputs: Mapping[str, Any], outputs, labels: Tensor | None, cached: Tensor | None, more
+    ) -> Tensor:
+        args = self.args
+        alpha = args.alpha if labels is not None else 1.0
+        hard = F.cross_entropy(outputs.logits.float(), labels) if labels is not None and alpha < 1 else 0.0
+        if not alpha and not self.layers:
+            return hard
+        theirs = None
+        if cached is None or self.layers:
+            if self.teacher is None:
+                raise ValueError("teacher must be given, or each example must bring teacher_logits, got neither")
+            with torch.no_grad():
+                theirs = self.teacher(**inputs, **more)
+        teacher_logits = theirs.logits if cached is None else cached
+        soft = soft_target(outputs.logits, teacher_logits, temperature=args.temperature) if alpha else 0.0
+        loss = alpha * soft + (1 - alpha) * hard
+        if more:
+            loss = loss + self._inner(outputs, theirs, inputs["attention_mask"])
+        return loss
+
+    def _inner(self, ours, theirs, mask: Tensor) -> Tensor:
+        """The hidden-state and attention losses, each the mean over the pairs of layers."""
+        total, adapters = 0.0, getattr(self.accelerator.unwrap_model(self.model), ADAPTERS, None)
+        for number, (own, other) in enumerate(self.layers.items()):
+            if self.args.hidden:  # hidden_states[0] are the embeddings
+                state = ours.hidden_states[own + 1]
+                state = adapters[number](state) if adapters is not None else state
+                total = total + self.args.hidden * hidden_cosine(state, theirs.hidden_states[other + 1], mask)
+            if self.args.attention:
+                total = total + self.args.attention * attention_mse(
+                    ours.attentions[own], theirs.attentions[other], mask
+                )
+        return total / len(self.layers)
+
+    def _more(self) -> dict[str, bool]:
+        """What is asked of both models beside logits."""
+        if not self.layers:
+            return {}
+        return {"output_hidden_states": self.args.hidden > 0, "output_attentions": self.args.attention > 0}
+
+
+class Examples(torch.utils.data.Dataset):
+    """Encoded texts with their labels and the teacher's cached logits, where given, by position: what a Trainer reads.
+
+    encoded: as `SentimentClassifier.encode` gives it. labels: (N,) int64. teacher_logits: (N, C), in the same order.
+    """
+
+    def __init__(self, encoded: list[dict], labels: Tensor | None = None, teacher_logits: Tensor | None = None):
+        for name, values in (("labels", labels), ("teacher_logits", teacher_logits)):
+            if values is not None and len(values) != len(encoded):
+                raise ValueError(f"{name} must hold one entry for each of {len(encoded)} texts, got {len(values)}")
+        self.encoded = encoded
+        self.more = {
+            name: values
+            for name, values in (("labels", labels), ("teacher_logits", teacher_logits))
+            if values is not None
+        }
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def __getitem__(self, position: int) -> dict:
+        return {**self.encoded[position], **{name: values[position].tolist() for name, values in self.more.items()}}
+
+
+def _check_alike(student: nn.Module, teacher: nn.Module) -> None:
+    for name, what in (("num_labels", "classes"), ("vocab_size", "tokens in the vocabulary")):
+        ours, theirs = getattr(student.config, name), getattr(teacher.config, name)
+        if ours != theirs:
+            advice = (
+                ""
+                if name == "num_labels"
+                else "; cache its answers as teacher_logits instead, which its own tokenizer gives"
+            )
+            raise ValueError(f"teacher must have the student's {ours} {what}, got {theirs}{advice}")
+
+
+def _layers(args: DistillationTrainingArguments, student: nn.Module, teacher: nn.Module | None) -> dict[int, int]:
+    """The pairs of layers to be matched; none where neither inner loss is asked for."""
+    if not args.hidden and not args.attention:
+        return {}
+    if teacher is None:
+        raise ValueError("teacher must be given for hidden-state and attention losses, got None")
+    ours, theirs = student.config, teacher.config
+    if args.attention and ours.num_attention_heads != theirs.num_attention_heads:
+        raise ValueError(
+            "teacher must have as many attention heads as the student for the attention loss, got "
+            f"{theirs.num_attention_heads} and {ours.num_attention_heads}"
+        )
+    depths = ours.num_hidden_layers, theirs.num_hidden_layers
+    layers = args.layers or {own: (own + 1) * depths[1] // depths[0] - 1 for own in range(depths[0])}
+    layers = {int(own): int(other) for own, other in layers.items()}  # JSON turns numbers that are keys into strings
+    for own, other in layers.items():
+        if not (0 <= own < depths[0] and 0 <= other < depths[1]):
+            raise ValueError(f"layers must be within 0–{depths[0] - 1} -> 0–{depths[1] - 1}, got {own} -> {other}")
+    return layers

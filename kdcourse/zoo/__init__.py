@@ -1,0 +1,21 @@
+"""Teachers that are ready: a shipped checkpoint, else one from the user's cache, else one trained on the spot.
+
+Each checkpoint carries its card: what it was trained on and how, with which seed, and how good it is.
+"""
+
+from kdcourse.zoo.images import RECIPES, card, retrain, teacher
+from kdcourse.zoo.language import language_teacher, retrain_language
+from kdcourse.zoo.sentiment import retrain_sentiment, sentiment_teacher
+from kdcourse.zoo.store import SHIPPED
+
+__all__ = [
+    "RECIPES",
+    "SHIPPED",
+    "card",
+    "language_teacher",
+    "retrain",
+    "retrain_language",
+    "retrain_sentiment",
+    "sentiment_teacher",
+    "teacher",
+]

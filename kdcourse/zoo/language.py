@@ -1,0 +1,81 @@
+"""The teachers of lab 13: a GPT of characters for Tiny Shakespeare and one for the built-in plays."""
+
+import json
+from collections.abc import Iterable
+
+import torch
+
+from kdcourse import measure
+from kdcourse.data.characters import CharacterData, load_characters
+from kdcourse.methods import NextToken
+from kdcourse.models.language import LanguageModel, gpt
+from kdcourse.training import train
+from kdcourse.zoo import store
+
+SIZE = {"width": 96, "depth": 3}
+RECIPE = {"steps": 4000, "batch_size": 32, "learning_rate": 3e-3, "weight_decay": 0.1}
+QUICK_STEPS = 400  # where a student has to wait for a teacher
+SEED = 0
+
+
+def language_teacher(data: CharacterData, *, progress: bool = True, announce: bool = True) -> LanguageModel:
+    """A trained GPT for `data`, frozen and in evaluation mode, on the data's device.
+
+    Says in one line how well it foretells the test text, and where it came from; not with announce=False. Where the shipped
+    checkpoint is missing or damaged, one is trained, which takes minutes, once.
+    """
+    model = _build(data)
+    found = store.find(model, store.places(_file(data)))
+    if found is None:
+        print(f"No language model for {data.name} is stored yet: training one takes a few minutes, once.")
+        found = _train(model, data, QUICK_STEPS, progress), "trained just now"
+        store.keep(model, found[0], _file(data))
+    card, origin = found
+    if announce:
+        print(
+            f"Teacher {model.label} for {data.name}: {card['test_bits']:.2f} bits a character on the test text ({origin})."
+        )
+    return model.to(data.train.device).eval().requires_grad_(False)
+
+
+def retrain_language(names: Iterable[str] = ("tinyshakespeare", "plays")) -> None:
+    """Train the shipped language models anew and write them into the package."""
+    for name in names:
+        data = load_characters(name, fallback=False)
+        model = _build(data)
+        card = _train(model, data, RECIPE["steps"], progress=True)
+        path = store.save(model, card, store.SHIPPED / _file(data))
+        print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB\n{json.dumps(card, indent=2)}", flush=True)
+
+
+def _build(data: CharacterData) -> LanguageModel:
+    return gpt(**SIZE, characters=len(data.alphabet), seed=SEED)
+
+
+def _file(data: CharacterData) -> str:
+    return f"{data.name}-gpt.safetensors"
+
+
+def _train(model: LanguageModel, data: CharacterData, steps: int, progress: bool) -> dict:
+    history = train(
+        model.to(data.train.device),
+        data.train,
+        NextToken(),
+        **{**RECIPE, "steps": steps},
+        order_seed=SEED,
+        progress=progress,
+    )
+    if history.interrupted:
+        raise KeyboardInterrupt("the language model was stopped before its last step and is not stored")
+    model.half().float()  # stored in half precision, so judged in half precision
+    return {
+        "teacher": model.label,
+        "data_set": data.name,
+        "data": data.train.fingerprint,
+        "seed": SEED,
+        "recipe": {**RECIPE, "steps": steps},
+        "validation_bits": round(measure.bits_per_character(model, data.validation), 3),
+        "test_bits": round(measure.bits_per_character(model, data.test), 3),
+        "parameters": measure.parameters(model),
+        "torch": torch.__version__,
+    }

@@ -1,0 +1,206 @@
+"""The teacher of lab 09: a small BERT for SST-2 and the built-in reviews, itself the student of a larger, pretrained one.
+
+    kdcourse teachers sentiment --pretrained FOLDER
+
+fine-tunes the pretrained BERT in FOLDER, lets it label many variations of the training sentences, and distils its answers into
+a small BERT with fresh weights. The one that ships was taught by all-MiniLM-L6-v2 (Wang et al. 2020; 22.7 M parameters,
+Apache-2.0).
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdcourse import measure
+from kdcourse.data.texts import Sentences, TextData, load_texts
+from kdcourse.models.sentiment import VOCABULARY, SentimentClassifier, bert, pretrained
+from kdcourse.storage import write_safely
+from kdcourse.zoo import store
+
+NAME = "sentiment-bert.safetensors"
+
+
+@dataclass(frozen=True)
+class SentimentRecipe:
+    """How the shipped teacher is made.
+
+    vocabulary: tokens. fine_tuning, adapting: epochs over SST-2, and over the built-in reviews with as many of SST-2's
+    sentences. variations: how often each training sentence comes, the first time as it is. epochs: over all of those.
+    """
+
+    vocabulary: int = 8000
+    fine_tuning: float = 2.0
+    adapting: float = 0.25
+    variations: int = 4
+    epochs: int = 3
+    learning_rates: dict[str, float] = field(default_factory=lambda: {"fine-tuning": 5e-5, "distilling": 1e-3})
+    batch_size: int = 64
+    temperature: float = 2.0
+    seed: int = 0
+
+
+QUICK_STEPS = 600  # where a student has to wait for a teacher
+
+
+def sentiment_teacher(*, announce: bool = True) -> SentimentClassifier:
+    """The trained teacher, frozen and in evaluation mode: it knows SST-2's film reviews and the built-in ones.
+
+    Says in one line how good it is on both, and where it came from; not with announce=False. Where the shipped checkpoint is
+    missing or damaged, one is trained on the built-in reviews, which takes minutes, once.
+    """
+    model = bert()
+    found = store.find(model, store.places(NAME))
+    if found is None:
+        print("No sentiment teacher is stored: training one on the built-in reviews takes some minutes, once.")
+        found = _train_on_reviews(model), "trained just now"
+        store.keep(model, found[0], NAME)
+    card, origin = found
+    if announce:
+        scores = ", ".join(f"{name} {score:.1f} %" for name, score in card["test_accuracy"].items())
+        print(f"Teacher {model.label}: test accuracy {scores} ({origin}).")
+    return model.eval().requires_grad_(False)
+
+
+def retrain_sentiment(folder: str | Path, recipe: SentimentRecipe | None = None) -> None:
+    """Make the shipped vocabulary and teacher anew, with the pretrained BERT in `folder` as the first teacher; takes hours on a CPU."""
+    recipe = SentimentRecipe() if recipe is None else recipe
+    films, own = load_texts("sst2", fallback=False), load_texts("reviews")
+    build_vocabulary([*films.train.texts, *own.train.texts], recipe.vocabulary)
+    large = fine_tuned(folder, films.train, own.train, recipe)
+    model = distilled(large, films.train, own.train, recipe)
+    ship(model, [films, own], recipe, {"taught by": Path(folder).name, **scores(large, [films, own], "test")})
+
+
+def build_vocabulary(texts: list[str], size: int) -> None:
+    """Train a WordPiece vocabulary (Schuster, Nakajima 2012) and write it into the package, a token a line."""
+    from tokenizers import BertWordPieceTokenizer
+
+    trainer = BertWordPieceTokenizer(lowercase=True)
+    trainer.train_from_iterator(texts, vocab_size=size, min_frequency=2, limit_alphabet=100, show_progress=False)
+    tokens = sorted(trainer.get_vocab().items(), key=lambda item: item[1])
+    write_safely(
+        VOCABULARY, lambda path: path.write_text("\n".join(token for token, _ in tokens) + "\n", encoding="utf-8")
+    )
+
+
+def fine_tuned(folder: str | Path, films: Sentences, own: Sentences, recipe: SentimentRecipe) -> SentimentClassifier:
+    """The pretrained BERT, fine-tuned on SST-2 and then on both sets."""
+    model, rate = pretrained(folder), recipe.learning_rates["fine-tuning"]
+    _fit(model, films, epochs=recipe.fine_tuning, rate=rate, recipe=recipe)
+    both = joined(films.sample(len(own), recipe.seed), own)
+    _fit(model, both, epochs=recipe.adapting, rate=rate / 2, recipe=recipe)
+    return model
+
+
+def distilled(
+    large: SentimentClassifier, films: Sentences, own: Sentences, recipe: SentimentRecipe
+) -> SentimentClassifier:
+    """A small BERT taught by the answers of the large one alone, on many variations of the training sentences."""
+    texts = list(varied([*films.texts, *own.texts], recipe.variations, recipe.seed))
+    answers = large.predict(texts)
+    student = bert(seed=recipe.seed)
+    rate = recipe.learning_rates["distilling"]
+    _fit(student, Sentences(tuple(texts)), answers, epochs=recipe.epochs, rate=rate, recipe=recipe)
+    return student
+
+
+def varied(texts: list[str], times: int, seed: int) -> Iterator[str]:
+    """Each text as it is, then times − 1 variations: words masked, replaced by others, and one stretch of words cut out.
+
+    Source: Tang et al. (2019), *Distilling Task-Specific Knowledge from BERT into Simple Neural Networks*, §3.2, with their
+    shares of masked and replaced words, 0.1 each, and of texts of which a stretch is kept, 0.25; replacements ignore the part
+    of speech.
+    """
+    generator = np.random.default_rng(seed)
+    words = sorted({word for text in texts for word in text.split()})
+    yield from texts
+    for _ in range(times - 1):
+        for text in texts:
+            changed = text.split()
+            chances = generator.random(len(changed))
+            other = generator.integers(len(words), size=len(changed))
+            changed = [
+                "[MASK]" if chance < 0.1 else words[number] if chance < 0.2 else word
+                for word, chance, number in zip(changed, chances, other, strict=True)
+            ]
+            if generator.random() < 0.25 and len(changed) > 1:
+                length = generator.integers(1, min(6, len(changed)))
+                start = generator.integers(len(changed) - length + 1)
+                changed = changed[start : start + length]
+            yield " ".join(changed)
+
+
+def joined(*parts: Sentences) -> Sentences:
+    """Several labelled sets as one."""
+    texts = tuple(text for part in parts for text in part.texts)
+    return Sentences(texts, torch.cat([part.labels for part in parts]))
+
+
+def scores(model: SentimentClassifier, sets: list[TextData], part: str) -> dict:
+    return {f"{part}_accuracy": {data.name: round(measure.accuracy(model, getattr(data, part)), 2) for data in sets}}
+
+
+def ship(model: SentimentClassifier, sets: list[TextData], recipe: SentimentRecipe, more: dict) -> Path:
+    """Write the teacher and its card into the package."""
+    model.half().float()  # stored in half precision, so judged in half precision
+    card = {
+        "teacher": model.label,
+        "recipe": {name: getattr(recipe, name) for name in recipe.__dataclass_fields__},
+        "data": {data.name: data.train.fingerprint for data in sets},
+        **scores(model, sets, "validation"),
+        **scores(model, sets, "test"),
+        "parameters": measure.parameters(model),
+        "its own teacher": more,
+        "torch": torch.__version__,
+    }
+    path = store.save(model, card, store.SHIPPED / NAME)
+    print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB\n{json.dumps(card, indent=2)}", flush=True)
+    return path
+
+
+def _train_on_reviews(model: SentimentClassifier) -> dict:
+    data = load_texts("reviews")
+    recipe = replace(SentimentRecipe(), batch_size=32)
+    few = data.train.sample(QUICK_STEPS * recipe.batch_size, recipe.seed)
+    _fit(model, few, epochs=1, rate=recipe.learning_rates["distilling"], recipe=recipe)
+    return {"teacher": model.label, **scores(model, [data], "test")}
+
+
+def _fit(
+    model: SentimentClassifier,
+    split: Sentences,
+    answers: Tensor | None = None,
+    *,
+    epochs: float,
+    rate: float,
+    recipe: SentimentRecipe,
+) -> None:
+    """Train on labels, or on a teacher's answers alone where they are given."""
+    from transformers import DataCollatorWithPadding
+
+    from kdcourse.trainer import DistillationTrainer, DistillationTrainingArguments, Examples
+
+    with tempfile.TemporaryDirectory(prefix="kdcourse-") as folder:
+        arguments = DistillationTrainingArguments(
+            folder,
+            temperature=recipe.temperature,
+            alpha=0.0 if answers is None else 1.0,
+            num_train_epochs=epochs,
+            per_device_train_batch_size=recipe.batch_size,
+            learning_rate=rate,
+            warmup_steps=0.1,
+            weight_decay=0.01,
+            train_sampling_strategy="group_by_length",
+            save_strategy="no",
+            report_to="none",
+            seed=recipe.seed,
+        )
+        examples = Examples(model.encode(split.texts, truncate=True), split.labels, answers)
+        collator = DataCollatorWithPadding(model.tokenizer)
+        DistillationTrainer(model.bert, args=arguments, train_dataset=examples, data_collator=collator).train()

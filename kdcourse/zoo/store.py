@@ -1,0 +1,54 @@
+"""Checkpoints of teachers: weights in half precision, and a card that says what they were trained on and how good they are."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from torch import nn
+
+from kdcourse.storage import DamagedFile, cache_folder, cached, load_tensors, save_tensors
+
+SHIPPED = Path(__file__).parent.parent / "checkpoints"
+
+
+def save(model: nn.Module, card: dict, path: Path) -> Path:
+    weights = {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}
+    return save_tensors(path, weights, {"card": json.dumps(card)})
+
+
+def load(model: nn.Module, path: Path) -> dict:
+    """Fill the model with a checkpoint's weights; returns its card. `DamagedFile` where it cannot."""
+    weights, metadata = load_tensors(path)
+    try:
+        model.load_state_dict(weights)  # copies half precision into the model's own float32
+    except RuntimeError as error:
+        raise DamagedFile(f"{path.name} holds another model than {model.label}") from error
+    return json.loads(metadata["card"])
+
+
+def find(model: nn.Module, places: Iterable[tuple[str, Path]]) -> tuple[dict, str] | None:
+    """Fill the model from the first place that has a whole checkpoint: its card and that place, None where there is none."""
+    for place, path in places:
+        try:
+            return load(model, path), place
+        except FileNotFoundError:
+            continue
+        except DamagedFile as error:
+            print(f"{error}; looking further.")
+    return None
+
+
+def places(file: str) -> list[tuple[str, Path]]:
+    return [("shipped", SHIPPED / file), ("from the cache", cached("teachers", file))]
+
+
+def keep(model: nn.Module, card: dict, file: str) -> None:
+    """Put a teacher that was trained on the spot into the cache, for next time."""
+    try:
+        save(model, card, cache_folder() / "teachers" / file)
+    except OSError as error:
+        print(f"This teacher cannot be kept in the cache ({error.strerror}) and is trained again next time.")
+
+
+def read_card(path: Path) -> dict:
+    return json.loads(load_tensors(path)[1]["card"])

@@ -1,0 +1,109 @@
+"""The generalised Jensen-Shannon divergence against numpy, at its ends, under extreme logits, and its errors."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import softmax
+
+from kdcourse import losses
+
+
+def draw(*shape, seed=0, scale=1.0, dtype=torch.float64):
+    return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def kl(p, q):
+    return (p * np.log(p / q)).sum(axis=-1)
+
+
+@given(beta=st.floats(0.01, 0.99), temperature=st.floats(0.5, 5), seed=st.integers(0, 999), scale=st.floats(0.1, 5))
+def test_agrees_with_numpy(beta, temperature, seed, scale):
+    student, teacher = draw(2, 3, 5, seed=seed, scale=scale), draw(2, 3, 5, seed=seed + 1, scale=scale)
+    q, p = (softmax(side.numpy() / temperature, axis=-1) for side in (student, teacher))
+    mixture = beta * p + (1 - beta) * q
+    expected = (beta * kl(p, mixture) + (1 - beta) * kl(q, mixture)).mean()
+    value = losses.generalized_jsd(student, teacher, beta=beta, temperature=temperature)
+    assert value.item() == pytest.approx(expected, abs=1e-9)
+
+
+@given(seed=st.integers(0, 999))
+def test_the_ends_are_forward_and_reverse_kl(seed):
+    student, teacher = draw(2, 3, 5, seed=seed), draw(2, 3, 5, seed=seed + 1)
+    q, p = (softmax(side.numpy(), axis=-1) for side in (student, teacher))
+    assert losses.generalized_jsd(student, teacher, beta=0).item() == pytest.approx(kl(p, q).mean())
+    assert losses.generalized_jsd(student, teacher, beta=1).item() == pytest.approx(kl(q, p).mean())
+
+
+def test_near_the_ends_it_is_a_small_share_of_a_kl():
+    student, teacher = draw(2, 3, 5), draw(2, 3, 5, seed=1)
+    for beta, end in ((1e-4, 0), (1 - 1e-4, 1)):
+        near = losses.generalized_jsd(student, teacher, beta=beta) / 1e-4
+        assert near.item() == pytest.approx(losses.generalized_jsd(student, teacher, beta=end).item(), rel=2e-3)
+
+
+@pytest.mark.parametrize("beta", [0, 0.5, 1])
+def test_symmetry_and_identity(beta):
+    student, teacher = draw(2, 3, 5), draw(2, 3, 5, seed=1)
+    assert losses.generalized_jsd(student, student, beta=beta).item() == pytest.approx(0, abs=1e-12)
+    swapped = losses.generalized_jsd(teacher, student, beta=1 - beta)
+    assert losses.generalized_jsd(student, teacher, beta=beta).item() == pytest.approx(swapped.item())
+
+
+@pytest.mark.parametrize("beta", [0, 0.1, 0.5, 0.9, 1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_finite_for_logits_of_sixty(beta, dtype):
+    student = torch.tensor([[[60.0, -60, 0], [-60, 60, 0]]], dtype=dtype, requires_grad=True)
+    teacher = torch.tensor([[[-60.0, 60, 0], [60, -60, 0]]], dtype=dtype, requires_grad=True)
+    value = losses.generalized_jsd(student, teacher, beta=beta)
+    value.backward()
+    assert value.isfinite() and student.grad.isfinite().all() and teacher.grad is None and value.dtype == dtype
+
+
+@pytest.mark.parametrize("beta", [0, 0.5])
+def test_a_token_that_the_teacher_rules_out_does_no_harm(beta):
+    student = draw(1, 2, 3).requires_grad_()
+    teacher = torch.tensor([[[0.0, 1, -torch.inf], [1, -torch.inf, 0]]], dtype=torch.float64)
+    value = losses.generalized_jsd(student, teacher, beta=beta)
+    value.backward()
+    assert value.isfinite() and student.grad.isfinite().all()
+
+
+def test_the_mask_chooses_tokens():
+    student, teacher = draw(2, 3, 5), draw(2, 3, 5, seed=1)
+    mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
+    parts = [(0, 0), (0, 1), (1, 0)]
+    each = [losses.generalized_jsd(student[i : i + 1, j : j + 1], teacher[i : i + 1, j : j + 1]) for i, j in parts]
+    expected = torch.stack(each).mean()
+    torch.testing.assert_close(losses.generalized_jsd(student, teacher, mask=mask), expected)
+    torch.testing.assert_close(losses.generalized_jsd(student, teacher, mask=mask.bool()), expected)
+
+
+def test_gradients_are_right():
+    student, teacher = draw(1, 2, 4).requires_grad_(), draw(1, 2, 4, seed=1)
+    for beta in (0, 0.3, 1):
+        assert torch.autograd.gradcheck(lambda logits: losses.generalized_jsd(logits, teacher, beta=beta), student)  # noqa: B023
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"beta": 1.5}, r"beta must be within \[0, 1\], got 1.5"),
+        ({"temperature": 0}, "temperature must be above 0, got 0"),
+        ({"mask": torch.ones(2, 4)}, r"mask must be a tensor \(N, L\) of shape \(2, 3\)"),
+        ({"mask": torch.zeros(2, 3)}, "mask must let at least one token count"),
+    ],
+)
+def test_bad_settings_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        losses.generalized_jsd(draw(2, 3, 5), draw(2, 3, 5, seed=1), **settings)
+
+
+def test_bad_shapes_are_named():
+    with pytest.raises(ValueError, match=r"student must be token logits \(N, L, V\), got shape \(2, 5\)"):
+        losses.generalized_jsd(draw(2, 5), draw(2, 5))
+    with pytest.raises(ValueError, match="must have one shape"):
+        losses.generalized_jsd(draw(2, 3, 5), draw(2, 3, 6))
+    with pytest.raises(ValueError, match="must not hold NaN"):
+        losses.generalized_jsd(draw(2, 3, 5) * torch.nan, draw(2, 3, 5))
