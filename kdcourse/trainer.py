@@ -10,12 +10,12 @@ Everything the Trainer can do stays as it is: mixed precision, gradient accumula
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import Trainer, TrainingArguments
+from tqdm.auto import tqdm
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from kdcourse.losses import attention_mse, hidden_cosine, soft_target
 from kdcourse.losses.checks import check_positive, check_share, check_weight
@@ -40,6 +40,7 @@ class DistillationTrainingArguments(TrainingArguments):
     attention: float = 0.0
     layers: dict[int, int] | None = field(default=None)
     remove_unused_columns: bool = False  # or the Trainer would throw the teacher's cached answers away
+    ddp_find_unused_parameters: bool | None = False  # every one is used, adapters outside of the model's own forward
 
     def __post_init__(self):
         super().__post_init__()
@@ -50,14 +51,14 @@ class DistillationTrainingArguments(TrainingArguments):
 
 
 class DistillationTrainer(Trainer):
-    """A `Trainer` whose loss is alpha · soft_target + (1 − alpha) · cross-entropy, and hidden-state and attention losses if
-    asked for.
+    """A `Trainer` whose loss is alpha · soft_target + (1 − alpha) · cross-entropy, with inner losses if asked for.
 
     model: the student, a model for sequence classification. teacher: one with the same classes and vocabulary; evaluation
     mode, no gradients, moved and cast like the student. It may be None where each example brings `teacher_logits`, its cached
     answer. Examples without labels are learnt from the teacher alone, whatever alpha is.
     Where hidden states differ in width, a linear map from the student's to the teacher's is learnt beside the student; it is
-    kept in checkpoints, so that training resumes exactly, and taken off when training ends.
+    kept in checkpoints, so that training resumes exactly, and taken off when training ends. The inner losses are means over
+    the tokens of each process's own batch.
     Source of the loss: Hinton, Vinyals, Dean (2015), §2. Raises `ValueError` for a teacher with other classes or another
     vocabulary.
     """
@@ -71,19 +72,24 @@ class DistillationTrainer(Trainer):
         self.layers = _layers(args, model, teacher)
         if self.layers and model.config.hidden_size != teacher.config.hidden_size and args.hidden:
             width = (model.config.hidden_size, teacher.config.hidden_size)
-            model.add_module(ADAPTERS, nn.ModuleList(nn.Linear(*width, bias=False) for _ in self.layers))
+            with torch.random.fork_rng():
+                torch.manual_seed(args.seed)
+                model.add_module(ADAPTERS, nn.ModuleList(nn.Linear(*width, bias=False) for _ in self.layers))
         super().__init__(model=model, args=args, **kwargs)
         self.teacher = None
+        if args.attention:  # the fused kernels keep their attention to themselves
+            for network in (model, teacher):
+                network.set_attn_implementation("eager")
         if teacher is not None:
             self.teacher = self.accelerator.prepare_model(teacher.eval().requires_grad_(False), evaluation_mode=True)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """The loss of one batch; see the class. `num_items_in_batch` counts the examples of all accumulated batches on all processes."""
+        """The loss of one batch. `num_items_in_batch`: the examples of all accumulated batches on all processes."""
         inputs = dict(inputs)
         labels, cached = inputs.pop("labels", None), inputs.pop("teacher_logits", None)
         more = self._more() if self.model.training else {}
         outputs = model(**inputs, **more)
-        loss = self._loss(model, inputs, outputs, labels, cached, more)
+        loss = self._loss(inputs, outputs, labels, cached, more)
         # Each batch counts by its examples: the mean over all of them, whatever way they were cut into batches.
         self.loss_is_scaled_for_ga = num_items_in_batch is not None
         if num_items_in_batch is not None:
@@ -98,9 +104,7 @@ class DistillationTrainer(Trainer):
             delattr(self.model, ADAPTERS)
         return result
 
-    def _loss(
-        self, model, inputs: Mapping[str, Any], outputs, labels: Tensor | None, cached: Tensor | None, more
-    ) -> Tensor:
+    def _loss(self, inputs: Mapping, outputs, labels: Tensor | None, cached: Tensor | None, more: Mapping) -> Tensor:
         args = self.args
         alpha = args.alpha if labels is not None else 1.0
         hard = F.cross_entropy(outputs.logits.float(), labels) if labels is not None and alpha < 1 else 0.0
@@ -162,6 +166,19 @@ class Examples(torch.utils.data.Dataset):
 
     def __getitem__(self, position: int) -> dict:
         return {**self.encoded[position], **{name: values[position].tolist() for name, values in self.more.items()}}
+
+
+class Bar(TrainerCallback):
+    """A progress bar like the training loop's, gone when training is."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.bar = tqdm(total=state.max_steps, desc="training", unit="step", leave=False)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.bar.update()
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.bar.close()
 
 
 def _check_alike(student: nn.Module, teacher: nn.Module) -> None:

@@ -104,11 +104,11 @@ class _Writer:
 
     def review(self, category: str, positive: bool) -> str:
         kind = self.generator.random()
-        if kind < 0.3:
+        if kind < 0.35:
             text = self.clause(category, positive)
-        elif kind < 0.45:
+        elif kind < 0.5:
             text = f"{self.clause(category, positive)} and {self.clause(category, positive)}"
-        elif kind < 0.75:
+        elif kind < 0.7:
             text = self.contrast(category, positive)
         else:  # mixed feelings, or a plain opinion, and then the word that counts
             opening = (
@@ -127,7 +127,7 @@ class _Writer:
     def clause(self, category: str, positive: bool) -> str:
         """One opinion of one thing, said straight or by denying the opposite."""
         degree = self.pick(DEGREES)
-        text = self.pick(DIRECT if self.chance(0.5) else TURNED).format(
+        text = self.pick(DIRECT if self.chance(0.7) else TURNED).format(
             thing=self.pick(THINGS[category]),
             degree=f"{degree} " if degree else "",
             same=self.adjective(category, positive),

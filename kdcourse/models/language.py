@@ -7,7 +7,7 @@ from kdcourse.models.common import evaluating, seeded
 
 
 class LanguageModel(nn.Module):
-    """A causal language model of `transformers` behind the face that the training loop knows: (N, L) int64 -> logits (N, L, V)."""
+    """A causal language model of `transformers`, as the training loop wants it: (N, L) int64 -> logits (N, L, V)."""
 
     def __init__(self, gpt: nn.Module):
         super().__init__()

@@ -8,17 +8,16 @@ Apache-2.0).
 """
 
 import json
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from kdcourse import measure
 from kdcourse.data.texts import Sentences, TextData, load_texts
+from kdcourse.finetuning import finetune
 from kdcourse.models.sentiment import VOCABULARY, SentimentClassifier, bert, pretrained
 from kdcourse.storage import write_safely
 from kdcourse.zoo import store
@@ -28,19 +27,18 @@ NAME = "sentiment-bert.safetensors"
 
 @dataclass(frozen=True)
 class SentimentRecipe:
-    """How the shipped teacher is made.
+    """How the shipped teacher is made; every step is of 32 sentences.
 
-    vocabulary: tokens. fine_tuning, adapting: epochs over SST-2, and over the built-in reviews with as many of SST-2's
-    sentences. variations: how often each training sentence comes, the first time as it is. epochs: over all of those.
+    vocabulary: tokens. fine_tuning, adapting: steps of the pretrained BERT on SST-2, then on both sets in equal shares.
+    variations: how often each of SST-2's training sentences comes, the first time as it is; the built-in reviews come as often
+    as they are. distilling: steps of the small BERT.
     """
 
     vocabulary: int = 8000
-    fine_tuning: float = 2.0
-    adapting: float = 0.25
+    fine_tuning: int = 4210
+    adapting: int = 313
     variations: int = 4
-    epochs: int = 3
-    learning_rates: dict[str, float] = field(default_factory=lambda: {"fine-tuning": 5e-5, "distilling": 1e-3})
-    batch_size: int = 64
+    distilling: int = 16_000
     temperature: float = 2.0
     seed: int = 0
 
@@ -68,7 +66,7 @@ def sentiment_teacher(*, announce: bool = True) -> SentimentClassifier:
 
 
 def retrain_sentiment(folder: str | Path, recipe: SentimentRecipe | None = None) -> None:
-    """Make the shipped vocabulary and teacher anew, with the pretrained BERT in `folder` as the first teacher; takes hours on a CPU."""
+    """Make the shipped vocabulary and teacher anew, with the pretrained BERT in `folder` as the first teacher; takes hours."""
     recipe = SentimentRecipe() if recipe is None else recipe
     films, own = load_texts("sst2", fallback=False), load_texts("reviews")
     build_vocabulary([*films.train.texts, *own.train.texts], recipe.vocabulary)
@@ -91,10 +89,10 @@ def build_vocabulary(texts: list[str], size: int) -> None:
 
 def fine_tuned(folder: str | Path, films: Sentences, own: Sentences, recipe: SentimentRecipe) -> SentimentClassifier:
     """The pretrained BERT, fine-tuned on SST-2 and then on both sets."""
-    model, rate = pretrained(folder), recipe.learning_rates["fine-tuning"]
-    _fit(model, films, epochs=recipe.fine_tuning, rate=rate, recipe=recipe)
+    model = pretrained(folder)
+    finetune(model, films, steps=recipe.fine_tuning, learning_rate=5e-5, seed=recipe.seed)
     both = joined(films.sample(len(own), recipe.seed), own)
-    _fit(model, both, epochs=recipe.adapting, rate=rate / 2, recipe=recipe)
+    finetune(model, both, steps=recipe.adapting, learning_rate=2.5e-5, seed=recipe.seed)
     return model
 
 
@@ -102,15 +100,21 @@ def distilled(
     large: SentimentClassifier, films: Sentences, own: Sentences, recipe: SentimentRecipe
 ) -> SentimentClassifier:
     """A small BERT taught by the answers of the large one alone, on many variations of the training sentences."""
-    texts = list(varied([*films.texts, *own.texts], recipe.variations, recipe.seed))
-    answers = large.predict(texts)
+    texts = Sentences((*varied(films.texts, recipe.variations, recipe.seed), *own.texts * recipe.variations))
     student = bert(seed=recipe.seed)
-    rate = recipe.learning_rates["distilling"]
-    _fit(student, Sentences(tuple(texts)), answers, epochs=recipe.epochs, rate=rate, recipe=recipe)
+    finetune(
+        student,
+        texts,
+        teacher=large,
+        steps=recipe.distilling,
+        learning_rate=5e-4,
+        temperature=recipe.temperature,
+        seed=recipe.seed,
+    )
     return student
 
 
-def varied(texts: list[str], times: int, seed: int) -> Iterator[str]:
+def varied(texts: Sequence[str], times: int, seed: int) -> Iterator[str]:
     """Each text as it is, then times − 1 variations: words masked, replaced by others, and one stretch of words cut out.
 
     Source: Tang et al. (2019), *Distilling Task-Specific Knowledge from BERT into Simple Neural Networks*, §3.2, with their
@@ -151,7 +155,7 @@ def ship(model: SentimentClassifier, sets: list[TextData], recipe: SentimentReci
     model.half().float()  # stored in half precision, so judged in half precision
     card = {
         "teacher": model.label,
-        "recipe": {name: getattr(recipe, name) for name in recipe.__dataclass_fields__},
+        "recipe": asdict(recipe),
         "data": {data.name: data.train.fingerprint for data in sets},
         **scores(model, sets, "validation"),
         **scores(model, sets, "test"),
@@ -166,41 +170,5 @@ def ship(model: SentimentClassifier, sets: list[TextData], recipe: SentimentReci
 
 def _train_on_reviews(model: SentimentClassifier) -> dict:
     data = load_texts("reviews")
-    recipe = replace(SentimentRecipe(), batch_size=32)
-    few = data.train.sample(QUICK_STEPS * recipe.batch_size, recipe.seed)
-    _fit(model, few, epochs=1, rate=recipe.learning_rates["distilling"], recipe=recipe)
+    finetune(model, data.train, steps=QUICK_STEPS, seed=SentimentRecipe().seed)
     return {"teacher": model.label, **scores(model, [data], "test")}
-
-
-def _fit(
-    model: SentimentClassifier,
-    split: Sentences,
-    answers: Tensor | None = None,
-    *,
-    epochs: float,
-    rate: float,
-    recipe: SentimentRecipe,
-) -> None:
-    """Train on labels, or on a teacher's answers alone where they are given."""
-    from transformers import DataCollatorWithPadding
-
-    from kdcourse.trainer import DistillationTrainer, DistillationTrainingArguments, Examples
-
-    with tempfile.TemporaryDirectory(prefix="kdcourse-") as folder:
-        arguments = DistillationTrainingArguments(
-            folder,
-            temperature=recipe.temperature,
-            alpha=0.0 if answers is None else 1.0,
-            num_train_epochs=epochs,
-            per_device_train_batch_size=recipe.batch_size,
-            learning_rate=rate,
-            warmup_steps=0.1,
-            weight_decay=0.01,
-            train_sampling_strategy="group_by_length",
-            save_strategy="no",
-            report_to="none",
-            seed=recipe.seed,
-        )
-        examples = Examples(model.encode(split.texts, truncate=True), split.labels, answers)
-        collator = DataCollatorWithPadding(model.tokenizer)
-        DistillationTrainer(model.bert, args=arguments, train_dataset=examples, data_collator=collator).train()
