@@ -24,11 +24,17 @@ _PLACES = {
     "LogitMSE": "methods",
     "SoftTarget": "methods",
     "StandardizedSoftTarget": "methods",
+    "load_characters": "data",
     "load_images": "data",
+    "load_texts": "data",
     "study": "studies",
     "stored": "ledger",
     "say": "runtime",
     "setup": "runtime",
+    "finetune": "finetuning",
+    "TextRecipe": "finetuning",
+    "DistillationTrainer": "trainer",
+    "DistillationTrainingArguments": "trainer",
     "TeacherCache": "training",
     "train": "training",
 }
@@ -57,9 +63,10 @@ if TYPE_CHECKING:
         widgets,
         zoo,
     )
-    from kdcourse.data import load_images
+    from kdcourse.data import load_characters, load_images, load_texts
     from kdcourse.exercises import exercise, quiz
     from kdcourse.experiment import Recipe, compare
+    from kdcourse.finetuning import TextRecipe, finetune
     from kdcourse.intervals import claim, difference
     from kdcourse.ledger import stored
     from kdcourse.methods import (
@@ -73,6 +80,7 @@ if TYPE_CHECKING:
     )
     from kdcourse.runtime import say, setup
     from kdcourse.studies import study
+    from kdcourse.trainer import DistillationTrainer, DistillationTrainingArguments
     from kdcourse.training import TeacherCache, train
 
 

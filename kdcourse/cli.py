@@ -82,19 +82,23 @@ def build(
 @app.command()
 def results(
     numbers: Numbers = None,
-    data: Annotated[list[str] | None, typer.Option(help="Data sets; Fashion-MNIST and glyphs by default.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Data sets; by default a public and the built-in one.")] = None,
     study: Annotated[list[str] | None, typer.Option(help="These studies only.")] = None,
 ) -> None:
-    """Run labs and their studies on Fashion-MNIST and on glyphs and keep the comparisons in results/."""
+    """Run labs and their studies, on a public data set and on the built-in one, and keep the comparisons in results/."""
+    from kdcourse import data as loaders
     from kdcourse import notebooks, studies
-    from kdcourse.data import load_images
 
+    os.environ["KDCOURSE_RESULTS"] = str(notebooks.ROOT / "results")
     for one in [_lab(number) for number in numbers] if numbers else notebooks.labs():
-        for dataset in data or ("fashion-mnist", "glyphs"):
-            os.environ.update(KDCOURSE_DATASET=dataset, KDCOURSE_RESULTS=str(notebooks.ROOT / "results"))
-            for name in studies.of_lab(one.number):
-                if study is None or name in study:
-                    paths = studies.study(name, load_images(dataset, fallback=False)).store()
+        names = studies.of_lab(one.number)
+        family = studies.family_of(names[0] if names else one.number)
+        for dataset in data or family.sets:
+            os.environ[family.variable] = dataset
+            for name in names:
+                if (study is None or name in study) and dataset in studies.family_of(name).sets:
+                    load = getattr(loaders, studies.family_of(name).loader)
+                    paths = studies.study(name, load(dataset, fallback=False)).store()
                     typer.echo(f"{', '.join(path.name for path in paths)} kept")
             if study is None:
                 seconds = notebooks.execute(notebooks.compose(one), notebooks.NOTEBOOKS)

@@ -24,7 +24,8 @@ from kdcourse.storage import cache_folder, write_safely
 if TYPE_CHECKING:
     import pandas as pd
 
-STAND_IN = "fashion-mnist"  # whose results are shown for data that the course keeps none for
+# Whose results are shown for data that the course keeps none for.
+STAND_INS = {"fashion-mnist": "Fashion-MNIST", "sst2": "SST-2", "tinyshakespeare": "Tiny Shakespeare"}
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def keep(name: str, comparison: Comparison, descriptions: Mapping[str, dict], da
 
 
 def stored(name: str, data: ImageData | str) -> Comparison:
-    """A comparison that the course ships. For data that it keeps none for, Fashion-MNIST's, with a message.
+    """A comparison that the course ships. For data that it keeps none for, a public set's, with a message.
 
     Raises `ValueError` for a name under which nothing is kept.
     """
@@ -156,10 +157,11 @@ def stored(name: str, data: ImageData | str) -> Comparison:
     wanted = data if isinstance(data, str) else data.name
     path = _shipped() / f"{name}-{wanted}.json"
     if not path.is_file():
-        path = _shipped() / f"{name}-{STAND_IN}.json"
-        if not path.is_file():
+        instead = [one for one in STAND_INS if (_shipped() / f"{name}-{one}.json").is_file()]
+        if not instead:
             raise ValueError(f"name must be that of a stored comparison, got {name!r}; kdcourse results makes them")
-        print(f"No results of {name} are kept for {wanted}; these are Fashion-MNIST's.")
+        path = _shipped() / f"{name}-{instead[0]}.json"
+        print(f"No results of {name} are kept for {wanted}; these are {STAND_INS[instead[0]]}'s.")
     entry = json.loads(path.read_text(encoding="utf-8"))
     index = pd.Index(entry["seeds"], name="seed")
     validation, scores = (

@@ -1,16 +1,24 @@
-"""Data sets on the device as tensors: pictures by name, from a folder, the cache, the network, or built in."""
+"""Data sets by name, from a folder, the cache, the network, or built in: pictures, sentences, characters."""
 
 from kdcourse.data.augment import random_shift_flip
+from kdcourse.data.characters import CharacterData, Windows, load_characters
 from kdcourse.data.download import DownloadError
 from kdcourse.data.images import load_images
 from kdcourse.data.imperfect import long_tail, noisy_labels, tail_counts
 from kdcourse.data.splits import ImageData, Split
+from kdcourse.data.texts import Sentences, TextData, load_texts
 
 __all__ = [
+    "CharacterData",
     "DownloadError",
     "ImageData",
+    "Sentences",
     "Split",
+    "TextData",
+    "Windows",
+    "load_characters",
     "load_images",
+    "load_texts",
     "long_tail",
     "noisy_labels",
     "random_shift_flip",

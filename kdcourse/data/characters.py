@@ -31,10 +31,12 @@ class Windows:
     """Stretches of text: what the training loop calls images are characters, its labels the characters that follow.
 
     images: (N, L) int64, numbers of characters. labels: (N, L) int64, each the next character, or None.
+    text: what they were cut from.
     """
 
     images: Tensor
     labels: Tensor | None = None
+    text: str = ""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -52,7 +54,7 @@ class Windows:
         if not 1 <= count <= len(self):
             raise ValueError(f"count must be between 1 and {len(self)}, the size of this split, got {count}")
         index = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count].to(self.device)
-        return Windows(self.images[index], None if self.labels is None else self.labels[index])
+        return Windows(self.images[index], None if self.labels is None else self.labels[index], self.text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +123,7 @@ def _load(name: str, device: torch.device, local: str | None, _cache: str | None
         length = int(share * len(numbers)) // LENGTH * LENGTH
         images = numbers[start : start + length].view(-1, LENGTH)
         labels = numbers[start + 1 : start + length + 1].view(-1, LENGTH)
-        parts[part] = Windows(images, labels)
+        parts[part] = Windows(images, labels, name)
         start += length + 1
     return CharacterData(name, alphabet, **parts, origin=origin)
 

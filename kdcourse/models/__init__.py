@@ -1,5 +1,20 @@
 """Families of teachers and students, built by name and size."""
 
 from kdcourse.models.images import ConvNet, Perceptron, SeparableNet, convnet, perceptron, separable
+from kdcourse.models.language import LanguageModel, gpt
+from kdcourse.models.sentiment import SentimentClassifier, bert, every_second_layer, pretrained
 
-__all__ = ["ConvNet", "Perceptron", "SeparableNet", "convnet", "perceptron", "separable"]
+__all__ = [
+    "ConvNet",
+    "LanguageModel",
+    "Perceptron",
+    "SentimentClassifier",
+    "SeparableNet",
+    "bert",
+    "convnet",
+    "every_second_layer",
+    "gpt",
+    "perceptron",
+    "pretrained",
+    "separable",
+]

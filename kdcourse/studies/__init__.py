@@ -2,9 +2,9 @@
 
 from importlib import import_module
 
-from kdcourse.studies.engine import Study, of_lab, study
+from kdcourse.studies.engine import Study, family_of, of_lab, seeds_of, study
 
-__all__ = ["Study", "of_lab", "study"]
+__all__ = ["Study", "family_of", "of_lab", "seeds_of", "study"]
 
 
 def __getattr__(name: str):

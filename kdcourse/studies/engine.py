@@ -8,7 +8,7 @@ A lab shows what is stored and runs some arms again:
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 
@@ -24,7 +24,23 @@ Metric = Callable[[nn.Module, Split], float]
 Build = Callable[[ImageData], Mapping[str, Arm]]
 
 ACCURACY: dict[str, Metric] = {"": measure.accuracy}
-_KNOWN: dict[str, tuple[Build, dict]] = {}
+_KNOWN: dict[str, tuple[Build, dict, "Family"]] = {}
+
+
+@dataclass(frozen=True)
+class Family:
+    """Data of one kind: what loads them by name, the variable that names the default, and the sets that results are kept for."""
+
+    loader: str
+    variable: str
+    sets: tuple[str, ...]
+
+
+FAMILIES = {
+    "images": Family("load_images", "KDCOURSE_DATASET", ("fashion-mnist", "glyphs")),
+    "texts": Family("load_texts", "KDCOURSE_TEXTS", ("sst2", "reviews")),
+    "characters": Family("load_characters", "KDCOURSE_CHARACTERS", ("tinyshakespeare", "plays")),
+}
 
 
 @dataclass(frozen=True)
@@ -81,11 +97,17 @@ def define(
     *,
     equal_budgets: bool = True,
     seeds: Iterable[int] = range(SEEDS),
+    family: str = "images",
+    sets: tuple[str, ...] | None = None,
 ) -> Callable[[Build], Build]:
-    """Register a function of the data that gives the arms of the study of this name."""
+    """Register a function of the data that gives the arms of the study of this name.
+
+    family: one of `FAMILIES`. sets: the data sets that results are kept for; default the family's.
+    """
+    kind = FAMILIES[family] if sets is None else replace(FAMILIES[family], sets=sets)
 
     def register(build: Build) -> Build:
-        _KNOWN[name] = build, {"metrics": metrics, "equal_budgets": equal_budgets, "seeds": tuple(seeds)}
+        _KNOWN[name] = build, {"metrics": metrics, "equal_budgets": equal_budgets, "seeds": tuple(seeds)}, kind
         return build
 
     return register
@@ -95,13 +117,23 @@ def study(name: str, data: ImageData) -> Study:
     """The study of this name on these data. Raises `ValueError` with the known names for another."""
     if name not in all_studies():
         raise ValueError(f"name must be one of {', '.join(all_studies())}, got {name!r}")
-    build, settings = _KNOWN[name]
+    build, settings, _ = _KNOWN[name]
     return Study(name, data, build(data), **settings)
 
 
 def of_lab(number: str) -> list[str]:
     """The names of one lab's studies."""
     return [name for name in all_studies() if name.startswith(f"{number}-")]
+
+
+def family_of(name: str) -> Family:
+    """The kind of data that a study is run on; `images` for what is no study."""
+    return _KNOWN[name][2] if name in all_studies() else FAMILIES["images"]
+
+
+def seeds_of(name: str) -> tuple[int, ...]:
+    """The seeds that a study's ledger holds."""
+    return _KNOWN[name][1]["seeds"]
 
 
 def metrics_of(name: str) -> list[str]:

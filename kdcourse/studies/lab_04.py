@@ -58,12 +58,12 @@ def arms(base: Recipe, methods: Mapping[str, Method]) -> dict[str, Recipe]:
 # Each method, the weights that the study 04-weights tries, and the one of them that is best on validation data.
 FEATURES: dict[str, tuple[Method, tuple[float, ...], float]] = {
     "hint": (Hint(at(4)), (0.3, 1, 3, 10, 30), 3),
-    "attention transfer": (AttentionTransfer(at(2)), (10, 30, 100, 300, 1000), 100),
+    "attention transfer": (AttentionTransfer(at(2)), (3, 10, 30, 100, 300, 1000), 100),
     "activation boundaries": (ActivationBoundary(at(4, ours=".1", theirs=".1")), (0.3, 1, 3, 10, 30), 3),
     "neuron selectivity": (NeuronSelectivity(at(2)), (1, 3, 10, 30, 100), 10),
-    "variational information": (VariationalInformation(at(4)), (0.1, 0.3, 1, 3, 10), 1),
+    "variational information": (VariationalInformation(at(4)), (0.3, 1, 3, 10, 30, 100), 1),
     "weights": (WeightTransfer({"stage4.0.weight": "stage4.0.weight"}), (0.1, 0.3, 1, 3, 10), 1),
-    "Jacobian": (JacobianMatching(), (10, 30, 100, 300, 1000), 100),
+    "Jacobian": (JacobianMatching(), (100, 300, 1000, 3000, 10_000, 30_000), 100),
     "gradient attention": (GradientAttention(), (10, 30, 100, 300, 1000), 100),
 }
 PUBLISHED = 3000  # 1000 at each of three stages, as Tian et al. (2020); the method takes the mean over stages
