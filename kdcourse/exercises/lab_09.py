@@ -16,8 +16,8 @@ MASK = torch.tensor([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 1]])
 
 @define(
     "09.compute_loss",
-    goal="The trainer's loss: alpha · T² · KL(teacher ‖ student) at temperature T plus (1 − alpha) · cross-entropy. Here alpha is "
-    "the teacher's share.",
+    goal="The trainer's loss: alpha · T² · KL(teacher ‖ student) at temperature T plus (1 − alpha) · cross-entropy. Here alpha "
+    "is the teacher's share.",
     difficulty="easy",
     minutes="six minutes",
     hints=("Lab 03's loss, with two classes: nothing about it knows that words went in.",

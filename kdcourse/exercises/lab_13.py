@@ -86,30 +86,33 @@ def _reverse_over_vocabulary(student_logits, teacher_logits):
     return reverse_kl(student_logits, teacher_logits) / student_logits.shape[2]
 
 
-def _rounds(answer) -> dict[str, object]:
-    """One on-policy step on a toy: who is asked to write, from what, and what both are asked to judge."""
-    asked = []
+def _step(answer) -> dict[str, object]:
+    """One on-policy step on a toy whose writer only ever writes the character 7."""
+    read, compared = {"student": [0], "teacher": [0], "written": [0]}, [(0, 0)]
 
     def write(prompts, length):
-        asked.append(("write", tuple(prompts.shape), length))
+        read["written"] = [len(prompts) * length]
         return torch.cat([prompts, torch.full((len(prompts), length), 7)], dim=1)
 
     def network(name):
         def logits(text):
-            asked.append((name, tuple(text.shape), int((text == 7).sum())))
+            read[name].append(int((text == 7).sum()))
             return F.one_hot(text % 5, 5).float() * (1 if name == "teacher" else 2)
 
         return logits
 
-    compared = []
-
     def loss(student, teacher):
-        compared.append((tuple(student.shape), tuple(teacher.shape), student[0, -1].argmax().item()))
-        return (student - teacher).square().mean()
+        compared.append((student.shape[1], teacher.shape[1]))
+        return (student - teacher).square().mean() + student[:, 0].sum()
 
-    text = torch.arange(12).view(2, 6) % 5
-    value = filled(answer(text, 2, write, network("student"), network("teacher"), loss))
-    return {"who was asked": str(sorted(map(str, asked))), "what was compared": str(compared), "loss": value}
+    value = filled(answer(torch.arange(12).view(2, 6) % 5, 2, write, network("student"), network("teacher"), loss))
+    return {
+        "number of characters that the student wrote": torch.tensor(read["written"]),
+        "number of those that the student reads": torch.tensor(read["student"][-1]),
+        "number of those that the teacher reads": torch.tensor(read["teacher"][-1]),
+        "number of positions compared": torch.tensor(compared[-1]),
+        "loss": value,
+    }
 
 
 @define(
@@ -121,7 +124,7 @@ def _rounds(answer) -> dict[str, object]:
     hints=("write(prompts, length) gives (N, prompt + length): the student's text.",
            "Both networks read the written text; the given one has done its part.",
            "Logits at position i foretell character i + 1: the first character written is foretold at prompt − 1."),
-    probe=_rounds,
+    probe=_step,
 )  # fmt: skip
 def on_policy_loss(text, prompt, write, student, teacher, loss):
     written = write(text[:, :prompt], text.shape[1] - prompt)
