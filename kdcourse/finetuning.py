@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+import torch
 from torch import Tensor
 
 from kdcourse.data.texts import Sentences
@@ -61,6 +62,7 @@ def finetune(
             logging_steps=max(1, steps // 10),
             save_strategy="no",
             report_to="none",
+            dataloader_pin_memory=torch.cuda.is_available(),
             disable_tqdm=True,
             seed=seed,
             **settings,

@@ -91,7 +91,18 @@ def test_no_file_names_a_registry():
 
 
 def test_the_import_loads_nothing_heavy():
-    heavy = ["torch", "torchvision", "matplotlib", "pandas", "accelerate", "ipywidgets", "scipy", "anywidget", "pooch"]
+    heavy = [
+        "torch",
+        "torchvision",
+        "matplotlib",
+        "pandas",
+        "accelerate",
+        "transformers",
+        "ipywidgets",
+        "scipy",
+        "anywidget",
+        "pooch",
+    ]
     script = f"import sys, kdcourse; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]", "import kdcourse loads these, which it need not"

@@ -65,6 +65,19 @@ def test_other_data_are_shown_fashion_mnists_results_and_told_so(capsys):
         kd.stored("77-none", "glyphs")
 
 
+def test_weights_are_the_best_on_validation_data():
+    """What lab 04 says of its weights: chosen by the stored validation scores, with seeds that rank nothing."""
+    lab = studies.lab_04
+    tried = ledger.stored("04-weights", "fashion-mnist").validation.mean()
+    for name, (_, candidates, chosen) in lab.FEATURES.items():
+        assert chosen == max(candidates, key=lambda weight: tried[f"{name} × {weight:g}"]), name
+    tried = ledger.stored("04-pairing-weights", "fashion-mnist").validation.mean()
+    for name, (_, _, chosen) in lab.STUDENTS.items():
+        assert chosen == max(lab.ATTENTION, key=lambda weight: tried[f"{name} × {weight:g}"]), name
+    ranked = {seed for name in all_studies() if not name.endswith("weights") for seed in studies.seeds_of(name)}
+    assert not ranked & set(studies.seeds_of("04-weights"))
+
+
 def test_unknown_studies_are_named(data):  # noqa: F811
     with pytest.raises(ValueError, match=r"must be one of 04-.*got '77-none'"):
         kd.study("77-none", data)

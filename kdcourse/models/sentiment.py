@@ -125,7 +125,7 @@ def pretrained(name_or_folder: str | Path, *, classes: int = len(CLASSES)) -> Se
     try:
         model = AutoModelForSequenceClassification.from_pretrained(name_or_folder, num_labels=classes)
         return SentimentClassifier(model, AutoTokenizer.from_pretrained(name_or_folder))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"name_or_folder must be a folder that save_pretrained wrote or a model on the hub, got {str(name_or_folder)!r}"
         ) from error

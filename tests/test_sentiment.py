@@ -1,0 +1,187 @@
+"""Classifiers of sentences: tokens, errors, copied layers, finetuning, and the shipped teacher."""
+
+import json
+import os
+import time
+
+import pytest
+import torch
+
+import kdcourse as kd
+from kdcourse import finetuning, measure, zoo
+from kdcourse.data import Sentences, load_texts
+from kdcourse.models import bert, every_second_layer, pretrained, sentiment
+from kdcourse.storage import load_tensors
+from kdcourse.zoo.sentiment import varied
+
+TEXTS = ("a good film", "what a dull , rusty pan .", "the plot is not gripping", "lovely")
+
+
+@pytest.fixture
+def small():
+    return bert(16, 2, heads=2, seed=1)
+
+
+@pytest.fixture
+def split():
+    return Sentences(TEXTS * 8, torch.tensor([1, 0, 0, 1] * 8))
+
+
+def test_the_vocabulary_is_whole_and_lower_case():
+    tokens = sentiment.VOCABULARY.read_text(encoding="utf-8").splitlines()
+    assert len(tokens) == len(set(tokens)) == 8000
+    assert {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "film", "not"} <= set(tokens)
+    assert sentiment.tokenizer().tokenize("The Film") == ["the", "film"]
+
+
+def test_a_prediction_does_not_depend_on_its_neighbours(small):
+    """Padding and the order by length leave every answer where it belongs."""
+    together = small.predict(TEXTS, batch_size=3)
+    for text, logits in zip(TEXTS, together, strict=True):
+        torch.testing.assert_close(small.predict([text])[0], logits, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(small.eval()(TEXTS), together, rtol=1e-4, atol=1e-6)
+
+
+def test_weights_follow_the_seed_and_modes_are_restored(small):
+    assert torch.equal(bert(16, 2, heads=2, seed=1).predict(TEXTS), small.predict(TEXTS))
+    assert not torch.equal(bert(16, 2, heads=2, seed=2).predict(TEXTS), small.predict(TEXTS))
+    small.bert.train()
+    small.predict(TEXTS)
+    assert small.bert.training
+
+
+def test_bad_texts_are_named(small):
+    long = "good " * 100
+    for texts, message in (
+        (["fine", ""], "texts must all hold words, got '' at position 1"),
+        ([3], "texts must all hold words, got 3 at position 0"),
+        ([long], "texts must have at most 64 tokens each, got 102 at position 0; truncate=True cuts them"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            small(texts)
+    assert small([long], truncate=True).shape == (1, 2) == small.predict([long]).shape
+    with pytest.raises(ValueError, match="width must be a multiple of heads"):
+        bert(10, 1, heads=4)
+
+
+def test_every_second_layer_is_copied():
+    teacher = bert(16, 4, heads=2, seed=3)
+    student = every_second_layer(teacher)
+    ours, theirs = student.bert.bert.encoder.layer, teacher.bert.bert.encoder.layer
+    assert len(ours) == 2
+    for own, other in zip(ours, (theirs[0], theirs[2]), strict=True):
+        for one, two in zip(own.parameters(), other.parameters(), strict=True):
+            assert torch.equal(one, two) and one is not two
+    assert torch.equal(student.bert.classifier.weight, teacher.bert.classifier.weight)
+    fresh = every_second_layer(teacher, copy=False, seed=1)
+    assert not torch.equal(fresh.bert.classifier.weight, teacher.bert.classifier.weight)
+
+
+def test_a_folder_is_loaded_as_the_hub_is(small, tmp_path):
+    small.bert.save_pretrained(tmp_path / "own")
+    small.tokenizer.save_pretrained(tmp_path / "own")
+    again = pretrained(tmp_path / "own")
+    torch.testing.assert_close(again.predict(TEXTS), small.predict(TEXTS))
+    with pytest.raises(
+        ValueError, match="name_or_folder must be a folder that save_pretrained wrote or a model on the hub"
+    ):
+        pretrained(tmp_path)
+
+
+def test_finetuning_follows_its_seed_and_learns(split):
+    students = [bert(16, 1, heads=2, seed=1) for _ in range(3)]
+    losses = [
+        kd.finetune(one, split, steps=60, learning_rate=5e-3, seed=seed, progress=False)
+        for one, seed in zip(students, (0, 0, 1), strict=True)
+    ]
+    assert losses[0] == losses[1] != losses[2] and losses[0][-1] < losses[0][0]
+    assert torch.equal(students[0].predict(TEXTS), students[1].predict(TEXTS))
+    assert measure.accuracy(students[0], split) > 75 and not students[0].training
+
+
+def test_sentences_without_labels_need_a_teacher(split, small):
+    with pytest.raises(ValueError, match="split has no labels, so it needs a teacher"):
+        kd.finetune(small, split.unlabelled(), steps=2, progress=False)
+    teacher = bert(16, 2, heads=2, seed=5)
+    kd.finetune(small, split.unlabelled(), teacher=teacher, steps=60, learning_rate=3e-3, progress=False)
+    assert (small.predict(TEXTS) - teacher.predict(TEXTS)).abs().max() < 0.5
+
+
+def test_a_teacher_is_asked_once_for_each_set_of_sentences(split, small, monkeypatch):
+    teacher, asked = bert(16, 2, heads=2, seed=6), []
+    predict = sentiment.SentimentClassifier.predict
+
+    def counted(self, texts, **settings):
+        asked.append(len(texts))
+        return predict(self, texts, **settings)
+
+    monkeypatch.setattr(sentiment.SentimentClassifier, "predict", counted)
+    first = finetuning.remembered(teacher, split)
+    assert torch.equal(finetuning.remembered(teacher, split.unlabelled()), first) and asked == [32]
+    with torch.no_grad():
+        teacher.bert.classifier.bias += 1
+    assert not torch.equal(finetuning.remembered(teacher, split), first), "the teacher changed"
+
+
+def test_an_arm_is_run_and_described(split):
+    recipe = kd.TextRecipe(lambda seed: bert(16, 1, heads=2, seed=seed), lambda seed: split.sample(8, seed), steps=3)
+    assert recipe.budget == 96
+    student = recipe.run(seed=2)
+    assert recipe.describe(student)["method"] == "labels only" and recipe.describe(student)["student"] == "BERT 1 × 16"
+    torch.testing.assert_close(recipe.run(seed=2).predict(TEXTS), student.predict(TEXTS))
+
+
+def test_variations_keep_the_first_and_change_the_rest():
+    texts = ["a wonderful film about nothing at all"] * 50
+    made = list(varied(texts, 3, seed=0))
+    assert made[:50] == texts and len(made) == 150 and made == list(varied(texts, 3, seed=0))
+    changed = made[50:]
+    assert any("[MASK]" in text for text in changed) and all(text.strip() for text in changed)
+    assert 10 <= sum(len(text.split()) < 7 for text in changed) <= 45, "about a quarter are cut"
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return zoo.sentiment_teacher(announce=False)
+
+
+def test_the_shipped_teacher_is_small_and_knows_the_built_in_reviews(teacher):
+    path = zoo.SHIPPED / zoo.sentiment.NAME
+    card = json.loads(load_tensors(path)[1]["card"])
+    assert path.stat().st_size <= 8e6 and set(card["test_accuracy"]) == {"sst2", "reviews"}
+    reviews = load_texts("reviews")
+    assert reviews.train.fingerprint == card["data"]["reviews"], "the grammar has changed since the teacher was trained"
+    assert measure.accuracy(teacher, reviews.test) == pytest.approx(card["test_accuracy"]["reviews"], abs=0.5) and (
+        card["test_accuracy"]["reviews"] > 90
+    )
+
+
+@pytest.mark.skipif(not os.environ.get("KDCOURSE_DATA"), reason="needs the folder in KDCOURSE_DATA")
+def test_the_shipped_teacher_is_right_on_sst2(teacher):
+    assert measure.accuracy(teacher, load_texts("sst2").test) >= 83
+
+
+def test_the_student_is_a_quarter_of_the_teacher_and_twice_as_fast(teacher):
+    student = bert(**kd.studies.lab_09.STUDENT)
+    assert 4 * measure.parameters(student) <= measure.parameters(teacher)
+    texts = load_texts("reviews").test.texts[:256]
+
+    def taken(model):
+        best = float("inf")
+        for _ in range(3):
+            started = time.perf_counter()
+            model.predict(texts, batch_size=64)
+            best = min(best, time.perf_counter() - started)
+        return best
+
+    assert taken(teacher) >= 2 * taken(student)
+
+
+def test_a_missing_teacher_is_trained_on_the_built_in_reviews(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(zoo.store, "SHIPPED", tmp_path / "none")
+    monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path))
+    monkeypatch.setattr(zoo.sentiment, "QUICK_STEPS", 2)
+    zoo.sentiment_teacher()
+    assert "training one on the built-in reviews" in capsys.readouterr().out
+    zoo.sentiment_teacher()
+    assert "from the cache" in capsys.readouterr().out
