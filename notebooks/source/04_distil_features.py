@@ -309,7 +309,8 @@ kd.say(
 # Fashion-MNIST's validation data, with other seeds than those that are ranked; glyphs get the same. Stored, too.
 
 # %%
-tried = kd.stored("04-weights", "fashion-mnist").validation.mean()
+looked = kd.stored("04-weights", "fashion-mnist").validation
+tried = looked.mean()
 pd.DataFrame(
     {
         method: {
@@ -359,6 +360,42 @@ kd.say(
         if beyond
         else "On top of plain KD, **none of them adds anything that five seeds can show**."
     )
+)
+
+# %% [markdown]
+# ### What a gradient is worth, and what it costs
+#
+# A label is one number, logits are ten. A Jacobian has one number for every pixel: what the answer would be for all the pictures
+# nearby, which the student never sees. Where pictures are few, that can be worth a lot. It is paid for in time: nothing can be cached,
+# and both networks are differentiated at each step. How much slower is a step?
+
+# %%
+seconds = {}
+for arm in ("KD", "Jacobian"):
+    method = methods.recipes[arm].method
+    run = kd.train(
+        labels_only.student(seed=0), few, method, teacher=cache, steps=20, batch_size=32, progress=False
+    )
+    seconds[arm] = run.seconds
+beyond_kd = stored.difference("Jacobian", "KD")
+kd.say(
+    f"Jacobian matching with labels against plain KD: {beyond_kd} (**{beyond_kd.verdict}**), in "
+    "the same number of "
+    f"steps. A step takes **{seconds['Jacobian'] / seconds['KD']:.0f}** times as long."
+)
+
+# %% [markdown]
+# The weight decides as much as the method does. At the smallest that was tried, this one would have looked useless:
+
+# %%
+weights = kd.studies.lab_04.FEATURES["Jacobian"][1]
+kd.plots.curves(
+    weights,
+    {"Jacobian": looked[[f"Jacobian × {weight:g}" for weight in weights]].to_numpy()},
+    xlabel="weight (Fashion-MNIST, three seeds)",
+    ylabel="validation accuracy, %",
+    levels={"Jacobian": looked["labels only"]},
+    logarithmic=True,
 )
 
 # %% [markdown]
@@ -433,7 +470,8 @@ kd.plots.alignment(other_alike, stages, stages)
 #
 # - Any layer can be tapped; a regressor, or a loss without channels, bridges different widths.
 # - What learns beside the student (regressors, variances) belongs into the optimiser.
-# - Where labels are few, several feature methods beat labels alone. Plain KD is hard to beat, and cheaper.
+# - Where labels are few, several feature methods beat labels alone. Few beat plain KD, which is cheaper than all of them.
+# - A method has a weight, and a verdict on the method is a verdict on its weight. Choose it on validation data.
 # - Features mean the same in like architectures only. When in doubt, match late layers, or logits.
 #
 # ### Check yourself

@@ -187,7 +187,8 @@ kd.say(
 three = stored.difference("three peers", "alone, budget × 3")
 fewer = stored.difference("three peers", "two peers")
 kd.say(
-    f"Three peers: {stored.difference('three peers')} over one student alone, {three} over one with "
+    f"Three peers: {stored.difference('three peers')} over one student alone, {three} over one "
+    "with "
     f"their total budget (**{three.verdict}**), {fewer} over two peers ({fewer.verdict})."
 )
 
