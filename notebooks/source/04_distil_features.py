@@ -374,7 +374,13 @@ seconds = {}
 for arm in ("KD", "Jacobian"):
     method = methods.recipes[arm].method
     run = kd.train(
-        labels_only.student(seed=0), few, method, teacher=cache, steps=20, batch_size=32, progress=False
+        labels_only.student(seed=0),
+        few,
+        method,
+        teacher=cache,
+        steps=20,
+        batch_size=32,
+        progress=False,
     )
     seconds[arm] = run.seconds
 beyond_kd = stored.difference("Jacobian", "KD")
