@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 from kdcourse import runtime
 from kdcourse.data.download import DownloadError, RemoteFile, fetch, sha256
 from kdcourse.data.plays import plays
-from kdcourse.storage import cache_folder, cached, fingerprint
+from kdcourse.data.splits import Examples
+from kdcourse.storage import cache_folder, cached
 
 LENGTH = 64  # characters a window
 SHARES = {"train": 0.9, "validation": 0.05, "test": 0.05}  # of the text, in this order
@@ -27,7 +28,7 @@ SHAKESPEARE = RemoteFile(
 
 
 @dataclass(frozen=True, eq=False)
-class Windows:
+class Windows(Examples):
     """Stretches of text: what the training loop calls images are characters, its labels the characters that follow.
 
     images: (N, L) int64, numbers of characters. labels: (N, L) int64, each the next character, or None.
@@ -37,17 +38,6 @@ class Windows:
     images: Tensor
     labels: Tensor | None = None
     text: str = ""
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def device(self) -> torch.device:
-        return self.images.device
-
-    @cached_property
-    def fingerprint(self) -> str:
-        return fingerprint(self.images, self.labels)
 
     def sample(self, count: int, seed: int = 0) -> "Windows":
         """`count` windows drawn by `seed`."""

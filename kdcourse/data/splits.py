@@ -14,8 +14,30 @@ from torch import Tensor
 from kdcourse.storage import fingerprint
 
 
+class Examples:
+    """What the training loop asks of any split: how many there are, where they lie, and which they are.
+
+    images: (N, …), what a model is given. labels: (N, …), or None.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def device(self) -> torch.device:
+        return self.images.device
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes when a single input or label does; the key under which teacher outputs are cached."""
+        return fingerprint(self.images, self.labels)
+
+
 @dataclass(frozen=True, eq=False)
-class Split:
+class Split(Examples):
     """Pictures and, where there are any, their labels.
 
     images: (N, C, H, W) float32, standardised, channels-last.
@@ -32,18 +54,6 @@ class Split:
             raise ValueError(
                 f"labels must be ({len(self.images)},), one for each picture, got {tuple(self.labels.shape)}"
             )
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def device(self) -> torch.device:
-        return self.images.device
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Changes when a single pixel or label does; the key under which teacher outputs are cached."""
-        return fingerprint(self.images, self.labels)
 
     def take(self, index: Tensor) -> "Split":
         """The examples at `index`: positions (K,) int64 or a mask (N,) bool."""
