@@ -46,7 +46,7 @@ class LanguageModel(nn.Module):
 
 @seeded
 def gpt(width: int = 128, depth: int = 4, *, heads: int = 4, characters: int = 65, length: int = 64) -> LanguageModel:
-    """A GPT with fresh weights; the default is the size of the shipped teachers.
+    """A GPT with fresh weights.
 
     width: of the hidden states, a multiple of `heads`. depth: layers. characters: size of the alphabet. length: characters
     that it can look back on. seed: fixes the first weights (default 0).

@@ -1,4 +1,4 @@
-"""The teachers of lab 13: a GPT of characters for Tiny Shakespeare and one for the built-in plays."""
+"""Teachers that write: a GPT of characters for Tiny Shakespeare and one for the built-in plays; none ships yet."""
 
 import json
 from collections.abc import Iterable

@@ -494,7 +494,7 @@ quiz.try_every_option()
 #
 # - `kd.methods.Hint({"stage3": "stage4"})`: does a student learn from a layer deeper than its own?
 # - Train in two stages, as FitNets did: hints alone for half of the steps, then plain KD for the rest. Keep the budget.
-# - For transformers the package has `kd.losses.hidden_cosine` and `kd.losses.attention_mse`: lab 09 uses them.
+# - For transformers the package has `kd.losses.hidden_cosine` and `kd.losses.attention_mse`; `kd.DistillationTrainer` uses them.
 # - Tap a torchvision model: `kd.tapping.layers(torchvision.models.resnet18())`.
 #
 # **At full size** (a GPU, an hour): `methods.recipes` with `data.train` in full and `steps=20_000` is closer to the published setting.
