@@ -22,6 +22,7 @@ def finetune(
     *,
     teacher: SentimentClassifier | None = None,
     answers: Tensor | None = None,
+    states: Tensor | None = None,
     steps: int,
     batch_size: int = 32,
     learning_rate: float = 1e-3,
@@ -33,10 +34,10 @@ def finetune(
 
     split: sentences, cut where they are longer than the model; without labels only the teacher is listened to.
     teacher: None for labels only. Its logits are computed once, unless inner losses need it at each step.
-    answers: (N, 2), a teacher's logits that are there already. batch_size: sentences a step. learning_rate: the peak of a
-    schedule that warms up over a tenth of the steps and falls to 0. seed: order of batches and dropout.
-    settings: of `DistillationTrainingArguments`, such as temperature, alpha, hidden, attention, layers.
-    Raises `ValueError` for a split without labels where there is no teacher, and as the trainer does.
+    answers: (N, 2), a teacher's logits that are there already. states: (N, D), its [CLS] states, for the setting `sentence`.
+    batch_size: sentences a step. learning_rate: the peak of a schedule that warms up over a tenth of the steps and falls to 0.
+    seed: order of batches and dropout. settings: of `DistillationTrainingArguments`, such as temperature, alpha, hidden,
+    attention, layers. Raises `ValueError` for a split without labels where there is no teacher, and as the trainer does.
     """
     import transformers
 
@@ -71,7 +72,7 @@ def finetune(
             student.bert,
             teacher.bert if inner else None,
             args=arguments,
-            train_dataset=Examples(student.encode(split.texts, truncate=True), split.labels, answers),
+            train_dataset=Examples(student.encode(split.texts, truncate=True), split.labels, answers, states),
             data_collator=transformers.DataCollatorWithPadding(student.tokenizer),
         )
         # The Trainer prints its logs where it draws no bar; the course's bar goes away when it is done.

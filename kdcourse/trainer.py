@@ -31,6 +31,8 @@ class DistillationTrainingArguments(TrainingArguments):
     sources, the Transformers cookbook among them, give alpha to the labels: their alpha is our 1 − alpha.
     hidden: weight of the cosine loss between hidden states (Sanh et al. 2019), 0 for none. attention: weight of the squared
     difference of attention probabilities (after Jiao et al. 2020, who match scores before the softmax), 0 for none.
+    sentence: weight of the cosine loss between the two [CLS] states of the last layer, 0 for none; each example brings the
+    teacher's as `teacher_states`, so a teacher with another tokenizer can teach it.
     layers: student's layer -> teacher's, counted from 0, for both; default: spread evenly, last to last.
     """
 
@@ -38,6 +40,7 @@ class DistillationTrainingArguments(TrainingArguments):
     alpha: float = 0.9
     hidden: float = 0.0
     attention: float = 0.0
+    sentence: float = 0.0
     layers: dict[int, int] | None = field(default=None)
     remove_unused_columns: bool = False  # or the Trainer would throw the teacher's cached answers away
     ddp_find_unused_parameters: bool | None = False  # every one is used, adapters outside of the model's own forward
@@ -48,6 +51,7 @@ class DistillationTrainingArguments(TrainingArguments):
         check_share("alpha", self.alpha)
         check_weight("hidden", self.hidden)
         check_weight("attention", self.attention)
+        check_weight("sentence", self.sentence)
 
 
 class DistillationTrainer(Trainer):
@@ -70,11 +74,13 @@ class DistillationTrainer(Trainer):
         if teacher is not None:
             _check_alike(model, teacher)
         self.layers = _layers(args, model, teacher)
-        if self.layers and model.config.hidden_size != teacher.config.hidden_size and args.hidden:
-            width = (model.config.hidden_size, teacher.config.hidden_size)
+        widths = _widths(args, model, teacher, self.layers, kwargs.get("train_dataset"))
+        if widths:
             with torch.random.fork_rng():
                 torch.manual_seed(args.seed)
-                model.add_module(ADAPTERS, nn.ModuleList(nn.Linear(*width, bias=False) for _ in self.layers))
+                ours = model.config.hidden_size
+                adapters = {name: nn.Linear(ours, theirs, bias=False) for name, theirs in widths.items()}
+                model.add_module(ADAPTERS, nn.ModuleDict(adapters))
         super().__init__(model=model, args=args, **kwargs)
         self.teacher = None
         if args.attention:  # the fused kernels keep their attention to themselves
@@ -86,10 +92,12 @@ class DistillationTrainer(Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The loss of one batch. `num_items_in_batch`: the examples of all accumulated batches on all processes."""
         inputs = dict(inputs)
-        labels, cached = inputs.pop("labels", None), inputs.pop("teacher_logits", None)
+        labels, cached, states = (inputs.pop(name, None) for name in ("labels", "teacher_logits", "teacher_states"))
         more = self._more() if self.model.training else {}
         outputs = model(**inputs, **more)
         loss = self._loss(inputs, outputs, labels, cached, more)
+        if self.args.sentence and more:
+            loss = loss + self.args.sentence * self._sentence(outputs.hidden_states[-1][:, 0], states)
         # Each batch counts by its examples: the mean over all of them, whatever way they were cut into batches.
         self.loss_is_scaled_for_ga = num_items_in_batch is not None
         if num_items_in_batch is not None:
@@ -119,17 +127,16 @@ class DistillationTrainer(Trainer):
         teacher_logits = theirs.logits if cached is None else cached
         soft = soft_target(outputs.logits, teacher_logits, temperature=args.temperature) if alpha else 0.0
         loss = alpha * soft + (1 - alpha) * hard
-        if more:
+        if more and self.layers:
             loss = loss + self._inner(outputs, theirs, inputs["attention_mask"])
         return loss
 
     def _inner(self, ours, theirs, mask: Tensor) -> Tensor:
         """The hidden-state and attention losses, each the mean over the pairs of layers."""
-        total, adapters = 0.0, getattr(self.accelerator.unwrap_model(self.model), ADAPTERS, None)
-        for number, (own, other) in enumerate(self.layers.items()):
+        total = 0.0
+        for own, other in self.layers.items():
             if self.args.hidden:  # hidden_states[0] are the embeddings
-                state = ours.hidden_states[own + 1]
-                state = adapters[number](state) if adapters is not None else state
+                state = self._adapted(f"layer{own}", ours.hidden_states[own + 1])
                 total = total + self.args.hidden * hidden_cosine(state, theirs.hidden_states[other + 1], mask)
             if self.args.attention:
                 total = total + self.args.attention * attention_mse(
@@ -137,29 +144,41 @@ class DistillationTrainer(Trainer):
                 )
         return total / len(self.layers)
 
+    def _sentence(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        """1 − cosine of the [CLS] states (N, D), mean over the batch."""
+        return (1 - F.cosine_similarity(self._adapted("sentence", ours), theirs, dim=1)).mean()
+
+    def _adapted(self, name: str, state: Tensor) -> Tensor:
+        adapters = getattr(self.accelerator.unwrap_model(self.model), ADAPTERS, {})
+        return adapters[name](state) if name in adapters else state
+
     def _more(self) -> dict[str, bool]:
         """What is asked of both models beside logits."""
-        if not self.layers:
+        if not self.layers and not self.args.sentence:
             return {}
-        return {"output_hidden_states": self.args.hidden > 0, "output_attentions": self.args.attention > 0}
+        states = self.args.hidden > 0 or self.args.sentence > 0
+        return {"output_hidden_states": states, "output_attentions": self.args.attention > 0}
 
 
 class Examples(torch.utils.data.Dataset):
-    """Encoded texts with their labels and the teacher's cached logits, where given, by position: what a Trainer reads.
+    """Encoded texts with their labels and what a teacher answered, where given, by position: what a Trainer reads.
 
-    encoded: as `SentimentClassifier.encode` gives it. labels: (N,) int64. teacher_logits: (N, C), in the same order.
+    encoded: as `SentimentClassifier.encode` gives it. labels: (N,) int64. teacher_logits: (N, C), teacher_states: (N, D), in
+    the same order.
     """
 
-    def __init__(self, encoded: list[dict], labels: Tensor | None = None, teacher_logits: Tensor | None = None):
-        for name, values in (("labels", labels), ("teacher_logits", teacher_logits)):
-            if values is not None and len(values) != len(encoded):
+    def __init__(
+        self,
+        encoded: list[dict],
+        labels: Tensor | None = None,
+        teacher_logits: Tensor | None = None,
+        teacher_states: Tensor | None = None,
+    ):
+        every = {"labels": labels, "teacher_logits": teacher_logits, "teacher_states": teacher_states}
+        self.encoded, self.more = encoded, {name: values for name, values in every.items() if values is not None}
+        for name, values in self.more.items():
+            if len(values) != len(encoded):
                 raise ValueError(f"{name} must hold one entry for each of {len(encoded)} texts, got {len(values)}")
-        self.encoded = encoded
-        self.more = {
-            name: values
-            for name, values in (("labels", labels), ("teacher_logits", teacher_logits))
-            if values is not None
-        }
 
     def __len__(self) -> int:
         return len(self.encoded)
@@ -191,6 +210,19 @@ def _check_alike(student: nn.Module, teacher: nn.Module) -> None:
                 else "; cache its answers as teacher_logits instead, which its own tokenizer gives"
             )
             raise ValueError(f"teacher must have the student's {ours} {what}, got {theirs}{advice}")
+
+
+def _widths(args: DistillationTrainingArguments, student, teacher, layers: Mapping, examples) -> dict[str, int]:
+    """What the student's states must be mapped to, where the teacher's are wider or narrower: name -> the teacher's width."""
+    widths = {}
+    if args.hidden:
+        widths = {f"layer{own}": teacher.config.hidden_size for own in layers}
+    if args.sentence:
+        states = getattr(examples, "more", {}).get("teacher_states")
+        if states is None:
+            raise ValueError("train_dataset must be Examples with teacher_states for the sentence loss, got none")
+        widths["sentence"] = states.shape[1]
+    return {name: width for name, width in widths.items() if width != student.config.hidden_size}
 
 
 def _layers(args: DistillationTrainingArguments, student: nn.Module, teacher: nn.Module | None) -> dict[int, int]:

@@ -1,5 +1,6 @@
 """Texts as characters, language models, their methods and their teachers."""
 
+import json
 import os
 
 import pytest
@@ -12,6 +13,7 @@ from kdcourse.data import DownloadError, Windows, characters, load_characters
 from kdcourse.data.plays import plays
 from kdcourse.methods import Batch, NextToken, OnPolicy, TokenDivergence
 from kdcourse.models import gpt
+from kdcourse.storage import load_tensors
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +139,20 @@ def test_measures_of_language_models_by_hand(data):
     log_p = judge.eval()(written).log_softmax(dim=2)
     wanted = [-log_p[0, position - 1, written[0, position]].item() for position in range(16, 26)]
     assert nats.shape == (3, 10) and nats[0].tolist() == pytest.approx(wanted, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["tinyshakespeare", "plays"])
+def test_the_shipped_language_models_are_as_good_as_their_cards_say(name, capsys):
+    path = zoo.SHIPPED / f"{name}-gpt.safetensors"
+    card = json.loads(load_tensors(path)[1]["card"])
+    assert path.stat().st_size < 2e6 and card["recipe"]["steps"] == zoo.language.RECIPE["steps"]
+    if name == "tinyshakespeare" and not os.environ.get("KDCOURSE_DATA"):
+        pytest.skip("needs the folder in KDCOURSE_DATA")
+    data = load_characters(name, fallback=False, device="cpu")
+    teacher = zoo.language_teacher(data)
+    assert measure.bits_per_character(teacher, data.test) == pytest.approx(card["test_bits"], abs=0.02)
+    assert f"{card['test_bits']:.2f} bits a character on the test text (shipped)" in capsys.readouterr().out
+    assert not teacher.training and not any(one.requires_grad for one in teacher.parameters())
 
 
 def test_a_missing_language_model_is_trained_once(data, monkeypatch, tmp_path, capsys):

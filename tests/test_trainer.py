@@ -29,7 +29,7 @@ def teacher():
     return sentiment.bert(32, 4, heads=2, seed=2)
 
 
-def trainer(student, teacher, folder, labels=LABELS, cached=None, texts=TEXTS, **settings):
+def trainer(student, teacher, folder, labels=LABELS, cached=None, texts=TEXTS, states=None, **settings):
     defaults = {
         "per_device_train_batch_size": 4,
         "max_steps": 3,
@@ -43,7 +43,7 @@ def trainer(student, teacher, folder, labels=LABELS, cached=None, texts=TEXTS, *
         student.bert,
         teacher.bert if teacher is not None else None,
         args=DistillationTrainingArguments(str(folder), **{**defaults, **settings}),
-        train_dataset=Examples(student.encode(texts), labels, cached),
+        train_dataset=Examples(student.encode(texts), labels, cached, states),
         data_collator=DataCollatorWithPadding(student.tokenizer),
     )
 
@@ -85,10 +85,24 @@ def test_inner_losses_are_the_packages(student, teacher, tmp_path):
     adapters = getattr(student.bert, ADAPTERS)
     expected = F.cross_entropy(ours.logits, LABELS)
     for own, other in ((0, 1), (1, 3)):
-        state = adapters[own](ours.hidden_states[own + 1])
+        state = adapters[f"layer{own}"](ours.hidden_states[own + 1])
         expected = expected + 0.5 * 2 * losses.hidden_cosine(state, theirs.hidden_states[other + 1], mask)
         expected = expected + 0.5 * 5 * losses.attention_mse(ours.attentions[own], theirs.attentions[other], mask)
     torch.testing.assert_close(one.compute_loss(student.bert, batch(student)), expected)
+
+
+def test_a_sentence_state_of_another_tokenizers_teacher_is_matched(student, tmp_path):
+    states = torch.randn(16, 24, generator=torch.Generator().manual_seed(0))
+    settings = {"alpha": 0.0, "sentence": 2.0}
+    one = trainer(student, None, tmp_path, states=states, **settings)
+    inputs = batch(student, None)
+    ours = student.bert.train()(**inputs, output_hidden_states=True)
+    mapped = getattr(student.bert, ADAPTERS)["sentence"](ours.hidden_states[-1][:, 0])
+    expected = F.cross_entropy(ours.logits, LABELS) + 2 * (1 - F.cosine_similarity(mapped, states, dim=1)).mean()
+    torch.testing.assert_close(one.compute_loss(student.bert, {**batch(student), "teacher_states": states}), expected)
+    one.train()
+    with pytest.raises(ValueError, match="train_dataset must be Examples with teacher_states for the sentence loss"):
+        trainer(student, None, tmp_path, **settings)
 
 
 def test_layers_are_spread_evenly_by_default(student, teacher, tmp_path):
@@ -101,9 +115,9 @@ def test_training_moves_the_student_and_its_adapters_and_leaves_the_teacher(stud
     start = {name: value.clone() for name, value in student.state_dict().items()}
     one = trainer(student, teacher, tmp_path, hidden=1.0, attention=1.0)
     adapters = getattr(student.bert, ADAPTERS)
-    first = adapters[0].weight.detach().clone()
+    first = adapters["layer0"].weight.detach().clone()
     one.train()
-    assert not torch.equal(adapters[0].weight, first), "the optimiser never saw the adapters"
+    assert not torch.equal(adapters["layer0"].weight, first), "the optimiser never saw the adapters"
     assert not hasattr(student.bert, ADAPTERS) and set(student.state_dict()) == set(start)
     assert any(not torch.equal(value, start[name]) for name, value in student.state_dict().items())
     assert not teacher.bert.training and not any(one.requires_grad for one in teacher.parameters())

@@ -1,11 +1,7 @@
 """Live views: they follow their controls, describe themselves, fail aloud, and leave a still figure where nothing is alive."""
 
-import base64
-import json
 import math
 import re
-import shutil
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -18,13 +14,12 @@ import torch
 from nbclient import NotebookClient
 
 from kdcourse import plots, widgets
-from kdcourse.widgets import temperature as explorer_module
 from kdcourse.widgets.temperature import COLDEST, HOTTEST, describe, temperature_explorer
+from tests import in_browser
 
 CLASSES = ["T-shirt", "trouser", "bag"]
 LOGITS = np.array([[4.0, 1.0, -2.0], [0.5, 3.0, 2.5]])
-FOLDER = Path(explorer_module.__file__).parent
-NODE = shutil.which("node")
+FOLDER = Path(widgets.__file__).parent
 
 
 def draw(loss: float, steps: int = 2) -> plots.Figure:
@@ -160,17 +155,22 @@ def test_a_figure_without_description_fails_in_a_notebook():
 
 
 def test_explorer_follows_its_controls(explorer):
-    assert explorer.description == describe(LOGITS[0], 1.0, CLASSES, 0)
-    shares = "T-shirt 95.0 %, trouser 4.7 %, bag 0.2 %"
-    assert explorer.description == f"T-shirt at T = 1: {shares}; entropy 0.21 of at most 1.10 nats."
-    explorer.move(temperature=4, picture=1)
-    assert explorer.description == describe(LOGITS[1], 4.0, CLASSES, 2) and explorer.description.startswith(
-        "bag at T = 4:"
-    )
-    assert (explorer.view.temperature, explorer.view.picture) == (4.0, 1)
+    shares = "T = 1: T-shirt 95.0 %, trouser 4.7 %, bag 0.2 %; entropy 0.21 of at most 1.10 nats."
+    assert explorer.description.startswith(f"T-shirt at {shares} Beside it at T = 4: T-shirt 5")
+    assert explorer.description == describe(LOGITS[0], CLASSES, 0, 1.0, 4.0, 0, 0.0)
+    explorer.move(temperature=4, picture=1, beside=1.0)
+    assert explorer.description == describe(LOGITS[1], CLASSES, 2, 4.0, 1.0, 0, 0.0)
+    assert (explorer.view.temperature, explorer.view.picture, explorer.view.beside) == (4.0, 1, 1.0)
     assert explorer.figure.description == explorer.description
     explorer.controls["temperature"].value = 20.0  # as a hand does
-    assert "T = 20:" in explorer.description
+    assert "bag at T = 20:" in explorer.description
+
+
+def test_a_bias_by_hand_changes_the_ranking(explorer):
+    explorer.move(biased=2, bias=10.0)
+    assert explorer.description.startswith("T-shirt with +10 on the logit of bag at T = 1: bag 98.")
+    explorer.move(bias=-0.5)
+    assert "with −0.5 on the logit of bag" in explorer.description
 
 
 @pytest.mark.parametrize("temperature", [COLDEST, 1, HOTTEST])
@@ -181,23 +181,24 @@ def test_explorer_reaches_both_ends(explorer, temperature):
     assert f"entropy {nats:.2f} " in explorer.description
 
 
-def test_explorer_keeps_a_still_figure(explorer, shown):
+def test_a_linked_view_keeps_a_still_figure(explorer, shown):
     explorer._ipython_display_()
+    first = explorer.description
     explorer.move(temperature=10)
-    assert shown[1][1]["text/plain"] == describe(LOGITS[0], 1.0, CLASSES, 0)
+    assert shown[1][1]["text/plain"] == first
     assert shown[-1][1]["text/plain"] == explorer.description and "T = 10" in explorer.description
 
 
 def test_links_run_in_the_browser(explorer):
     ends = {(link.source[0].model_id, link.source[1], link.target[1]) for link in explorer.links}
     assert all(link.target[0] is explorer.view for link in explorer.links)
-    slider, dropdown = explorer.controls["temperature"], explorer.controls["picture"]
-    assert ends == {(slider.model_id, "value", "temperature"), (dropdown.model_id, "index", "picture")}
+    traits = {"picture": "index", "temperature": "value", "beside": "value", "biased": "index", "bias": "value"}
+    assert ends == {(explorer.controls[name].model_id, trait, name) for name, trait in traits.items()}
 
 
 def test_explorer_takes_tensors_and_colour():
     explorer = temperature_explorer(np.zeros((2, 32, 32, 3)), torch.tensor(LOGITS), CLASSES, torch.tensor([0, 1]))
-    assert explorer.view.examples[0]["picture"].startswith("data:image/png;base64,")
+    assert explorer.view.content["examples"][0]["picture"].startswith("data:image/png;base64,")
     assert explorer.description.startswith("T-shirt")
 
 
@@ -210,6 +211,7 @@ def test_explorer_takes_tensors_and_colour():
         ("labels", lambda: temperature_explorer(np.zeros((2, 2, 2)), LOGITS, CLASSES, [0])),
         ("temperature", lambda: temperature_explorer(np.zeros((2, 2, 2)), LOGITS, CLASSES).move(temperature=0.01)),
         ("picture", lambda: temperature_explorer(np.zeros((2, 2, 2)), LOGITS, CLASSES).move(picture=2)),
+        ("hotness", lambda: temperature_explorer(np.zeros((2, 2, 2)), LOGITS, CLASSES).move(hotness=2)),
     ],
 )
 def test_explorer_errors_name_the_argument(name, call):
@@ -218,29 +220,11 @@ def test_explorer_errors_name_the_argument(name, call):
 
 
 def test_without_anywidget_python_draws(monkeypatch):
-    monkeypatch.setitem(sys.modules, "kdcourse.widgets.temperature_view", None)
+    monkeypatch.setitem(sys.modules, "kdcourse.widgets.views", None)
     explorer = temperature_explorer(np.zeros((2, 28, 28)), LOGITS, CLASSES, [0, 2])
     assert isinstance(explorer, widgets.Live)
     explorer.move(temperature=4, picture=1)
-    assert explorer.description == describe(LOGITS[1], 4.0, CLASSES, 2)
-
-
-def in_node(expression: str, arguments: list) -> list:
-    """Call the browser's own module: `expression` may use `kd`, its exports, and `arguments`."""
-    module = base64.b64encode((FOLDER / "temperature.js").read_bytes()).decode()
-    code = (
-        f'const kd = await import("data:text/javascript;base64,{module}");'
-        'const arguments_ = JSON.parse(await new Response(process.stdin).text());'
-        f"console.log(JSON.stringify(arguments_.map({expression})));"
-    )  # fmt: skip
-    done = subprocess.run(
-        [NODE, "--input-type=module", "-e", code],
-        input=json.dumps(arguments),
-        text=True,
-        capture_output=True,
-        check=True,
-    )
-    return json.loads(done.stdout)
+    assert explorer.description == describe(LOGITS[1], CLASSES, 2, 4.0, 4.0, 0, 0.0)
 
 
 def cases() -> list:
@@ -250,23 +234,25 @@ def cases() -> list:
     return drawn + ties
 
 
-@pytest.mark.skipif(
-    NODE is None, reason="node is not installed: the browser's arithmetic is not compared with Python's"
-)
+@in_browser.needed
 def test_browser_and_python_agree():
     arguments = [{"z": logits, "t": temperature} for logits, temperature in cases()]
-    theirs = in_node("({z, t}) => { const p = kd.softened(z, t); return [p, kd.entropy(p)]; }", arguments)
+    theirs = in_browser.call(
+        "temperature", "({z, t}) => { const p = kd.softened(z, t); return [p, kd.entropy(p)]; }", arguments
+    )
     for (logits, temperature), (p, nats) in zip(cases(), theirs, strict=True):
         np.testing.assert_allclose(p, plots.softened(logits, temperature), atol=1e-6)
         assert math.isclose(nats, plots.entropy(p), abs_tol=1e-6)
 
 
-@pytest.mark.skipif(NODE is None, reason="node is not installed: the browser's sentence is not compared with Python's")
+@in_browser.needed
 def test_browser_and_python_say_the_same_sentence():
     names = [f"class {number}" for number in range(16)]
-    arguments = [{"z": logits, "t": t, "names": names[: len(logits)]} for logits, t in cases()]
-    theirs = in_node("({z, t, names}) => kd.describe(z, t, names, 1)", arguments)
-    assert theirs == [describe(one["z"], one["t"], one["names"], 1) for one in arguments]
+    arguments = [
+        [z, names[: len(z)], 1, t, other, 2, bias] for z, t in cases() for other, bias in ((4, 0), (0.7, -2.5))
+    ]
+    theirs = in_browser.call("temperature", "all => kd.describe(...all)", arguments)
+    assert theirs == [describe(*one) for one in arguments]
 
 
 def test_only_what_both_generations_of_ipywidgets_have():
@@ -282,5 +268,19 @@ def test_only_what_both_generations_of_ipywidgets_have():
         "TagsInput",
     ):
         assert not any(word in source for source in sources), word
-    script = (FOLDER / "temperature.js").read_text(encoding="utf-8")
-    assert re.findall(r"https?://\S+?\"", script) == ['http://www.w3.org/2000/svg"'] and "import " not in script
+
+
+def test_scripts_fetch_nothing():
+    scripts = list(FOLDER.glob("*.js"))
+    assert len(scripts) >= 2
+    for path in scripts:
+        script = path.read_text(encoding="utf-8")
+        assert set(re.findall(r"https?://\S+?\"", script)) <= {'http://www.w3.org/2000/svg"'}, path.name
+        assert "import " not in script and "import(" not in script, path.name
+
+
+def test_colours_are_one_palette():
+    from kdcourse.palette import COLOURS
+
+    (theirs,) = re.findall(r"COLOURS = \[(.*?)\]", (FOLDER / "shared.js").read_text(encoding="utf-8"))
+    assert re.findall(r'"(.*?)"', theirs) == list(COLOURS[:6])

@@ -64,18 +64,24 @@ class SentimentClassifier(nn.Module):
         """Encoded texts as one batch of tensors, padded to its longest, on the model's device."""
         return self.tokenizer.pad(list(encoded), return_tensors="pt").to(self.bert.device)
 
-    @torch.no_grad()
     def predict(self, texts: Sequence[str], *, batch_size: int = 128) -> Tensor:
         """Logits (N, 2) on the CPU, in the order of the texts, which are cut where they are too long; in evaluation mode."""
+        return self.read(texts, batch_size=batch_size)[0]
+
+    @torch.no_grad()
+    def read(self, texts: Sequence[str], *, batch_size: int = 128) -> tuple[Tensor, Tensor]:
+        """Logits (N, 2) and the last layer's [CLS] states (N, D), as `predict` gives them."""
         encoded = self.encode(texts, truncate=True)
         # Texts of like length together: padding would otherwise double the work.
         order = sorted(range(len(encoded)), key=lambda number: len(encoded[number]["input_ids"]))
-        logits = torch.empty(len(encoded), self.bert.config.num_labels)
+        config = self.bert.config
+        logits, states = torch.empty(len(encoded), config.num_labels), torch.empty(len(encoded), config.hidden_size)
         with evaluating(self.bert):
             for start in range(0, len(order), batch_size):
                 some = order[start : start + batch_size]
-                logits[some] = self.bert(**self.padded([encoded[number] for number in some])).logits.float().cpu()
-        return logits
+                out = self.bert(**self.padded([encoded[number] for number in some]), output_hidden_states=True)
+                logits[some], states[some] = out.logits.float().cpu(), out.hidden_states[-1][:, 0].float().cpu()
+        return logits, states
 
 
 @lru_cache
@@ -89,7 +95,7 @@ def tokenizer() -> "PreTrainedTokenizerBase":
 
 @seeded
 def bert(width: int = 192, depth: int = 4, *, heads: int = 4, dropout: float = 0.1) -> SentimentClassifier:
-    """A BERT with fresh weights and the course's tokenizer; the default is the size of the course's teacher.
+    """A BERT with fresh weights and the course's tokenizer; the default is the size of the shipped teacher.
 
     width: of the hidden states, a multiple of `heads`. depth: layers. heads: of the attention in each layer.
     dropout: while training. seed: fixes the first weights (default 0).

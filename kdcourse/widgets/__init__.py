@@ -3,7 +3,8 @@
 Only what ipywidgets 7.7 (Colab) and 8 (JupyterLab 4) both have is used. Nothing trains in a callback.
 """
 
+from kdcourse.widgets.linked import Linked
 from kdcourse.widgets.live import Live, live
-from kdcourse.widgets.temperature import TemperatureExplorer, temperature_explorer
+from kdcourse.widgets.temperature import temperature_explorer
 
-__all__ = ["Live", "TemperatureExplorer", "live", "temperature_explorer"]
+__all__ = ["Linked", "Live", "live", "temperature_explorer"]

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 
 import ipywidgets
+from traitlets import TraitError
 
 from kdcourse.plots import Figure
 from kdcourse.widgets.page import Page
@@ -42,14 +43,7 @@ class Live:
     def move(self, **values) -> None:
         """Set controls by name, as a hand would. Raises `ValueError` for a name that is none and a value out of range."""
         for name, value in values.items():
-            if name not in self.controls:
-                raise ValueError(f"move() takes {', '.join(self.controls)}, got {name!r}")
-            control = self.controls[name]
-            control.value = value
-            if control.value != value:  # a slider stops at its end without a word
-                raise ValueError(
-                    f"{name} must be within the range of its control, got {value}: it went to {control.value}"
-                )
+            set_control(self.controls, name, value)
 
     def _ipython_display_(self) -> None:
         self._page.show(self.figure)
@@ -66,3 +60,16 @@ def live(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> Live:
         if not hasattr(control, "value"):
             raise ValueError(f"{name} must be a widget with a value, got {type(control).__name__}")
     return Live(draw, controls)
+
+
+def set_control(controls: dict[str, ipywidgets.Widget], name: str, value) -> None:
+    """Set one control; a slider that stops at its end is an error here, not a silence."""
+    if name not in controls:
+        raise ValueError(f"move() takes {', '.join(controls)}, got {name!r}")
+    control = controls[name]
+    try:
+        control.value = value
+    except TraitError as error:
+        raise ValueError(f"{name} must be a value that its control can take, got {value!r}") from error
+    if control.value != value:
+        raise ValueError(f"{name} must be within the range of its control, got {value}: it went to {control.value}")

@@ -1,15 +1,13 @@
-"""The temperature explorer: a picture, its logits, and the softmax at any temperature, redrawn within a frame.
+"""The temperature explorer: a picture, its logits, and the softmax at any two temperatures, redrawn within a frame.
 
-The slider is linked in the browser to a view that does the arithmetic there (`temperature.js`); Python knows the same
+The sliders are linked in the browser to a view that does the arithmetic there (`temperature.js`); Python knows the same
 formulas, for the description and for the tests that hold the two against each other.
 """
 
 import base64
 import io
 import math
-from collections.abc import Callable, Sequence
-from decimal import ROUND_HALF_UP, Context, Decimal
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import ipywidgets
 import numpy as np
@@ -17,72 +15,40 @@ import numpy as np
 from kdcourse import plots
 from kdcourse.palette import array, photographs, table
 from kdcourse.plots import entropy, softened
-from kdcourse.widgets.live import Live, live
-from kdcourse.widgets.page import Page
-
-if TYPE_CHECKING:
-    from kdcourse.widgets.temperature_view import TemperatureView
+from kdcourse.widgets.linked import Linked, linked
+from kdcourse.widgets.live import Live
+from kdcourse.widgets.wording import fixed, short
 
 COLDEST, HOTTEST = 0.1, 100.0
+BIAS = 10.0  # the most that a hand can add to a logit
 
 
-def describe(logits: Sequence[float], temperature: float, classes: Sequence[str], label: int) -> str:
-    """One sentence on one picture at one temperature: the three likeliest classes and the entropy."""
-    p = softened(logits, temperature)
-    order = np.argsort(-array(logits), kind="stable")
-    named = ", ".join(f"{classes[index]} {_fixed(100 * p[index], 1)} %" for index in order[:3])
-    nats, most = _fixed(entropy(p), 2), _fixed(math.log(len(classes)), 2)
-    return f"{classes[label]} at T = {_short(temperature)}: {named}; entropy {nats} of at most {most} nats."
+def describe(
+    logits: Sequence[float],
+    classes: Sequence[str],
+    label: int,
+    temperature: float,
+    beside: float,
+    biased: int,
+    bias: float,
+) -> str:
+    """Two sentences on one picture at two temperatures: the three likeliest classes and the entropy of each.
 
-
-class TemperatureExplorer:
-    """Two core controls, linked in the browser to the view, so that it answers without the kernel.
-
-    controls: "picture" and "temperature". draw(temperature, picture) gives the same as a still figure.
+    logits: before `bias` is added to that of class number `biased`.
     """
-
-    def __init__(self, view: "TemperatureView", draw: Callable[..., plots.Figure]):
-        self.view, self.draw, self.controls = view, draw, _controls(view.classes, view.examples)
-        sources = {"picture": "index", "temperature": "value"}  # a dropdown's value is known to Python only
-        self.links = [
-            ipywidgets.jslink((self.controls[name], source), (view, name)) for name, source in sources.items()
-        ]
-        self._page = Page([*self.controls.values(), view])
-
-    @property
-    def figure(self) -> plots.Figure:
-        return self.draw(**{name: control.value for name, control in self.controls.items()})
-
-    @property
-    def description(self) -> str:
-        """What the view shows now, in words."""
-        example = self.view.examples[self.controls["picture"].value]
-        temperature = self.controls["temperature"].value
-        return describe(example["logits"], temperature, self.view.classes, example["label"])
-
-    def move(self, *, temperature: float | None = None, picture: int | None = None) -> None:
-        """Set the controls, as a hand would. Raises `ValueError` outside their range."""
-        if temperature is not None and not COLDEST <= temperature <= HOTTEST:
-            raise ValueError(f"temperature must be from {COLDEST} to {HOTTEST}, got {temperature}")
-        if picture is not None and picture not in range(len(self.view.examples)):
-            raise ValueError(f"picture must be from 0 to {len(self.view.examples) - 1}, got {picture}")
-        for name, value in (("temperature", temperature), ("picture", picture)):
-            if value is not None:
-                self.controls[name].value = value
-                # Without a browser nothing else moves the view. A hand's moves are left to the browser: Python, a step
-                # behind, would pull the slider back.
-                setattr(self.view, name, value)
-        self._page.update(self.figure)
-
-    def _ipython_display_(self) -> None:
-        self._page.show(self.figure)
+    logits = _with_bias(logits, biased, bias)
+    by_hand = f" with {'+' if bias > 0 else '−'}{short(abs(bias))} on the logit of {classes[biased]}" if bias else ""
+    most = fixed(math.log(len(classes)), 2)
+    first, second = (_at(logits, classes, degrees) for degrees in (temperature, beside))
+    return f"{classes[label]}{by_hand} at {first} of at most {most} nats. Beside it at {second}."
 
 
-def temperature_explorer(pictures, logits, classes: Sequence[str], labels=None) -> TemperatureExplorer | Live:
-    """A live softmax over real pictures; drawn by Python, as `live` does, where anywidget is missing.
+def temperature_explorer(pictures, logits, classes: Sequence[str], labels=None) -> Linked | Live:
+    """A live softmax over real pictures, at two temperatures; a bias can be added to one class by hand.
 
     pictures: (N, H, W) or (N, H, W, 3) within [0, 1]. logits: (N, C). classes: C names. labels: (N,), default the largest
-    logits. Raises `ValueError` for shapes that do not fit together.
+    logits. Controls: picture, temperature, beside (the other temperature), biased (a class), bias.
+    Raises `ValueError` for shapes that do not fit together.
     """
     pictures = photographs(pictures)
     logits = table("logits", logits, len(classes), len(pictures))
@@ -90,45 +56,49 @@ def temperature_explorer(pictures, logits, classes: Sequence[str], labels=None) 
     if labels.shape != (len(pictures),):
         raise ValueError(f"labels must be ({len(pictures)},), one for each picture, got shape {labels.shape}")
 
-    def draw(temperature: float, picture: int) -> plots.Figure:
-        p, label = softened(logits[picture], temperature), int(labels[picture])
-        title = f"{classes[label]}, T = {_short(temperature)}, entropy {_fixed(entropy(p), 2)} nats"
-        figure = plots.distribution(p, classes, title=title, picture=pictures[picture])
-        figure.description = describe(logits[picture], temperature, classes, label)
+    def draw(picture: int, temperature: float, beside: float, biased: int, bias: float) -> plots.Figure:
+        row, label = _with_bias(logits[picture], biased, bias), int(labels[picture])
+        title = f"{classes[label]}, T = {short(temperature)}"
+        figure = plots.distribution(softened(row, temperature), classes, title=title, picture=pictures[picture])
+        figure.description = describe(logits[picture], classes, label, temperature, beside, biased, bias)
         return figure
 
     examples = [
         {"picture": _data_uri(picture), "logits": [float(value) for value in row], "label": int(label)}
         for picture, row, label in zip(pictures, logits, labels, strict=True)
     ]
-    try:
-        from kdcourse.widgets.temperature_view import TemperatureView
-    except ImportError:
-        return live(draw, **_controls(classes, examples))
-    return TemperatureExplorer(TemperatureView(classes=list(classes), examples=examples), draw)
+    content = {"classes": list(classes), "examples": examples}
+    return linked("temperature", content, draw, **_controls(classes, labels))
 
 
-def _controls(classes: Sequence[str], examples: list[dict]) -> dict[str, ipywidgets.Widget]:
-    names = [(f"{number}: {classes[one['label']]}", number - 1) for number, one in enumerate(examples, start=1)]
+def _at(logits: np.ndarray, classes: Sequence[str], temperature: float) -> str:
+    p, order = softened(logits, temperature), np.argsort(-logits, kind="stable")
+    named = ", ".join(f"{classes[index]} {fixed(100 * p[index], 1)} %" for index in order[:3])
+    return f"T = {short(temperature)}: {named}; entropy {fixed(entropy(p), 2)}"
+
+
+def _with_bias(logits: Sequence[float], biased: int, bias: float) -> np.ndarray:
+    return array(logits).astype(float) + bias * (np.arange(len(logits)) == biased)
+
+
+def _controls(classes: Sequence[str], labels) -> dict[str, ipywidgets.Widget]:
     wide = {"style": {"description_width": "100px"}, "layout": {"width": "480px"}}
-    slider = ipywidgets.FloatLogSlider(
-        value=1.0, base=10, min=math.log10(COLDEST), max=math.log10(HOTTEST), step=0.02,
-        description="temperature", readout_format=".2f", **wide,
-    )  # fmt: skip
+    degrees = {
+        "base": 10,
+        "min": math.log10(COLDEST),
+        "max": math.log10(HOTTEST),
+        "step": 0.02,
+        "readout_format": ".2f",
+    }
+    names = [(f"{number}: {classes[label]}", number - 1) for number, label in enumerate(labels, start=1)]
+    numbered = [(name, number) for number, name in enumerate(classes)]
     return {
         "picture": ipywidgets.Dropdown(options=names, value=0, description="picture", **wide),
-        "temperature": slider,
+        "temperature": ipywidgets.FloatLogSlider(value=1.0, description="temperature", **degrees, **wide),
+        "beside": ipywidgets.FloatLogSlider(value=4.0, description="beside it", **degrees, **wide),
+        "biased": ipywidgets.Dropdown(options=numbered, value=0, description="change class", **wide),
+        "bias": ipywidgets.FloatSlider(value=0.0, min=-BIAS, max=BIAS, step=0.5, description="its logit by", **wide),
     }
-
-
-def _fixed(value: float, places: int) -> str:
-    """As JavaScript's `toFixed`, which rounds a half up where Python's format rounds it to even."""
-    return str(Decimal(float(value)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP))
-
-
-def _short(value: float) -> str:
-    """Three digits at most, as `Number(value.toPrecision(3))` in JavaScript."""
-    return f"{float(Context(prec=3, rounding=ROUND_HALF_UP).create_decimal_from_float(float(value))):g}"
 
 
 def _data_uri(picture: np.ndarray) -> str:

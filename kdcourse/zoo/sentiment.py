@@ -1,14 +1,15 @@
-"""A teacher of sentiment: a small BERT for SST-2 and the built-in reviews, itself the student of a larger, pretrained one.
+"""The teacher of lab 09: a small BERT for SST-2 and the built-in reviews, itself the student of a larger, pretrained one.
 
     kdcourse teachers sentiment --pretrained FOLDER
 
 fine-tunes the pretrained BERT in FOLDER, lets it label many variations of the training sentences, and distils its answers into
-a small BERT with fresh weights. None ships yet: until one does, a teacher is trained on the built-in reviews where it is asked
-for.
+a small BERT with fresh weights. The one that ships was taught by all-MiniLM-L6-v2 (Wang et al. 2020; 22.7 M parameters,
+Apache-2.0).
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,16 +31,20 @@ class SentimentRecipe:
     """How the shipped teacher is made; every step is of 32 sentences.
 
     vocabulary: tokens. fine_tuning, adapting: steps of the pretrained BERT on SST-2, then on both sets in equal shares.
-    variations: how often each of SST-2's training sentences comes, the first time as it is; the built-in reviews come as often
-    as they are. distilling: steps of the small BERT.
+    variations: how often each of SST-2's training sentences comes, the first time as it is. words: whether the small BERT
+    begins with the large one's word embeddings. distilling: its steps, with this learning_rate, temperature, and weight of the
+    loss between [CLS] states.
     """
 
     vocabulary: int = 8000
     fine_tuning: int = 4210
     adapting: int = 313
     variations: int = 4
+    words: bool = True
     distilling: int = 16_000
+    learning_rate: float = 5e-4
     temperature: float = 2.0
+    sentence: float = 1.0
     seed: int = 0
 
 
@@ -68,10 +73,11 @@ def sentiment_teacher(*, announce: bool = True) -> SentimentClassifier:
 def retrain_sentiment(folder: str | Path, recipe: SentimentRecipe | None = None) -> None:
     """Make the shipped vocabulary and teacher anew, with the pretrained BERT in `folder` as the first teacher; takes hours."""
     recipe = SentimentRecipe() if recipe is None else recipe
-    films, own = load_texts("sst2", fallback=False), load_texts("reviews")
-    build_vocabulary([*films.train.texts, *own.train.texts], recipe.vocabulary)
+    films, own, more = (load_texts(name, fallback=False) for name in ("sst2", "reviews", "product-reviews"))
+    read = [*films.train.texts, *own.train.texts, *sentences(more.train.texts)]
+    build_vocabulary(read, recipe.vocabulary)
     large = fine_tuned(folder, films.train, own.train, recipe)
-    model = distilled(large, films.train, own.train, recipe)
+    model = distilled(large, transfer_texts(films.train.texts, own.train.texts, more.train.texts, recipe), recipe)
     ship(model, [films, own], recipe, {"taught by": Path(folder).name, **scores(large, [films, own], "test")})
 
 
@@ -96,22 +102,64 @@ def fine_tuned(folder: str | Path, films: Sentences, own: Sentences, recipe: Sen
     return model
 
 
-def distilled(
-    large: SentimentClassifier, films: Sentences, own: Sentences, recipe: SentimentRecipe
-) -> SentimentClassifier:
-    """A small BERT taught by the answers of the large one alone, on many variations of the training sentences."""
-    texts = Sentences((*varied(films.texts, recipe.variations, recipe.seed), *own.texts * recipe.variations))
+def transfer_texts(
+    films: Sequence[str], own: Sequence[str], more: Sequence[str], recipe: SentimentRecipe
+) -> Iterator[str]:
+    """What teaches the small BERT: SST-2 in many variations, the built-in reviews, sentences of product reviews."""
+    yield from varied(films, recipe.variations, recipe.seed)
+    yield from own
+    yield from sentences(more)
+
+
+def sentences(texts: Sequence[str]) -> list[str]:
+    """Longer texts cut where a sentence ends; each sentence once, those of fewer than three words left out."""
+    cut = [part.strip().lower() for text in texts for part in re.split(r"(?<=[.!?])\s+", text)]
+    return list(dict.fromkeys(part for part in cut if len(part.split()) >= 3))
+
+
+def distilled(large: SentimentClassifier, texts: Iterable[str], recipe: SentimentRecipe) -> SentimentClassifier:
+    """A small BERT taught by the large one alone: its answers, and its state at [CLS], which says more than two logits do."""
+    split = Sentences(tuple(texts))
+    answers, states = large.read(split.texts)
     student = bert(seed=recipe.seed)
+    if recipe.words:
+        begin_with_words(student, large)
     finetune(
         student,
-        texts,
-        teacher=large,
+        split,
+        answers=answers,
+        states=states,
         steps=recipe.distilling,
-        learning_rate=5e-4,
-        temperature=recipe.temperature,
+        learning_rate=recipe.learning_rate,
         seed=recipe.seed,
+        temperature=recipe.temperature,
+        sentence=recipe.sentence,
     )
     return student
+
+
+@torch.no_grad()
+def begin_with_words(student: SentimentClassifier, large: SentimentClassifier) -> None:
+    """Give the student's tokens the large model's word embeddings, in as many principal components as the student is wide.
+
+    A token that the large model does not know gets the mean of the pieces it is cut into there. All are scaled to the spread
+    that BERT's fresh embeddings have.
+    """
+    theirs = large.bert.get_input_embeddings().weight
+    pieces = [_pieces(token, large) for token in student.tokenizer.convert_ids_to_tokens(range(len(student.tokenizer)))]
+    words = torch.stack([theirs[some].mean(dim=0) for some in pieces])
+    words = words - words.mean(dim=0)
+    ours = student.bert.get_input_embeddings().weight
+    components = torch.linalg.eigh(words.T @ words).eigenvectors[:, -ours.shape[1] :]
+    reduced = words @ components
+    ours.copy_(reduced * (student.bert.config.initializer_range / reduced.std()))
+
+
+def _pieces(token: str, large: SentimentClassifier) -> list[int]:
+    known = large.tokenizer.get_vocab()
+    if token in known:
+        return [known[token]]
+    return large.tokenizer(token.removeprefix("##"), add_special_tokens=False)["input_ids"] or [large.tokenizer.unk_token_id]
 
 
 def varied(texts: Sequence[str], times: int, seed: int) -> Iterator[str]:

@@ -1,0 +1,63 @@
+"""Core controls linked in the browser to a view that draws there: it answers within a frame, also while the kernel is busy."""
+
+from collections.abc import Callable, Mapping
+
+import ipywidgets
+
+from kdcourse.plots import Figure
+from kdcourse.widgets.live import Live, live, set_control
+from kdcourse.widgets.page import Page
+
+
+class Linked:
+    """Controls above a view that follows them without the kernel, which is told their values.
+
+    view: an anywidget with a trait for each control. draw(**values): the same as a still figure, described by the sentence
+    that the view says too.
+    """
+
+    def __init__(self, view: ipywidgets.DOMWidget, draw: Callable[..., Figure], controls: dict[str, ipywidgets.Widget]):
+        self.view, self.draw, self.controls = view, draw, controls
+        for name, control in controls.items():
+            setattr(view, name, _place(control))
+        self.links = [ipywidgets.jslink((control, _trait(control)), (view, name)) for name, control in controls.items()]
+        self._page = Page([*controls.values(), view])
+
+    @property
+    def figure(self) -> Figure:
+        return self.draw(**{name: control.value for name, control in self.controls.items()})
+
+    @property
+    def description(self) -> str:
+        """What the view shows now, in words."""
+        return self.figure.description
+
+    def move(self, **values) -> None:
+        """Set controls by name, as a hand would. Raises `ValueError` for a name that is none and a value out of range."""
+        for name, value in values.items():
+            set_control(self.controls, name, value)
+            # Without a browser nothing else moves the view. A hand's moves are left to the browser: Python, a step behind,
+            # would pull the slider back.
+            setattr(self.view, name, _place(self.controls[name]))
+        self._page.update(self.figure)
+
+    def _ipython_display_(self) -> None:
+        self._page.show(self.figure)
+
+
+def linked(script: str, content: Mapping, draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> Linked | Live:
+    """The view that `script` draws from `content`; drawn by Python, as `live` does, where anywidget is missing."""
+    try:
+        from kdcourse.widgets.views import View
+    except ImportError:
+        return live(draw, **controls)
+    return Linked(View.known[script](content=dict(content)), draw, controls)
+
+
+def _trait(control: ipywidgets.Widget) -> str:
+    """What the browser knows of a control: of a list of options only the place, their values are Python's."""
+    return "index" if hasattr(control, "index") else "value"
+
+
+def _place(control: ipywidgets.Widget):
+    return getattr(control, _trait(control))

@@ -1,0 +1,56 @@
+// What several live views need. This file is put before each view's own script, see views.py.
+
+const SVG = "http://www.w3.org/2000/svg";
+// Okabe and Ito's colours, safe for colour-blind readers; the order is that of palette.py.
+export const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+
+export function make(tag, attributes, parent, text) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  if (text !== undefined) node.textContent = text;
+  parent.append(node);
+  return node;
+}
+
+// An empty drawing, and below it the sentence that says in words what it shows: screen readers read it when it changes.
+export function stage(el, width, height) {
+  el.replaceChildren();
+  el.classList.add("kd-view");
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", "The sentence below says what this drawing shows.");
+  const sentence = document.createElement("p");
+  sentence.setAttribute("aria-live", "polite");
+  el.append(svg, sentence);
+  return { svg, sentence };
+}
+
+// Call `draw` whenever one of the named values changes, until the view goes away.
+export function follow(model, names, draw) {
+  const events = names.map((name) => `change:${name}`);
+  for (const event of events) model.on(event, draw);
+  return () => events.forEach((event) => model.off(event, draw));
+}
+
+export function softened(logits, temperature) {
+  const scaled = logits.map((logit) => logit / temperature);
+  const top = Math.max(...scaled); // subtracted so that exp cannot overflow
+  const powers = scaled.map((value) => Math.exp(value - top));
+  const sum = powers.reduce((total, power) => total + power, 0);
+  return powers.map((power) => power / sum);
+}
+
+export function entropy(probabilities) {
+  return Math.abs(probabilities.reduce((sum, p) => sum + (p > 0 ? p * Math.log(p) : 0), 0));
+}
+
+// Class numbers from the largest value to the smallest; of equal ones the first stays first.
+export function ranked(values) {
+  return values.map((_, index) => index).sort((a, b) => values[b] - values[a]);
+}
+
+// A number with three digits at most, as `short` in wording.py.
+export function short(value) {
+  return `${Number(value.toPrecision(3))}`;
+}

@@ -1,0 +1,42 @@
+"""The halves of the live views that draw in the browser. Alone in their file: anywidget may be missing.
+
+A view's script is a readable ES module beside this file. What several of them need stands once, in `shared.js` and
+`shared.css`, and is put before each: a module that is sent to a page cannot import its neighbours.
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+import anywidget
+import traitlets
+
+HERE = Path(__file__).parent
+
+
+class View(anywidget.AnyWidget):
+    """A script and what it draws. content: what does not change; the controls' values are traits of each view's own."""
+
+    known: ClassVar[dict[str, type["View"]]] = {}  # by the name of the script
+    content = traitlets.Dict().tag(sync=True)
+
+    def __init_subclass__(cls, script: str = "", **kwargs):
+        if script:  # traitlets derives classes of its own, which keep their parent's
+            View.known[script] = cls
+            cls._esm, cls._css = source(script, "js"), source(script, "css")
+        super().__init_subclass__(**kwargs)
+
+
+def source(script: str, kind: str) -> str:
+    """What is sent to the browser: the shared part and the view's own."""
+    paths = (HERE / f"{name}.{kind}" for name in ("shared", script))
+    return "\n".join(path.read_text(encoding="utf-8") for path in paths if path.exists())
+
+
+class TemperatureView(View, script="temperature"):
+    """content: classes; examples, each a picture (data URI), logits (C) and label."""
+
+    picture = traitlets.Int(0).tag(sync=True)
+    temperature = traitlets.Float(1.0).tag(sync=True)
+    beside = traitlets.Float(4.0).tag(sync=True)
+    biased = traitlets.Int(0).tag(sync=True)
+    bias = traitlets.Float(0.0).tag(sync=True)
