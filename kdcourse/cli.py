@@ -38,17 +38,19 @@ def lab(
 def run(
     number: Annotated[str, typer.Argument(help="The lab, such as 03.")],
     solutions: Annotated[bool, typer.Option(help="Run the instructor's edition.")] = False,
+    slides: Annotated[bool, typer.Option(help="One section at a time; arrow keys go on and back.")] = False,
     html: Annotated[Path | None, typer.Option(help="Where the page goes; default build/NN_name.html.")] = None,
 ) -> None:
-    """Execute one lab without a browser and write it as a page of HTML."""
-    from kdcourse import notebooks
+    """Execute one lab without a browser and write it as a page of HTML, whose views move without a kernel; or as slides."""
+    from kdcourse import notebooks, pages
     from kdcourse.storage import write_safely
 
     one = _lab(number)
     notebook = notebooks.compose(one, solutions=solutions)
     seconds = notebooks.execute(notebook, notebooks.NOTEBOOKS)
-    target = html or notebooks.ROOT / "build" / f"{one.source.stem}.html"
-    write_safely(target, lambda path: path.write_text(notebooks.page(notebook), encoding="utf-8"))
+    target = html or notebooks.ROOT / "build" / f"{one.source.stem}{'-slides' if slides else ''}.html"
+    text = pages.slides(notebook) if slides else pages.page(notebook)
+    write_safely(target, lambda path: path.write_text(text, encoding="utf-8"))
     typer.echo(f"Lab {one.number} ran in {seconds:.0f} s: {target}")
 
 
@@ -129,6 +131,26 @@ def teachers(
         zoo.retrain_language()
     if names and "sentiment" in names:
         zoo.retrain_sentiment(pretrained)
+
+
+@app.command()
+def bench(
+    what: Annotated[str, typer.Argument(help="widgets: from a key on a slider to the changed picture, in a browser.")],
+) -> None:
+    """Measure the course's own speed, beside a plain baseline in the same run."""
+    from rich.console import Console
+    from rich.table import Table
+
+    if what != "widgets":
+        raise typer.BadParameter(f"what must be widgets, got {what!r}")
+    from kdcourse.bench.widgets import measure_latency
+
+    table = Table("from key to picture", "median, ms", "95 %, ms", "keys", "times as fast")
+    found = measure_latency()
+    for one in found:
+        faster = f"{found[0].median / one.median:.1f}"
+        table.add_row(one.name, f"{one.median:.1f}", f"{one.p95:.1f}", str(one.keys), faster)
+    Console().print(table)
 
 
 @app.command()

@@ -159,13 +159,6 @@ def _tidy(notebook: NotebookNode) -> None:
             cell.outputs = tidied
 
 
-def page(notebook: NotebookNode) -> str:
-    """A notebook as one page of HTML."""
-    from nbconvert import HTMLExporter
-
-    return HTMLExporter().from_notebook_node(notebook)[0]
-
-
 def runtimes() -> dict[str, float]:
     """Seconds that each lab took when it was last built, by number."""
     return json.loads(RUNTIMES.read_text(encoding="utf-8")) if RUNTIMES.is_file() else {}

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from kdcourse import notebooks
-from tests import browser
+from kdcourse.bench import browser
 
 pytestmark = [
     pytest.mark.browser,

@@ -12,7 +12,7 @@ from kdcourse import finetuning, measure, zoo
 from kdcourse.data import Sentences, load_texts
 from kdcourse.models import bert, every_second_layer, pretrained, sentiment
 from kdcourse.storage import load_tensors
-from kdcourse.zoo.sentiment import varied
+from kdcourse.zoo.sentiment import begin_with_words, sentences, varied
 
 TEXTS = ("a good film", "what a dull , rusty pan .", "the plot is not gripping", "lovely")
 
@@ -138,6 +138,29 @@ def test_variations_keep_the_first_and_change_the_rest():
     changed = made[50:]
     assert any("[MASK]" in text for text in changed) and all(text.strip() for text in changed)
     assert 10 <= sum(len(text.split()) < 7 for text in changed) <= 45, "about a quarter are cut"
+
+
+def test_a_student_begins_with_its_teachers_words():
+    large, student = bert(32, 1, heads=2, seed=3), bert(16, 1, heads=2, seed=4)
+    theirs, ours = (model.bert.get_input_embeddings().weight.detach() for model in (large, student))
+    with torch.no_grad():  # all that the words say lies in eight directions, so sixteen components keep it
+        theirs[:, 8:] = 0
+    begin_with_words(student, large)
+    centred = theirs - theirs.mean(dim=0)
+    torch.testing.assert_close(
+        torch.cdist(ours[:50], ours[:50]) / ours.std(),
+        torch.cdist(centred[:50], centred[:50]) / (centred @ _basis(centred)).std(),
+    )
+    assert ours.std() == pytest.approx(student.bert.config.initializer_range, rel=1e-3)
+
+
+def _basis(centred):
+    return torch.linalg.svd(centred, full_matrices=False).Vh[:16].T
+
+
+def test_sentences_are_cut_where_they_end():
+    cut = sentences(["A fine book. I read it twice! Why? A fine book.", "one two"])
+    assert cut == ["a fine book.", "i read it twice!"]
 
 
 @pytest.fixture(scope="module")

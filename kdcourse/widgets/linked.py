@@ -41,8 +41,13 @@ class Linked:
             setattr(self.view, name, _place(self.controls[name]))
         self._page.update(self.figure)
 
+    def export(self) -> dict:
+        """What `export.js` needs to bring the view to life on a page without a kernel."""
+        controls = [{"name": name, **_native(control)} for name, control in self.controls.items()]
+        return {"script": self.view.script, "content": self.view.content, "controls": controls}
+
     def _ipython_display_(self) -> None:
-        self._page.show(self.figure)
+        self._page.show(self.figure, self.export())
 
 
 def linked(script: str, content: Mapping, draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> Linked | Live:
@@ -61,3 +66,15 @@ def _trait(control: ipywidgets.Widget) -> str:
 
 def _place(control: ipywidgets.Widget):
     return getattr(control, _trait(control))
+
+
+def _native(control: ipywidgets.Widget) -> dict:
+    """A core control as one of HTML's own."""
+    described = {"description": control.description, "value": _place(control)}
+    if hasattr(control, "index"):
+        return {**described, "kind": "select", "options": list(control._options_labels)}
+    if isinstance(control.value, bool):
+        return {**described, "kind": "checkbox"}
+    reach = {"min": control.min, "max": control.max, "step": control.step}
+    # A logarithmic slider moves over the exponents.
+    return {**described, **reach, "kind": "range", "base": getattr(control, "base", None)}

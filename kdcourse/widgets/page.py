@@ -8,6 +8,7 @@ import ipywidgets
 from kdcourse.plots import Figure
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+EXPORT = "application/vnd.kdcourse.view+json"  # what a page of HTML needs to make the view move, see pages.py
 
 
 class Page:
@@ -18,12 +19,14 @@ class Page:
         # A widget that is drawn brings this rule along and so hides the still figure; one that is not leaves it in view.
         rule = ipywidgets.HTML(f"<style>.{self._name} {{ display: none }}</style>", layout={"display": "none"})
         self.box = ipywidgets.VBox([*parts, rule])
-        self._still = None
+        self._still, self._export = None, {}
 
-    def show(self, figure: Figure) -> None:
+    def show(self, figure: Figure, export: dict | None = None) -> None:
+        """Display both. export: the view as `Linked.export` gives it, where there is one."""
         from IPython.display import display
 
         show_widget(self.box)
+        self._export = {} if export is None else {EXPORT: export}
         self._still = display(self._bundle(figure), raw=True, display_id=True)
 
     def update(self, figure: Figure, picture: str = "") -> None:
@@ -33,7 +36,7 @@ class Page:
 
     def _bundle(self, figure: Figure, picture: str = "") -> dict[str, str]:
         still = f'<div class="{self._name}">{figure.as_html(picture)}</div>'
-        return {"text/html": still, "text/plain": figure.description}
+        return {"text/html": still, "text/plain": figure.description, **self._export}
 
 
 def show_widget(widget: ipywidgets.Widget) -> None:

@@ -21,7 +21,7 @@ class View(anywidget.AnyWidget):
 
     def __init_subclass__(cls, script: str = "", **kwargs):
         if script:  # traitlets derives classes of its own, which keep their parent's
-            View.known[script] = cls
+            cls.script, View.known[script] = script, cls
             cls._esm, cls._css = source(script, "js"), source(script, "css")
         super().__init_subclass__(**kwargs)
 

@@ -41,7 +41,7 @@ class SentimentRecipe:
     adapting: int = 313
     variations: int = 4
     words: bool = True
-    distilling: int = 16_000
+    distilling: int = 18_000
     learning_rate: float = 5e-4
     temperature: float = 2.0
     sentence: float = 1.0
@@ -145,21 +145,18 @@ def begin_with_words(student: SentimentClassifier, large: SentimentClassifier) -
     A token that the large model does not know gets the mean of the pieces it is cut into there. All are scaled to the spread
     that BERT's fresh embeddings have.
     """
-    theirs = large.bert.get_input_embeddings().weight
-    pieces = [_pieces(token, large) for token in student.tokenizer.convert_ids_to_tokens(range(len(student.tokenizer)))]
-    words = torch.stack([theirs[some].mean(dim=0) for some in pieces])
+    theirs, known = large.bert.get_input_embeddings().weight, large.tokenizer.get_vocab()
+    means = []
+    for token in student.tokenizer.convert_ids_to_tokens(range(len(student.tokenizer))):
+        cut = large.tokenizer.tokenize(token.removeprefix("##")) or [large.tokenizer.unk_token]
+        pieces = [token] if token in known else cut
+        means.append(theirs[[known[piece] for piece in pieces]].mean(dim=0))
+    words = torch.stack(means)
     words = words - words.mean(dim=0)
     ours = student.bert.get_input_embeddings().weight
     components = torch.linalg.eigh(words.T @ words).eigenvectors[:, -ours.shape[1] :]
     reduced = words @ components
     ours.copy_(reduced * (student.bert.config.initializer_range / reduced.std()))
-
-
-def _pieces(token: str, large: SentimentClassifier) -> list[int]:
-    known = large.tokenizer.get_vocab()
-    if token in known:
-        return [known[token]]
-    return large.tokenizer(token.removeprefix("##"), add_special_tokens=False)["input_ids"] or [large.tokenizer.unk_token_id]
 
 
 def varied(texts: Sequence[str], times: int, seed: int) -> Iterator[str]:

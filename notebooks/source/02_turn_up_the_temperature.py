@@ -91,7 +91,8 @@ entropy = kd.exercise("02.entropy").check(entropy)
 # ## Drag it yourself
 #
 # Six pictures about which the teacher hesitates. Watch four things: the order of the bars never changes; the entropy only
-# grows; at the cold end one bar takes all; at the hot end they all become equal.
+# grows; at the cold end one bar takes all; at the hot end they all become equal. The thin bars are the same logits at a second
+# temperature. And what does it take to make another class win? Add to its logit by hand.
 
 # %%
 hesitant = certainty.argsort()[:6]
@@ -108,6 +109,19 @@ for temperature in (0.1, 4, 100):
     explorer.move(temperature=temperature)
     nats = entropy(softmax_with_temperature(teacher_logits[hesitant[:1]], temperature)).item()
     assert f"{nats:.2f}" in explorer.description
+
+# %% tags=["widget-test"]
+ends = {
+    "beside": (0.1, 10, 100),
+    "bias": (-10.0, 2.0, 10.0),
+    "biased": (9, 4, 0),
+    "picture": (5, 2, 0),
+}
+for control, values in ends.items():
+    for value in values:
+        before = explorer.description
+        explorer.move(**{control: value})
+        assert explorer.description != before
 
 # %%
 coldest, hottest = (

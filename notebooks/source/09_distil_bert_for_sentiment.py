@@ -53,7 +53,12 @@ tokens = teacher.tokenizer.convert_ids_to_tokens(teacher.encode([sentence])[0]["
 " ".join(tokens)
 
 # %%
-pd.DataFrame({"sentence": data.train.texts[:6], "label": [data.classes[y] for y in data.train.labels[:6]]})
+pd.DataFrame(
+    {
+        "sentence": data.train.texts[:6],
+        "label": [data.classes[y] for y in data.train.labels[:6]],
+    }
+)
 
 # %% [markdown]
 # ## Hear what the teacher thinks of a half-hearted sentence
@@ -82,7 +87,9 @@ import ipywidgets as widgets
 
 softened = kd.widgets.live(
     soften,
-    temperature=widgets.FloatLogSlider(1.0, base=10, min=-1, max=1.3, step=0.05, description="temperature"),
+    temperature=widgets.FloatLogSlider(
+        1.0, base=10, min=-1, max=1.3, step=0.05, description="temperature"
+    ),
 )
 softened
 
@@ -150,12 +157,22 @@ student = kd.models.bert(64, 2)
 few = data.train.sample(16)
 batch = {**student.padded(student.encode(few.texts, truncate=True)), "labels": few.labels}
 
-settings = kd.DistillationTrainingArguments("distilled", temperature=2.0, alpha=0.9, report_to="none")
+settings = kd.DistillationTrainingArguments(
+    "distilled", temperature=2.0, alpha=0.9, report_to="none"
+)
 trainer = kd.DistillationTrainer(student.bert, teacher.bert, args=settings)
 student.bert.eval()
 with torch.no_grad():
-    its_loss = trainer.compute_loss(student.bert, {name: part.to(settings.device) for name, part in batch.items()})
-    yours = compute_loss(student(few.texts, truncate=True), teacher(few.texts, truncate=True), few.labels.to(its_loss.device), 2.0, 0.9)
+    its_loss = trainer.compute_loss(
+        student.bert, {name: part.to(settings.device) for name, part in batch.items()}
+    )
+    yours = compute_loss(
+        student(few.texts, truncate=True),
+        teacher(few.texts, truncate=True),
+        few.labels.to(its_loss.device),
+        2.0,
+        0.9,
+    )
 torch.testing.assert_close(its_loss, yours)
 
 # %% [markdown]
@@ -168,11 +185,15 @@ sizes = kd.measure.summary(models, data.test)
 sizes
 
 # %%
-speed = {name: kd.measure.sentences_per_second(model, data.test) for name, model in models.items()}
+speed = {
+    name: kd.measure.sentences_per_second(model, data.test) for name, model in models.items()
+}
 ratio = speed["student, untrained"] / speed["teacher"]
 share = kd.measure.parameters(student) / kd.measure.parameters(teacher)
 assert share <= 0.25
-kd.say(f"The student has **{share:.0%}** of the teacher's parameters and is **{ratio:.1f}** times as fast.")
+kd.say(
+    f"The student has **{share:.0%}** of the teacher's parameters and is **{ratio:.1f}** times as fast."
+)
 
 # %% [markdown]
 # ## Measure: labels are dear, sentences are not
@@ -190,7 +211,10 @@ stored.figure()
 
 # %%
 free = stored.difference("KD, no labels")
-inner = {arm: stored.difference(arm, "KD, no labels") for arm in ("KD + hidden states", "KD + attention")}
+inner = {
+    arm: stored.difference(arm, "KD, no labels")
+    for arm in ("KD + hidden states", "KD + attention")
+}
 kd.claim("A teacher's answers to unlabelled sentences beat 1,000 labels", free)
 kd.say(
     f"On the same 1,000 sentences the teacher brings {stored.difference('KD')} "
@@ -208,7 +232,9 @@ beside = stored.beside(again)
 beside
 
 # %%
-assert (beside["stored"] - beside["now"]).abs().max() < 4  # processors round differently, and BERTs amplify it
+assert (
+    beside["stored"] - beside["now"]
+).abs().max() < 4  # processors round differently, and BERTs amplify it
 taught = again.students["KD, no labels"][0]
 alone = again.students["labels only"][0]
 
@@ -223,18 +249,26 @@ import time
 
 def decide(sentence):
     rows, took = {}, {}
-    for name, model in {"teacher": teacher, "student, taught": taught, "student, labels only": alone}.items():
+    for name, model in {
+        "teacher": teacher,
+        "student, taught": taught,
+        "student, labels only": alone,
+    }.items():
         started = time.perf_counter()
         rows[name] = model.predict([sentence or "."])[0].softmax(dim=0)
         took[name] = f"{name}, {1000 * (time.perf_counter() - started):.0f} ms"
-    return kd.plots.distributions({took[name]: row for name, row in rows.items()}, data.classes)
+    return kd.plots.distributions(
+        {took[name]: row for name, row in rows.items()}, data.classes
+    )
 
 
 # %%
 box = kd.widgets.live(
     decide,
     sentence=widgets.Text(
-        "the plot is not bad , but I would not watch it again .", description="sentence", layout={"width": "95%"}
+        "the plot is not bad , but I would not watch it again .",
+        description="sentence",
+        layout={"width": "95%"},
     ),
 )
 box

@@ -62,13 +62,18 @@ def bump(center, width):
     return -0.5 * ((x - center) / width) ** 2
 
 
-two_minds = torch.logaddexp(bump(-2.0, 0.5) + np.log(0.6), bump(2.0, 0.7) + np.log(0.4 * 0.5 / 0.7))
+two_minds = torch.logaddexp(
+    bump(-2.0, 0.5) + np.log(0.6), bump(2.0, 0.7) + np.log(0.4 * 0.5 / 0.7)
+)
 centers, widths = torch.linspace(-4, 4, 41), torch.linspace(0.2, 4, 39)
 bumps = torch.stack([bump(center, width) for center in centers for width in widths])
 
 
 def best_bump(beta):
-    losses = [kd.losses.generalized_jsd(one.view(1, 1, -1), two_minds.view(1, 1, -1), beta=beta) for one in bumps]
+    losses = [
+        kd.losses.generalized_jsd(one.view(1, 1, -1), two_minds.view(1, 1, -1), beta=beta)
+        for one in bumps
+    ]
     return bumps[torch.stack(losses).argmin()]
 
 
@@ -78,14 +83,19 @@ best = {beta: best_bump(beta).softmax(dim=0) for beta in betas}
 
 
 def fit(beta):
-    curves = {"teacher": two_minds.softmax(dim=0), f"best student at beta = {beta:g}": best[beta]}
+    curves = {
+        "teacher": two_minds.softmax(dim=0),
+        f"best student at beta = {beta:g}": best[beta],
+    }
     return kd.plots.lines(x, curves, xlabel="what is said", ylabel="probability")
 
 
 # %%
 import ipywidgets as widgets
 
-playground = kd.widgets.live(fit, beta=widgets.SelectionSlider(options=betas, value=0.5, description="beta"))
+playground = kd.widgets.live(
+    fit, beta=widgets.SelectionSlider(options=betas, value=0.5, description="beta")
+)
 playground
 
 # %% tags=["widget-test"]
@@ -132,8 +142,12 @@ reverse_kl = kd.exercise("13.reverse_kl").check(reverse_kl)
 
 # %%
 one, other = torch.randn(2, 2, 3, 5)
-torch.testing.assert_close(forward_kl(one, other), kd.losses.generalized_jsd(one, other, beta=0))
-torch.testing.assert_close(reverse_kl(one, other), kd.losses.generalized_jsd(one, other, beta=1))
+torch.testing.assert_close(
+    forward_kl(one, other), kd.losses.generalized_jsd(one, other, beta=0)
+)
+torch.testing.assert_close(
+    reverse_kl(one, other), kd.losses.generalized_jsd(one, other, beta=1)
+)
 
 # %% [markdown]
 # ## Hear what the teacher says of the next character
@@ -154,7 +168,9 @@ def listen(position):
 
 
 # %%
-listener = kd.widgets.live(listen, position=widgets.IntSlider(8, min=0, max=63, description="position"))
+listener = kd.widgets.live(
+    listen, position=widgets.IntSlider(8, min=0, max=63, description="position")
+)
 listener
 
 # %% tags=["widget-test"]
@@ -207,7 +223,10 @@ fluency.figure(ylabel="fluency, %")
 # %%
 gain = foresight.difference("forward KL")
 kd.claim("The teacher's whole distribution teaches more than the next character alone", gain)
-said = {arm: fluency.difference(arm, "forward KL") for arm in ("reverse KL", "Jensen-Shannon", "on policy")}
+said = {
+    arm: fluency.difference(arm, "forward KL")
+    for arm in ("reverse KL", "Jensen-Shannon", "on policy")
+}
 kd.say(
     f"Foresight: forward KL brings {gain} over the text alone, the reverse KL {foresight.difference('reverse KL')}, the "
     f"teacher's own writing {foresight.difference('sequence level')}. Fluency against the forward KL: "
@@ -234,8 +253,15 @@ assert (beside["stored"] - beside["now"]).abs().max() < 2  # processors round di
 # %%
 prompts = kd.studies.lab_13.prompts(data.test)[:1]
 writers = {"teacher": teacher, **{arm: again.students[arm][0] for arm in again.students}}
-texts = {name: data.decode(model.write(prompts, 48, seed=1)[0]) for name, model in writers.items()}
-pd.DataFrame({"begun": data.decode(prompts[0]), "goes on": {name: text[16:] for name, text in texts.items()}})
+texts = {
+    name: data.decode(model.write(prompts, 48, seed=1)[0]) for name, model in writers.items()
+}
+pd.DataFrame(
+    {
+        "begun": data.decode(prompts[0]),
+        "goes on": {name: text[16:] for name, text in texts.items()},
+    }
+)
 
 # %% [markdown]
 # ### Measure exposure bias
@@ -250,7 +276,10 @@ paths = {
     for name, model in writers.items()
 }
 kd.plots.lines(
-    range(8, 49, 8), paths, xlabel="characters after the given text", ylabel="nats a character, by the teacher"
+    range(8, 49, 8),
+    paths,
+    xlabel="characters after the given text",
+    ylabel="nats a character, by the teacher",
 )
 
 # %%
@@ -269,7 +298,9 @@ kd.say(
 # **Predict** its foresight after the same steps.
 
 # %%
-from_noise = replace(study.recipes["on policy"], method=kd.methods.OnPolicy(1), teacher=teacher, steps=60)
+from_noise = replace(
+    study.recipes["on policy"], method=kd.methods.OnPolicy(1), teacher=teacher, steps=60
+)
 same_steps = replace(study.recipes["forward KL"], steps=60)
 found = {
     "on policy from noise": kd.studies.lab_13.foresight(from_noise.run(seed=0), data.test),

@@ -1,4 +1,4 @@
-"""A real browser on a real JupyterLab. `python -m tests.browser notebooks/00_welcome.ipynb folder` keeps screenshots of a lab."""
+"""A real browser on a real JupyterLab. `python -m kdcourse.bench.browser LAB.ipynb FOLDER` keeps screenshots of a lab."""
 
 import shutil
 import socket
@@ -91,11 +91,13 @@ def open_notebook(tab, address: str, name: str) -> None:
     _wait_idle(tab, 60)
 
 
-def run_all(tab, seconds: int = 240) -> None:
-    """Run every cell and wait until the last has run."""
+def run_all(tab, seconds: int = 240, *, wait: bool = True) -> None:
+    """Run every cell and wait until the last has run; wait=False: until the first one runs."""
     tab.get_by_role("menuitem", name="Run", exact=True).click()
     tab.get_by_text("Run All Cells", exact=True).click()
     tab.wait_for_function(IS_RUNNING, timeout=10_000)
+    if not wait:
+        return
     # Between two cells nothing runs for a moment; the end is where nothing has run for two seconds.
     tab.wait_for_function(
         f"""() => {{

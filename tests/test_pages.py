@@ -1,0 +1,85 @@
+"""Labs as pages of HTML and as slides: linked views carry what they need, and move in a browser without a kernel."""
+
+import json
+import re
+
+import nbformat
+import pytest
+
+from kdcourse import notebooks, pages
+from kdcourse.bench import browser
+from kdcourse.widgets.page import EXPORT
+
+LABS = notebooks.labs()
+in_chromium = pytest.mark.skipif(browser.chromium() is None, reason="no Chromium here: exported pages are not opened")
+
+
+def built(lab):
+    return nbformat.read(lab.notebook, as_version=4)
+
+
+def views(notebook) -> list[dict]:
+    bundles = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [bundle[EXPORT] for bundle in bundles if EXPORT in bundle]
+
+
+def test_a_view_stands_on_the_page_beside_its_still_figure():
+    lab = notebooks.lab("02")
+    notebook = built(lab)
+    text = pages.page(notebook)
+    (held,) = re.findall(r'<script class="kd-export" type="application/json">(.*?)</script>', text, re.DOTALL)
+    assert [json.loads(held)] == json.loads(json.dumps(views(notebook)))
+    assert text.count("const SCRIPTS = ") == 1 and EXPORT in str(notebook), "the notebook itself is left as it was"
+
+
+def test_text_cannot_end_its_own_script():
+    assert "</script" not in pages._safe({"content": "</script><b>"})
+    assert json.loads(pages._safe({"content": "</script>"})) == {"content": "</script>"}
+
+
+def test_a_page_without_views_carries_no_script():
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Nothing moves")])
+    assert "SCRIPTS" not in pages.page(notebook)
+
+
+@pytest.mark.browser
+@in_chromium
+@pytest.mark.parametrize("lab", [lab for lab in LABS if views(built(lab))], ids=lambda lab: lab.number)
+def test_sliders_move_without_a_kernel(lab, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(pages.page(built(lab)), encoding="utf-8")
+    with browser.page() as tab:
+        tab.goto(path.as_uri())
+        controls = tab.locator(".kd-controls")
+        controls.first.wait_for(timeout=20_000)
+        assert controls.count() == len(views(built(lab)))
+        for number in range(controls.count()):
+            one = controls.nth(number)
+            sentence = one.locator("xpath=following-sibling::*[1]").locator("[aria-live=polite]")
+            for slider in one.locator("input[type=range]").all():
+                before, key = sentence.inner_text(), "ArrowRight"
+                if float(slider.input_value()) == float(slider.get_attribute("max")):
+                    key = "ArrowLeft"
+                slider.focus()
+                for _ in range(3):
+                    tab.keyboard.press(key)
+                tab.wait_for_function(
+                    "([node, was]) => node.innerText !== was", arg=[sentence.element_handle(), before]
+                )
+        assert browser.problems(tab) == []
+
+
+@pytest.mark.browser
+@in_chromium
+def test_slides_turn_by_keyboard(tmp_path):
+    path = tmp_path / "slides.html"
+    path.write_text(pages.slides(built(notebooks.lab("02"))), encoding="utf-8")
+    with browser.page() as tab:
+        tab.goto(path.as_uri())
+        heading = lambda: tab.locator("h1:visible, h2:visible, h3:visible").all_inner_texts()  # noqa: E731
+        first = heading()
+        tab.keyboard.press("ArrowRight")
+        second = heading()
+        assert len(first) == len(second) == 1 and first != second
+        tab.keyboard.press("ArrowLeft")
+        assert heading() == first and browser.problems(tab) == []
