@@ -1,4 +1,4 @@
-"""Teachers that write: a GPT of characters for Tiny Shakespeare and one for the built-in plays; none ships yet."""
+"""Teachers that write: a GPT of characters for Tiny Shakespeare and one for the built-in plays."""
 
 import json
 from collections.abc import Iterable
