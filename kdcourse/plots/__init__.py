@@ -24,6 +24,7 @@ from kdcourse.plots.basic import (
     two_similarities,
 )
 from kdcourse.plots.inside import alignment, feature_maps, neighbours, relations, triangles
+from kdcourse.plots.plane import landscape, profiles
 from kdcourse.plots.schemes import adopted, disagreement, front, grid, mixture, per_class, reliability
 
 __all__ = [
@@ -41,11 +42,13 @@ __all__ = [
     "gradient_scale",
     "grid",
     "history",
+    "landscape",
     "lines",
     "mixture",
     "neighbours",
     "per_class",
     "pictures",
+    "profiles",
     "rankings",
     "relations",
     "reliability",

@@ -3,8 +3,18 @@
 Only what ipywidgets 7.7 (Colab) and 8 (JupyterLab 4) both have is used. Nothing trains in a callback.
 """
 
+from kdcourse.widgets.divergence import TwoPeaks, divergence_playground
 from kdcourse.widgets.linked import Linked
 from kdcourse.widgets.live import Live, live
+from kdcourse.widgets.simplex import loss_landscape
 from kdcourse.widgets.temperature import temperature_explorer
 
-__all__ = ["Linked", "Live", "live", "temperature_explorer"]
+__all__ = [
+    "Linked",
+    "Live",
+    "TwoPeaks",
+    "divergence_playground",
+    "live",
+    "loss_landscape",
+    "temperature_explorer",
+]

@@ -54,3 +54,20 @@ export function ranked(values) {
 export function short(value) {
   return `${Number(value.toPrecision(3))}`;
 }
+
+// As in arithmetic.py: logarithms stay finite where probabilities underflow.
+export function logSoftmax(values) {
+  const top = Math.max(...values);
+  const sum = values.reduce((total, value) => total + Math.exp(value - top), 0);
+  return values.map((value) => value - top - Math.log(sum));
+}
+
+// KL(p ‖ q) in nats; never negative but for rounding, which would show as -0.00.
+export function kl(logP, logQ) {
+  return Math.max(0, logP.reduce((sum, value, index) => sum + Math.exp(value) * (value - logQ[index]), 0));
+}
+
+// The "d" of a path through points [x, y] of the drawing.
+export function through(points) {
+  return "M" + points.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L");
+}

@@ -40,3 +40,21 @@ class TemperatureView(View, script="temperature"):
     beside = traitlets.Float(4.0).tag(sync=True)
     biased = traitlets.Int(0).tag(sync=True)
     bias = traitlets.Float(0.0).tag(sync=True)
+
+
+class DivergenceView(View, script="divergence"):
+    """content: line (V); teacher, log probabilities (V); gap; betas; best, center and width for each beta."""
+
+    beta = traitlets.Int(0).tag(sync=True)
+    best = traitlets.Bool(True).tag(sync=True)
+    center = traitlets.Float(0.0).tag(sync=True)
+    width = traitlets.Float(1.0).tag(sync=True)
+
+
+class SimplexView(View, script="simplex"):
+    """content: classes, three; teacher, their logits; label; reach, the largest logit of the student."""
+
+    first = traitlets.Float(0.0).tag(sync=True)
+    second = traitlets.Float(0.0).tag(sync=True)
+    temperature = traitlets.Float(4.0).tag(sync=True)
+    alpha = traitlets.Float(0.5).tag(sync=True)

@@ -77,6 +77,37 @@ soft_target = kd.exercise("03.soft_target").check(soft_target)
 
 # %% [markdown]
 # ## Step 3: the mixture with labels
+#
+# $$L = \alpha \cdot L_{\text{soft}} + (1 - \alpha) \cdot L_{\text{hard}}$$
+#
+# One picture that the teacher gets right, its doubt spread about as 60, 30 and 10 %. With three classes every answer is a point of a
+# triangle. The label pulls the student towards its corner, the teacher towards its own answer.
+#
+# **Predict**: the student begins in the middle. Where does gradient descent end at alpha = 0, at 1, and at 0.9? And what does a higher
+# T move: where it ends, or the way there?
+
+# %%
+logits = kd.measure.predict(teacher, data.validation)
+likely = logits.softmax(dim=1).topk(3)
+right = likely.indices[:, 0] == data.validation.labels
+distance = (likely.values - likely.values.new_tensor([0.6, 0.3, 0.1])).norm(dim=1)
+picture = torch.where(right, distance, 9).argmin()
+
+three = likely.indices[picture]
+names = [data.classes[number] for number in three]
+landscape = kd.widgets.loss_landscape(logits[picture, three], names, label=0)
+landscape
+
+# %% tags=["widget-test"]
+for alpha, temperature, logit in ((0.0, 1.0, -6.0), (1.0, 20.0, 6.0), (0.9, 4.0, 0.0)):
+    landscape.move(alpha=alpha, temperature=temperature, first=logit, second=-logit)
+    assert f"T = {temperature:g}, alpha = {alpha:g}" in landscape.description
+
+# %% [markdown]
+# The hollow marks are what the soft loss compares: both answers softened by T. They meet where the filled ones do, so at alpha = 1 the
+# end is the teacher's own answer at any T. With a share for the label it lies beyond, on the label's side.
+#
+# Now write it.
 
 # %%
 kd.exercise("03.distillation")

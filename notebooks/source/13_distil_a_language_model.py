@@ -35,7 +35,7 @@ kd.setup()
 # %%
 from dataclasses import replace
 
-import numpy as np
+import ipywidgets as widgets
 import pandas as pd
 import torch
 from torch.nn import functional as F
@@ -52,59 +52,28 @@ teacher = kd.zoo.language_teacher(data)
 # The *generalised Jensen-Shannon divergence* goes from one end to the other: beta = 0 is the forward KL(teacher ‖ student), beta = 1
 # the reverse KL(student ‖ teacher).
 #
-# **Predict**: where does the bump go at beta = 0, and where at beta = 1?
+# **Predict**: where does the bump go at beta = 0, and where at beta = 1? In between, does it wander, or jump?
 
 # %%
-x = torch.linspace(-5, 5, 201)
-
-
-def bump(center, width):
-    return -0.5 * ((x - center) / width) ** 2
-
-
-two_minds = torch.logaddexp(
-    bump(-2.0, 0.5) + np.log(0.6), bump(2.0, 0.7) + np.log(0.4 * 0.5 / 0.7)
-)
-centers, widths = torch.linspace(-4, 4, 41), torch.linspace(0.2, 4, 39)
-bumps = torch.stack([bump(center, width) for center in centers for width in widths])
-
-
-def best_bump(beta):
-    losses = [
-        kd.losses.generalized_jsd(one.view(1, 1, -1), two_minds.view(1, 1, -1), beta=beta)
-        for one in bumps
-    ]
-    return bumps[torch.stack(losses).argmin()]
-
-
-# %%
-betas = [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0]
-best = {beta: best_bump(beta).softmax(dim=0) for beta in betas}
-
-
-def fit(beta):
-    curves = {
-        "teacher": two_minds.softmax(dim=0),
-        f"best student at beta = {beta:g}": best[beta],
-    }
-    return kd.plots.lines(x, curves, xlabel="what is said", ylabel="probability")
-
-
-# %%
-import ipywidgets as widgets
-
-playground = kd.widgets.live(
-    fit, beta=widgets.SelectionSlider(options=betas, value=0.5, description="beta")
-)
+peaks = kd.widgets.TwoPeaks(centers=(-2.0, 2.0), widths=(0.5, 0.7), shares=(0.6, 0.4))
+playground = kd.widgets.divergence_playground(peaks)
 playground
 
 # %% tags=["widget-test"]
 for beta in (0.0, 0.5, 1.0):
-    playground.move(beta=beta)
-    assert f"beta = {beta:g}" in playground.description
+    playground.move(beta=beta, best=True)
+    assert f"The best student at beta = {beta:g}:" in playground.description
+for center, width in ((-4.0, 0.4), (0.0, 2.2), (4.0, 4.0)):
+    playground.move(best=False, center=center, width=width)
+    assert f"center {center:g}, width {width:g}" in playground.description
+playground.move(best=True, beta=0.5)
+
+# %% [markdown]
+# Then take the bump into your own hand: at beta = 1 a narrow one has a valley at each peak, at beta = 0 a single one in all. Compare
+# losses at one beta only: between the ends the divergence is scaled down, towards nothing near 0 and 1.
 
 # %%
-between = [float(best[beta][(x > -1) & (x < 1)].sum()) for beta in (0.0, 1.0)]
+between = [peaks.between(*peaks.best(beta)) for beta in (0.0, 1.0)]
 assert between[0] > 10 * between[1]
 kd.say(
     f"The student of the forward KL puts **{between[0]:.0%}** of its probability between the peaks, where the teacher has next to "
@@ -275,7 +244,7 @@ paths = {
     name: kd.measure.own_text(model, teacher, many, 48).mean(dim=0).unfold(0, 8, 8).mean(dim=1)
     for name, model in writers.items()
 }
-kd.plots.lines(
+kd.plots.profiles(
     range(8, 49, 8),
     paths,
     xlabel="characters after the given text",

@@ -1,0 +1,152 @@
+"""The divergence playground: a teacher with two peaks, a student of one bump, and every divergence from forward to reverse.
+
+Which bump is best at which beta is found once, in Python; the loss of the bump that stands there now is computed in the
+browser (`divergence.js`) by the same formula.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import ipywidgets
+import numpy as np
+
+from kdcourse import plots
+from kdcourse.widgets.arithmetic import kl, log_softmax
+from kdcourse.widgets.linked import Linked, linked
+from kdcourse.widgets.live import Live
+from kdcourse.widgets.wording import fixed, short
+
+LINE = np.arange(-100, 101) / 20  # the points on which all distributions live
+CENTERS, WIDTHS = np.arange(-40, 41) / 10, np.arange(4, 41) / 10  # where a student may stand
+BETAS = [step / 20 for step in range(21)]
+
+
+def divergence(log_student, log_teacher, beta: float) -> np.ndarray:
+    """`kdcourse.losses.generalized_jsd` of log probabilities (..., V) and (V,) -> (...): one for each student, in nats."""
+    if beta == 0:
+        return kl(log_teacher, log_student)
+    if beta == 1:
+        return kl(log_student, log_teacher)
+    log_mixture = np.logaddexp(log_teacher + np.log(beta), log_student + np.log1p(-beta))
+    return beta * kl(log_teacher, log_mixture) + (1 - beta) * kl(log_student, log_mixture)
+
+
+def bump(center, width) -> np.ndarray:
+    """Log probabilities (..., 201) of one Gaussian on `LINE`; center and width: numbers or arrays (...)."""
+    center, width = np.asarray(center)[..., None], np.asarray(width)[..., None]
+    return log_softmax(-0.5 * ((LINE - center) / width) ** 2)
+
+
+@dataclass(frozen=True)
+class TwoPeaks:
+    """A teacher on a line from −5 to 5: a mixture of two Gaussians, and the students of one bump that could stand in for it.
+
+    centers: two, from left to right, within (−5, 5). widths: two standard deviations above 0. shares: two above 0, of sum 1.
+    Raises `ValueError` for others.
+    """
+
+    centers: tuple[float, float] = (-2.0, 2.0)
+    widths: tuple[float, float] = (0.5, 0.7)
+    shares: tuple[float, float] = (0.6, 0.4)
+
+    def __post_init__(self):
+        for name in ("centers", "widths", "shares"):
+            if len(given := getattr(self, name)) != 2:
+                raise ValueError(f"{name} must be two, one for each peak, got {given}")
+        if not LINE[0] < self.centers[0] < self.centers[1] < LINE[-1]:
+            raise ValueError(f"centers must go from left to right within (-5, 5), got {self.centers}")
+        if not min(self.widths) > 0:
+            raise ValueError(f"widths must be above 0, got {self.widths}")
+        if not min(self.shares) > 0 or not np.isclose(sum(self.shares), 1):
+            raise ValueError(f"shares must be above 0 and add to 1, got {self.shares}")
+
+    @property
+    def log_teacher(self) -> np.ndarray:
+        """Log probabilities (201,)."""
+        one, other = (bump(*peak) for peak in zip(self.centers, self.widths, strict=True))
+        return np.logaddexp(one + np.log(self.shares[0]), other + np.log(self.shares[1]))
+
+    @property
+    def gap(self) -> tuple[float, float]:
+        """What counts as between the peaks: the middle half of the way from one to the other."""
+        left, right = self.centers
+        return left + (right - left) / 4, right - (right - left) / 4
+
+    def held(self, log_probabilities) -> float:
+        """The share of its probability that a distribution (201,) puts between the peaks."""
+        inside = (self.gap[0] < LINE) & (self.gap[1] > LINE)
+        return float(np.exp(log_probabilities)[inside].sum())
+
+    def between(self, center: float, width: float) -> float:
+        """The share that a student puts between the peaks."""
+        return self.held(bump(center, width))
+
+    def best(self, beta: float) -> tuple[float, float]:
+        """Center and width of the bump with the least divergence, of all on a grid with steps of 0.1."""
+        places, bumps = _students()
+        return tuple(places[divergence(bumps, self.log_teacher, beta).argmin()].tolist())
+
+
+def describe(peaks: TwoPeaks, beta: float, best: bool, center: float, width: float) -> str:
+    """Two sentences on a student, by hand or the best: how far it is from the teacher, and what it says between the peaks."""
+    least = divergence(bump(*(found := peaks.best(beta))), peaks.log_teacher, beta)
+    center, width = found if best else (center, width)
+    log_student = bump(center, width)
+    name = "The best student" if best else "A student"
+    against = "" if best else f" (best {fixed(least, 3)})"
+    nats = fixed(divergence(log_student, peaks.log_teacher, beta), 3)
+    ours, theirs = (fixed(100 * peaks.held(one), 1) for one in (log_student, peaks.log_teacher))
+    return (
+        f"{name} at beta = {short(beta)}: center {short(center)}, width {short(width)}, {nats} nats from the teacher{against}. "
+        f"It puts {ours} % of its probability between the peaks, the teacher {theirs} %."
+    )
+
+
+def divergence_playground(peaks: TwoPeaks | None = None) -> Linked | Live:
+    """A live student of one bump beside a teacher with two peaks.
+
+    peaks: the teacher, default `TwoPeaks()`. Controls: beta (0 forward KL, 1 reverse KL, in steps of 0.05), best (on: the
+    student is the best for beta; off: it is moved by hand), center and width, which count while `best` is off.
+    """
+    peaks = peaks or TwoPeaks()
+
+    def draw(beta: float, best: bool, center: float, width: float) -> plots.Figure:
+        log_student = bump(*peaks.best(beta)) if best else bump(center, width)
+        step = LINE[1] - LINE[0]
+        shapes = {"teacher": np.exp(peaks.log_teacher) / step, "student": np.exp(log_student) / step}
+        figure = plots.profiles(
+            LINE, shapes, xlabel="what is said", ylabel="density", band=(*peaks.gap, "between the peaks")
+        )
+        figure.description = describe(peaks, beta, best, center, width)
+        return figure
+
+    content = {
+        "line": LINE.tolist(),
+        "teacher": peaks.log_teacher.tolist(),
+        "gap": list(peaks.gap),
+        "betas": BETAS,
+        "best": [peaks.best(beta) for beta in BETAS],
+    }
+    return linked("divergence", content, draw, **_controls(*peaks.best(0.5)))
+
+
+@cache
+def _students() -> tuple[np.ndarray, np.ndarray]:
+    """Every student on the grid: center and width (K, 2), log probabilities (K, 201)."""
+    places = np.stack(np.meshgrid(CENTERS, WIDTHS, indexing="ij"), axis=-1).reshape(-1, 2)
+    return places, bump(places[:, 0], places[:, 1])
+
+
+def _controls(center: float, width: float) -> dict[str, ipywidgets.Widget]:
+    wide = {"style": {"description_width": "100px"}, "layout": {"width": "480px"}}
+    by_hand = {"disabled": True, "step": 0.1, "readout_format": ".1f", **wide}
+    betas = [(f"{beta:.2f}", beta) for beta in BETAS]
+    controls = {
+        "beta": ipywidgets.SelectionSlider(options=betas, value=0.5, description="beta", **wide),
+        "best": ipywidgets.Checkbox(value=True, description="the best for this beta", **wide),
+        "center": ipywidgets.FloatSlider(center, min=CENTERS[0], max=CENTERS[-1], description="center", **by_hand),
+        "width": ipywidgets.FloatSlider(width, min=WIDTHS[0], max=WIDTHS[-1], description="width", **by_hand),
+    }
+    for name in ("center", "width"):
+        ipywidgets.jsdlink((controls["best"], "value"), (controls[name], "disabled"))
+    return controls
