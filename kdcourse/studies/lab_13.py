@@ -1,7 +1,8 @@
 """The study of lab 13, Distil a language model: a student that is short of text, and a teacher that can write more.
 
-The learning rate was chosen on validation text with seed 100, which the study does not use. Judged twice, both in percent, higher being better: the probability that the student gives to the next character of the test
-text, and the probability that the teacher gives to what the student writes; geometric means, 100 · exp(−nats a character).
+Judged twice, both in percent, higher being better: the probability that the student gives to the next character of the test
+text, and the probability that the teacher gives to what the student writes; geometric means, 100 · exp(−nats a character). The
+learning rate was chosen on validation text with seed 100, which the study does not use.
 """
 
 import math
