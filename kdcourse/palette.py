@@ -124,3 +124,12 @@ def photographs(images) -> np.ndarray:
     if not 0 <= images.min() <= images.max() <= 1:
         raise ValueError(f"images must lie within [0, 1], got {images.min():g} to {images.max():g}")
     return images
+
+
+def data_uri(picture: np.ndarray) -> str:
+    """A picture (H, W) or (H, W, 3) within [0, 1] as the address of a PNG that holds itself."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray((255 * picture).round().astype(np.uint8)).save(buffer, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -31,3 +31,29 @@ def call(script: str, function: str, arguments: list) -> list:
         check=True,
     )
     return json.loads(done.stdout)
+
+
+# A model as anywidget gives one to a view: values by name, and calls for those that want to know of a change.
+MODEL = """([source, values]) => import("data:text/javascript;base64," + source).then(view => {
+    const calls = {};
+    window.saved = 0;
+    window.model = {
+        get: name => values[name],
+        set: (name, value) => { values[name] = value; for (const call of calls[`change:${name}`] ?? []) call(); },
+        save_changes: () => { window.saved += 1; },
+        on: (event, call) => { (calls[event] ??= []).push(call); },
+        off: (event, call) => { calls[event] = calls[event].filter(other => other !== call); },
+    };
+    document.body.replaceChildren(document.createElement("div"));
+    const end = view.default.render({ model, el: document.body.firstChild });
+    window.listeners = () => Object.values(calls).flat().length;
+    window.end = () => end();
+})"""
+
+
+def mount(tab, script: str, view) -> None:
+    """Draw a view in a browser's page, with `window.model` in place of the kernel's: its values are those of `view` now."""
+    source = base64.b64encode(views.source(script, "js").encode()).decode()
+    own = [name for name in view.keys if not name.startswith("_")]
+    values = {name: value for name in own if isinstance(value := getattr(view, name), int | float | dict)}
+    tab.evaluate(MODEL, [source, values])

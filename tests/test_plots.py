@@ -32,6 +32,17 @@ def matrix():
     return np.random.default_rng(2).random((10, 10))
 
 
+def swept(matrix, shown: str = "large") -> plots.Figure:
+    """Two students over three temperatures and four alphas, the cell of the largest mean starred."""
+    scores = {name: np.stack([add + matrix[:3, :4] + width for width in (0, -1, 1)], axis=2)
+              for name, add in (("small", 70), ("large", 80))}  # fmt: skip
+    best = np.unravel_index(matrix[:3, :4].argmax(), (3, 4))
+    return plots.sweep(
+        scores, matrix[:3, :4], {"small": 68.0, "large": 79.5}, (1, 2, 4), (0.25, 0.5, 0.75, 1),
+        names=("temperature", "alpha"), shown=shown, chosen=(0, 3), best=best, ylabel="test accuracy, %",
+    )  # fmt: skip
+
+
 def every_figure(images, soft, matrix):
     grid = [1, 2, 4, 8]
     return {
@@ -55,9 +66,11 @@ def every_figure(images, soft, matrix):
         "triangles": plots.triangles(images, {"teacher": matrix[:3], "student": soft}, CLASSES[:3]),
         "reliability": plots.reliability({"one": RELIABILITY, "two": RELIABILITY}, {"one": 3.0, "two": 4.0}),
         "disagreement": plots.disagreement({"seeds": matrix[:4, :4]}, {"seeds": ["64", "32", "64-64", "128"]}),
-        "mixture": plots.mixture({"a": 80.0, "b": 70.0}, {"a": 1.0, "b": 3.0}, 82.0, ylabel="accuracy, %"),
+        "mixture": plots.mixture(
+            {"a": 80.0, "b": 70.0}, {"a": 1.0, "b": 3.0}, 82.0, soft, CLASSES, ylabel="accuracy, %", picture=images[0]
+        ),
         "per_class": plots.per_class({"plain": 100 * soft[0], "KD": 100 * soft[1]}, range(10, 0, -1), CLASSES),
-        "grid": plots.grid(80 + matrix[:3, :4], (1, 2, 4), grid, names=("T", "alpha"), title="test accuracy"),
+        "sweep": swept(matrix),
         "front": plots.front(
             [10, 20, 40], [70.0, 75, 72], ["4", "8", "16"], [0, 1], xlabel="parameters", ylabel="accuracy, %", budget=30
         ),
@@ -245,12 +258,15 @@ def test_numbers_of_the_figures_of_schemes():
     assert "net: confidence 75%, accuracy 65%, overconfident, error 10.0 points" in text
     text = plots.disagreement({"all": np.array([[0, 0.2], [0.2, 0]])}, {"all": ["a", "b"]}).description
     assert "all: members differ on 20.0% of the pictures on average" in text
-    text = plots.mixture({"a": 80.0, "b": 70.0}, {"a": 1.0, "b": 3.0}, 82.0, ylabel="accuracy, %").description
+    scores, answers, look = {"a": 80.0, "b": 70.0}, np.eye(2), {"ylabel": "accuracy, %", "picture": np.zeros((2, 2))}
+    text = plots.mixture(scores, {"a": 1.0, "b": 3.0}, 82.0, np.ones((3, 2)) / 2, "xy", **look).description
     assert "a 25%, b 75%: accuracy, % 82.0; the best single teacher, a, has 80.0" in text
+    text = plots.mixture(scores, {"a": 0.0, "b": 0.0}, None, answers, "xy", **look).description
+    assert text == "No mixture, every weight is 0; the best single teacher, a, has 80.0."
     text = plots.per_class({"KD": [90.0, 50, 10]}, [5, 500, 50], ["x", "y", "z"]).description
     assert "50 % on the 1 most frequent classes, 90 % on the 1 rarest" in text
-    text = plots.grid([[1.0, 5], [2, 3]], (1, 2), (0.5, 0.9), names=("T", "alpha"), title="scores").description
-    assert text == "scores: from 1.0 to 5.0, best at T 1 and alpha 0.9."
+    text = swept(np.arange(100).reshape(10, 10) / 10, "small").description
+    assert text.endswith("labels only: from 70.0 to 72.3, starred at temperature 4 and alpha 1.") and "small" in text
     text = plots.front([1, 2], [3.0, 4], ["s", "m"], [1], xlabel="cost", ylabel="score").description
     assert text == "score against cost of 2 candidates; worth their cost: m (4.0)."
 

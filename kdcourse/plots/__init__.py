@@ -23,9 +23,10 @@ from kdcourse.plots.basic import (
     temperature_limits,
     two_similarities,
 )
+from kdcourse.plots.grids import sweep
 from kdcourse.plots.inside import alignment, feature_maps, neighbours, relations, triangles
 from kdcourse.plots.plane import landscape, profiles
-from kdcourse.plots.schemes import adopted, disagreement, front, grid, mixture, per_class, reliability
+from kdcourse.plots.schemes import adopted, disagreement, front, mixture, per_class, reliability
 
 __all__ = [
     "Figure",
@@ -40,7 +41,6 @@ __all__ = [
     "feature_maps",
     "front",
     "gradient_scale",
-    "grid",
     "history",
     "landscape",
     "lines",
@@ -55,6 +55,7 @@ __all__ = [
     "similarity",
     "soft_labels",
     "softened",
+    "sweep",
     "temperature_limits",
     "triangles",
     "two_similarities",

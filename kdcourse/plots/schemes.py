@@ -13,8 +13,10 @@ from kdcourse.palette import (
     PAPER,
     Figure,
     array,
+    class_ticks,
+    photographs,
     plain,
-    rectangle,
+    show,
     table,
     wrapped,
 )
@@ -70,24 +72,47 @@ def disagreement(tables: Mapping[str, np.ndarray], names: Mapping[str, Sequence[
     return figure
 
 
-def mixture(scores: Mapping[str, float], weights: Mapping[str, float], mixed: float, *, ylabel: str) -> Figure:
-    """What each teacher scores alone, with its weight in the mixture, and what the mixture scores."""
-    figure = Figure(1.1 * (len(scores) + 1) + 1.2, 2.8)
-    axes = figure.subplots()
-    total = sum(weights.values())
-    for place, (name, score) in enumerate([*scores.items(), ("mixture", mixed)]):
-        number = 1 if name == "mixture" else 0
-        axes.bar(place, score, color=COLOURS[number], hatch=HATCHES[number], edgecolor=PAPER)
+def mixture(
+    scores: Mapping[str, float],
+    weights: Mapping[str, float],
+    mixed: float | None,
+    answers: Sequence[np.ndarray],
+    classes: Sequence[str],
+    *,
+    ylabel: str,
+    picture,
+) -> Figure:
+    """What each teacher scores alone, with its weight in the mixture, what the mixture scores, and what all say to a picture.
+
+    scores, weights: teacher -> number. mixed: None where all weights are 0 and there is no mixture. answers: probabilities (C,)
+    of each teacher and of the mixture, if any. picture: (H, W) or (H, W, 3) within [0, 1].
+    """
+    every = {**scores, **({} if mixed is None else {"mixture": mixed})}
+    answers = table("answers", np.stack(list(answers)), len(classes), len(every))
+    figure = Figure(1.1 * len(every) + 2.6, 2.6 + 0.22 * len(classes))
+    heights = (2.0, 0.22 * len(classes))
+    (empty, bars), (photograph, cells) = figure.subplots(2, 2, width_ratios=(1, len(every)), height_ratios=heights)
+    empty.set_axis_off()
+    show(photograph, photographs(array(picture)[None])[0], "")
+    total = sum(weights.values()) or 1
+    for place, (name, score) in enumerate(every.items()):
+        number = 0 if name in weights else 1
+        bars.bar(place, score, color=COLOURS[number], hatch=HATCHES[number], edgecolor=PAPER)
         said = f"{score:.1f}" + (f"\n{weights[name] / total:.0%}" if name in weights else "")
-        axes.annotate(said, (place, score), (0, 3), textcoords="offset points", ha="center", fontsize=8)
-    axes.set_xticks(range(len(scores) + 1), [wrapped(name, 11) for name in (*scores, "mixture")], fontsize=8)
-    axes.set(ylabel=ylabel, ylim=(0, 1.25 * max(*scores.values(), mixed)))
-    plain(axes)
+        bars.annotate(said, (place, score), (0, 3), textcoords="offset points", ha="center", fontsize=8)
+    bars.set_xticks(range(len(every)), [wrapped(name, 11) for name in every], fontsize=8)
+    bars.set(ylabel=ylabel, xlim=(-0.5, len(every) - 0.5), ylim=(0, 1.3 * max(every.values())))
+    plain(bars)
+    cells.imshow(answers.T, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    for (column, row), share in np.ndenumerate(answers):
+        ink = "black" if share > 0.5 else "white"
+        cells.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=ink, fontsize=8)
+    cells.set_xticks([])
+    class_ticks(cells.yaxis, classes, turned=False)
     shares = ", ".join(f"{name} {weight / total:.0%}" for name, weight in weights.items())
     best = max(scores, key=scores.get)
-    figure.description = (
-        f"Mixture of {shares}: {ylabel} {mixed:.1f}; the best single teacher, {best}, has {scores[best]:.1f}."
-    )
+    what = "No mixture, every weight is 0" if mixed is None else f"Mixture of {shares}: {ylabel} {mixed:.1f}"
+    figure.description = f"{what}; the best single teacher, {best}, has {scores[best]:.1f}."
     return figure
 
 
@@ -116,27 +141,6 @@ def per_class(scores: Mapping[str, np.ndarray], counts: Sequence[int], classes: 
     plain(axes)
     figure.legend(loc="outside upper center", ncols=len(scores), frameon=False)
     figure.description = "Accuracy by class, from frequent to rare. " + "; ".join(parts) + "."
-    return figure
-
-
-def grid(values, rows: Sequence[float], columns: Sequence[float], *, names: tuple[str, str], title: str) -> Figure:
-    """A table of scores over two settings, the best framed. values: (rows, columns). names: of rows and columns."""
-    values = table("values", values, len(columns), len(rows))
-    figure = Figure(1.6 + 0.85 * len(columns), 1.4 + 0.5 * len(rows))
-    axes = figure.subplots()
-    axes.imshow(values, cmap="cividis", aspect="auto")
-    middle = (values.min() + values.max()) / 2
-    for (row, column), value in np.ndenumerate(values):
-        ink = "black" if value > middle else "white"
-        axes.text(column, row, f"{value:.1f}", ha="center", va="center", color=ink, fontsize=9)
-    best = np.unravel_index(values.argmax(), values.shape)
-    axes.add_patch(rectangle(best[1], best[0]))
-    axes.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
-    axes.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
-    axes.set(xlabel=names[1], ylabel=names[0])
-    axes.set_title(title, fontsize=9)
-    where = f"{names[0]} {rows[best[0]]:g} and {names[1]} {columns[best[1]]:g}"
-    figure.description = f"{title}: from {values.min():.1f} to {values.max():.1f}, best at {where}."
     return figure
 
 

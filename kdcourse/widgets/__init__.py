@@ -6,7 +6,9 @@ Only what ipywidgets 7.7 (Colab) and 8 (JupyterLab 4) both have is used. Nothing
 from kdcourse.widgets.divergence import TwoPeaks, divergence_playground
 from kdcourse.widgets.linked import Linked
 from kdcourse.widgets.live import Live, live
+from kdcourse.widgets.mixer import ensemble_mixer
 from kdcourse.widgets.simplex import loss_landscape
+from kdcourse.widgets.sweep import sweep_browser
 from kdcourse.widgets.temperature import temperature_explorer
 
 __all__ = [
@@ -14,7 +16,9 @@ __all__ = [
     "Live",
     "TwoPeaks",
     "divergence_playground",
+    "ensemble_mixer",
     "live",
     "loss_landscape",
+    "sweep_browser",
     "temperature_explorer",
 ]

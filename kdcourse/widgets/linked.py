@@ -8,6 +8,8 @@ from kdcourse.plots import Figure
 from kdcourse.widgets.live import Live, live, set_control
 from kdcourse.widgets.page import Page
 
+WIDE = {"style": {"description_width": "100px"}, "layout": {"width": "480px"}}  # what controls above a view share
+
 
 class Linked:
     """Controls above a view that follows them without the kernel, which is told their values.

@@ -71,3 +71,8 @@ export function kl(logP, logQ) {
 export function through(points) {
   return "M" + points.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L");
 }
+
+// As `signed` in wording.py.
+export function signed(value, places) {
+  return `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(places)}`;
+}

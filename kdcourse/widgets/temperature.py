@@ -4,8 +4,6 @@ The sliders are linked in the browser to a view that does the arithmetic there (
 formulas, for the description and for the tests that hold the two against each other.
 """
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 
@@ -13,9 +11,9 @@ import ipywidgets
 import numpy as np
 
 from kdcourse import plots
-from kdcourse.palette import array, photographs, table
+from kdcourse.palette import array, data_uri, photographs, table
 from kdcourse.plots import entropy, softened
-from kdcourse.widgets.linked import Linked, linked
+from kdcourse.widgets.linked import WIDE, Linked, linked
 from kdcourse.widgets.live import Live
 from kdcourse.widgets.wording import fixed, short
 
@@ -64,7 +62,7 @@ def temperature_explorer(pictures, logits, classes: Sequence[str], labels=None) 
         return figure
 
     examples = [
-        {"picture": _data_uri(picture), "logits": [float(value) for value in row], "label": int(label)}
+        {"picture": data_uri(picture), "logits": [float(value) for value in row], "label": int(label)}
         for picture, row, label in zip(pictures, logits, labels, strict=True)
     ]
     content = {"classes": list(classes), "examples": examples}
@@ -82,7 +80,6 @@ def _with_bias(logits: Sequence[float], biased: int, bias: float) -> np.ndarray:
 
 
 def _controls(classes: Sequence[str], labels) -> dict[str, ipywidgets.Widget]:
-    wide = {"style": {"description_width": "100px"}, "layout": {"width": "480px"}}
     degrees = {
         "base": 10,
         "min": math.log10(COLDEST),
@@ -93,17 +90,9 @@ def _controls(classes: Sequence[str], labels) -> dict[str, ipywidgets.Widget]:
     names = [(f"{number}: {classes[label]}", number - 1) for number, label in enumerate(labels, start=1)]
     numbered = [(name, number) for number, name in enumerate(classes)]
     return {
-        "picture": ipywidgets.Dropdown(options=names, value=0, description="picture", **wide),
-        "temperature": ipywidgets.FloatLogSlider(value=1.0, description="temperature", **degrees, **wide),
-        "beside": ipywidgets.FloatLogSlider(value=4.0, description="beside it", **degrees, **wide),
-        "biased": ipywidgets.Dropdown(options=numbered, value=0, description="change class", **wide),
-        "bias": ipywidgets.FloatSlider(value=0.0, min=-BIAS, max=BIAS, step=0.5, description="its logit by", **wide),
+        "picture": ipywidgets.Dropdown(options=names, value=0, description="picture", **WIDE),
+        "temperature": ipywidgets.FloatLogSlider(value=1.0, description="temperature", **degrees, **WIDE),
+        "beside": ipywidgets.FloatLogSlider(value=4.0, description="beside it", **degrees, **WIDE),
+        "biased": ipywidgets.Dropdown(options=numbered, value=0, description="change class", **WIDE),
+        "bias": ipywidgets.FloatSlider(value=0.0, min=-BIAS, max=BIAS, step=0.5, description="its logit by", **WIDE),
     }
-
-
-def _data_uri(picture: np.ndarray) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray((255 * picture).round().astype(np.uint8)).save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -58,3 +58,24 @@ class SimplexView(View, script="simplex"):
     second = traitlets.Float(0.0).tag(sync=True)
     temperature = traitlets.Float(4.0).tag(sync=True)
     alpha = traitlets.Float(0.5).tag(sync=True)
+
+
+class SweepView(View, script="sweep"):
+    """content: sizes, temperatures, alphas, splits, seeds, and what `sweep.measured` gives. Each trait is a place among them."""
+
+    size = traitlets.Int(0).tag(sync=True)
+    split = traitlets.Int(0).tag(sync=True)
+    temperature = traitlets.Int(0).tag(sync=True)
+    alpha = traitlets.Int(0).tag(sync=True)
+
+
+class MixerView(View, script="mixer"):
+    """content: names, classes, labels, logits, pictures, temperature, means. A trait weight_1, weight_2, … for each teacher."""
+
+    mean = traitlets.Int(0).tag(sync=True)
+    picture = traitlets.Int(0).tag(sync=True)
+
+    def __init__(self, content: dict, **kwargs):
+        numbers = range(1, len(content["names"]) + 1)
+        self.add_traits(**{f"weight_{number}": traitlets.Float(1.0).tag(sync=True) for number in numbers})
+        super().__init__(content=content, **kwargs)

@@ -11,3 +11,8 @@ def fixed(value: float, places: int) -> str:
 def short(value: float) -> str:
     """Three digits at most, as `Number(value.toPrecision(3))` in JavaScript."""
     return f"{float(Context(prec=3, rounding=ROUND_HALF_UP).create_decimal_from_float(float(value))):g}"
+
+
+def signed(value: float, places: int) -> str:
+    """`fixed` with its sign, as `signed` in shared.js."""
+    return f"{'+' if value >= 0 else '−'}{fixed(abs(value), places)}"

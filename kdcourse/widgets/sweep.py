@@ -1,0 +1,130 @@
+"""The sweep browser: every temperature with every alpha, for each size of student, as a stored comparison measured them.
+
+Nothing is trained here. Means and intervals are taken once in Python; the view (`sweep.js`) only chooses among them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+
+import ipywidgets
+import numpy as np
+
+from kdcourse import plots
+from kdcourse.intervals import Difference, difference
+from kdcourse.ledger import Comparison
+from kdcourse.widgets.linked import WIDE, Linked, linked
+from kdcourse.widgets.live import Live
+from kdcourse.widgets.wording import fixed, short, signed
+
+SPLITS = ("validation", "test")
+
+
+def measured(
+    outcome: Comparison,
+    sizes: Sequence[int],
+    temperatures: Sequence[float],
+    alphas: Sequence[float],
+    setting: Callable[[int, float, float], str],
+    labels_only: Callable[[int], str],
+) -> dict[str, np.ndarray]:
+    """Intervals of S sizes, T temperatures and A alphas on both of `SPLITS`: the last axis is mean, low, high over seeds.
+
+    score: (2, S, T, A, 3) in percent. gain: the same in points over labels only, paired by seed. alone: (2, S, 3), labels
+    only. best: (S, 2), the places of the temperature and the alpha with the highest validation mean.
+    Raises `ValueError` where an arm is not in the comparison.
+    """
+    arms = [setting(*point) for point in product(sizes, temperatures, alphas)]
+    levels = [labels_only(size) for size in sizes]
+    for arm in (*arms, *levels):
+        outcome.difference(arm)  # an unknown arm is refused with the names of those that there are
+    tables = (outcome.validation, outcome.scores)
+    shape = (-1, len(sizes), len(temperatures), len(alphas))
+    scores = np.stack([table[arms].to_numpy().reshape(shape) for table in tables], axis=1)  # (seeds, 2, S, T, A)
+    alone = np.stack([table[levels].to_numpy() for table in tables], axis=1)  # (seeds, 2, S)
+    score = _intervals(scores)
+    best = np.array([np.unravel_index(grid.argmax(), grid.shape) for grid in score[0, ..., 0]])
+    return {
+        "score": score,
+        "gain": _intervals(scores - alone[..., None, None]),
+        "alone": _intervals(alone),
+        "best": best,
+    }
+
+
+def describe(content: Mapping, size: int, split: int, temperature: int, alpha: int) -> str:
+    """Two sentences on one point, all four given by their places in `content` (what `measured` gives, and its axes)."""
+    mean, _, high = content["score"][split][size][temperature][alpha]
+    gain = Difference(*content["gain"][split][size][temperature][alpha])
+    low, mid, top = (signed(value, 1) for value in (gain.low, gain.mean, gain.high))
+    here, best = (_point(content, *places) for places in ((temperature, alpha), content["best"][size]))
+    where = "is this point" if here == best else f"lies at {best}"
+    return (
+        f"{content['sizes'][size]} units, {here}: {fixed(mean, 1)} % ± {fixed(high - mean, 1)} on {SPLITS[split]}, "
+        f"{mid} points [{low}, {top}] over labels only: {gain.verdict}. The best on validation {where}."
+    )
+
+
+def sweep_browser(
+    outcome: Comparison,
+    *,
+    sizes: Sequence[int],
+    temperatures: Sequence[float],
+    alphas: Sequence[float],
+    setting: Callable[[int, float, float], str],
+    labels_only: Callable[[int], str],
+) -> Linked | Live:
+    """A live heat map over temperature and alpha for a size of student, with the two lines through a point of it.
+
+    outcome: holds every arm setting(size, temperature, alpha) and labels_only(size), by these names. sizes: hidden units.
+    Controls: size, split ("validation" or "test"), temperature, alpha; a click on a cell sets the last two.
+    Raises `ValueError` where an arm is not in the comparison.
+    """
+    found = measured(outcome, sizes, temperatures, alphas, setting, labels_only)
+    axes = {"sizes": list(sizes), "temperatures": list(temperatures), "alphas": list(alphas)}
+    content = {**axes, "splits": list(SPLITS), "seeds": len(outcome.scores)}
+    content |= {name: values.tolist() for name, values in found.items()}
+
+    def draw(size: int, split: str, temperature: float, alpha: float) -> plots.Figure:
+        student, part = axes["sizes"].index(size), SPLITS.index(split)
+        point = axes["temperatures"].index(temperature), axes["alphas"].index(alpha)
+        figure = plots.sweep(
+            {f"{units} units": values for units, values in zip(sizes, found["score"][part], strict=True)},
+            found["gain"][part, student, ..., 0],
+            dict(zip((f"{units} units" for units in sizes), found["alone"][part, :, 0], strict=True)),
+            temperatures,
+            alphas,
+            names=("temperature", "alpha"),
+            shown=f"{size} units",
+            chosen=point,
+            best=tuple(found["best"][student]),
+            ylabel=f"{split} accuracy, %",
+        )
+        figure.description = describe(content, student, part, *point)
+        return figure
+
+    return linked("sweep", content, draw, **_controls(axes))
+
+
+def _intervals(values: np.ndarray) -> np.ndarray:
+    """Values (seeds, …) -> mean and bounds of each (…, 3)."""
+
+    def interval(column: np.ndarray) -> list[float]:
+        found = difference(column)
+        return [found.mean, found.low, found.high]
+
+    return np.moveaxis(np.apply_along_axis(interval, 0, values), 0, -1)
+
+
+def _point(content: Mapping, temperature: int, alpha: int) -> str:
+    return f"T = {short(content['temperatures'][temperature])}, alpha = {short(content['alphas'][alpha])}"
+
+
+def _controls(axes: Mapping[str, list]) -> dict[str, ipywidgets.Widget]:
+    units = [(f"{size} units", size) for size in axes["sizes"]]
+    degrees, shares = ([(short(value), value) for value in axes[name]] for name in ("temperatures", "alphas"))
+    return {
+        "size": ipywidgets.SelectionSlider(options=units, description="student", **WIDE),
+        "split": ipywidgets.ToggleButtons(options=SPLITS, description="judged on", style=WIDE["style"]),
+        "temperature": ipywidgets.SelectionSlider(options=degrees, description="temperature", **WIDE),
+        "alpha": ipywidgets.SelectionSlider(options=shares, description="alpha", **WIDE),
+    }
