@@ -227,53 +227,40 @@ kd.plots.reliability(
 #
 # A fifth member has learnt every class under the next class's name. Alone it is right almost never, and it is sure.
 #
-# **Predict**: what does the average make of it? Then mix by hand: each slider is one teacher's weight.
+# **Predict**: what does the average make of it? Then mix by hand: each slider is one teacher's weight. The browser mixes 500 validation
+# pictures at once; those that the four good members dispute come first. Which mean bears the wrong teacher longer?
 
 # %%
 draw = data.train.sample(2000, seed=99)
 renamed = replace(member, train=replace(draw, labels=(draw.labels + 1) % len(data.classes)))
 wrong = renamed.run(seed=99)
 five = [*trained[0].members, wrong]
-names = ["first", "second", "third", "fourth", "wrong"]
-on_validation = torch.stack([kd.measure.predict(one, data.validation) for one in five])
-alone = {
-    name: kd.measure.accuracy(z, data.validation)
-    for name, z in zip(names, on_validation, strict=True)
-}
 
-
-def mix(**weights):
-    total = sum(weights.values()) or 1
-    shares = torch.tensor(
-        [weights[name] / total for name in names], device=on_validation.device
-    )
-    p = torch.einsum("m,mnc->nc", shares, (on_validation / 2).softmax(dim=2))
-    return kd.plots.mixture(
-        alone,
-        {name: max(weight, 1e-9) for name, weight in weights.items()},
-        kd.measure.accuracy(p, data.validation),
-        ylabel="validation accuracy, %",
-    )
-
+some = data.validation.sample(500, seed=0)
+decisions = torch.stack([kd.measure.predict(one, some).argmax(dim=1) for one in five[:4]])
+some = some.take((decisions != decisions[0]).sum(dim=0).argsort(descending=True))
 
 # %%
-import ipywidgets as widgets
-
-mixer = kd.widgets.live(
-    mix,
-    **{
-        name: widgets.FloatSlider(1, min=0, max=4, step=0.1, description=name)
-        for name in names
-    },
+mixer = kd.widgets.ensemble_mixer(
+    torch.stack([kd.measure.predict(one, some) for one in five]),
+    some.labels,
+    data.classes,
+    data.pictures(some.images[:24]),
+    names=["first", "second", "third", "fourth", "wrong"],
+    temperature=2,
 )
 mixer
 
 # %% tags=["widget-test"]
-for name in names:
+for number in range(1, 6):
     for weight in (0, 2, 4, 1):
-        mixer.move(**{name: weight})
-mixer.move(wrong=4)
-assert f"wrong {4 / 8:.0%}" in mixer.description
+        mixer.move(**{f"weight_{number}": weight})
+for mean, picture in (("logits", 0), ("probabilities", 12), ("logits", 23)):
+    mixer.move(mean=mean, picture=picture, weight_5=4)
+    assert mixer.description.startswith(f"Mean of {mean}, first 13 %")
+    assert "wrong 50 %:" in mixer.description
+    assert f"Picture {picture + 1}, " in mixer.description
+mixer.move(mean="probabilities", picture=0, weight_5=1)
 
 # %%
 good = kd.measure.accuracy(trained[0], data.test)

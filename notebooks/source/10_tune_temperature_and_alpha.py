@@ -66,61 +66,28 @@ def scores(hidden, split):
     )
 
 
-def look(hidden, split):
-    return kd.plots.grid(
-        scores(hidden, split).mean(axis=0),
-        lab.TEMPERATURES,
-        lab.ALPHAS,
-        names=("temperature", "alpha"),
-        title=f"{hidden} units, {split} accuracy in %",
-    )
-
+# %% [markdown]
+# Click a cell or move the sliders: the table is one student's, the lines beside it cross at the chosen cell and show both. Is the cell
+# that is best on validation also the best on test?
 
 # %%
-import ipywidgets as widgets
-
-browser = kd.widgets.live(
-    look,
-    hidden=widgets.SelectionSlider(options=lab.HIDDEN, description="units"),
-    split=widgets.ToggleButtons(options=["validation", "test"], description="judged on"),
+browser = kd.widgets.sweep_browser(
+    stored,
+    sizes=lab.HIDDEN,
+    temperatures=lab.TEMPERATURES,
+    alphas=lab.ALPHAS,
+    setting=lab.setting,
+    labels_only=lab.labels_only,
 )
 browser
 
 # %% tags=["widget-test"]
 for hidden in lab.HIDDEN:
     for split in ("validation", "test"):
-        browser.move(hidden=hidden, split=split)
-        assert browser.description.startswith(f"{hidden} units, {split} accuracy")
-
-# %% [markdown]
-# One line of the grid, with intervals: accuracy against temperature, for one alpha.
-
-
-# %%
-def line(alpha):
-    column = lab.ALPHAS.index(alpha)
-    return kd.plots.curves(
-        lab.TEMPERATURES,
-        {f"{hidden} units": scores(hidden, "test")[:, :, column] for hidden in lab.HIDDEN},
-        levels={
-            f"{hidden} units": stored.scores[lab.labels_only(hidden)] for hidden in lab.HIDDEN
-        },
-        xlabel="temperature",
-        ylabel="test accuracy, %",
-        logarithmic=True,
-    )
-
-
-# %%
-lines = kd.widgets.live(
-    line, alpha=widgets.SelectionSlider(options=lab.ALPHAS, value=0.75, description="alpha")
-)
-lines
-
-# %% tags=["widget-test"]
-for alpha in (lab.ALPHAS[0], lab.ALPHAS[2], lab.ALPHAS[-1]):
-    lines.move(alpha=alpha)
-    assert "labels only" in lines.description
+        for place in (0, 2, -1):
+            temperature, alpha = lab.TEMPERATURES[place], lab.ALPHAS[place]
+            browser.move(size=hidden, split=split, temperature=temperature, alpha=alpha)
+            assert browser.description.startswith(lab.setting(hidden, temperature, alpha))
 
 # %% [markdown]
 # ## Choose honestly
