@@ -67,8 +67,8 @@ def scores(hidden, split):
 
 
 # %% [markdown]
-# Click a cell or move the sliders: the table is one student's, the lines beside it cross at the chosen cell and show both. Is the cell
-# that is best on validation also the best on test?
+# Click a cell or move the sliders: the table is one student's; the lines beside it, of both students, run through the chosen cell. Is the
+# cell that is best on validation also the best on test?
 
 # %%
 browser = kd.widgets.sweep_browser(
