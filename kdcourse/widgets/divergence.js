@@ -69,8 +69,8 @@ function pane(svg, { top, bottom }) {
 }
 
 function legend(svg) {
-  for (const [x, name, look] of [[380, "teacher", { stroke: BLUE }], [480, "student", { stroke: ORANGE, "stroke-dasharray": "7 4" }]]) {
-    make("path", { d: `M${x} 29h34`, "stroke-width": 3, ...look }, svg);
+  for (const [x, name, stroke, dash] of [[380, "teacher", BLUE, "none"], [480, "student", ORANGE, "7 4"]]) {
+    make("path", { d: `M${x} 29h34`, stroke, "stroke-width": 3, "stroke-dasharray": dash }, svg);
     make("text", { x: x + 42, y: 34 }, svg, name);
   }
 }
@@ -101,13 +101,14 @@ function scene(svg, { line, gap, teacher }) {
 
 function outline(path, line, log) {
   const step = line[1] - line[0];
-  path.setAttribute("d", through(line.map((x, index) => [across(x), height(SHAPES, Math.exp(log[index]) / step / SHAPES.most)])));
+  const y = (value) => height(SHAPES, Math.exp(value) / step / SHAPES.most);
+  path.setAttribute("d", through(line.map((x, index) => [across(x), y(log[index])])));
 }
 
 // The lower drawing: what the loss would be if the bump stood elsewhere. Steep walls are cut off at the top.
 function valley({ losses, here, most, nats }, { line, teacher }, now) {
   const values = PLACES.map((center) => divergence(bump(line, center, now.width), teacher, now.beta));
-  const top = Math.min(Math.max(...values), 8 * Math.min(...values));
+  const top = Math.max(1e-6, Math.min(Math.max(...values), 8 * Math.min(...values)));
   const y = (value) => height(LOSSES, value / top);
   losses.setAttribute("d", through(PLACES.map((center, index) => [across(center), y(values[index])])));
   here.setAttribute("cx", across(now.center));

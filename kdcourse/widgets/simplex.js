@@ -1,7 +1,8 @@
 // The loss landscape's drawing: losses, pulls, shading and the way down are computed here, at every move.
 
 export function losses(student, teacher, label, temperature, alpha) {
-  const soft = temperature ** 2 * kl(...[teacher, student].map((logits) => logSoftmax(logits.map((z) => z / temperature))));
+  const [logP, logQ] = [teacher, student].map((logits) => logSoftmax(logits.map((z) => z / temperature)));
+  const soft = temperature ** 2 * kl(logP, logQ);
   const hard = -logSoftmax(student)[label];
   return [hard, soft, alpha * soft + (1 - alpha) * hard];
 }
@@ -165,7 +166,8 @@ function panel(svg, fixedClass) {
   make("path", { d: `M${PANEL} 281h50`, class: "kd-line", "stroke-width": 2, "stroke-dasharray": "2 4" }, svg);
   make("text", { x: PANEL + 60, y: 286 }, svg, "gradient descent on the mix");
   [1, 3, 5, 7].forEach((band, index) => {
-    make("rect", { x: PANEL + 13 * index, y: 304, width: 13, height: 14, fill: COLOURS[0], "fill-opacity": 0.07 * band }, svg);
+    const tint = { fill: COLOURS[0], "fill-opacity": 0.07 * band };
+    make("rect", { x: PANEL + 13 * index, y: 304, width: 13, height: 14, ...tint }, svg);
   });
   make("text", { x: PANEL + 60, y: 316 }, svg, "bluer: the mix is higher");
   make("text", { x: PANEL, y: 356 }, svg, "Drag the student, or use the sliders.");
