@@ -48,7 +48,18 @@ def alignment(matrix, students: Sequence[str], teachers: Sequence[str], *, chose
     """
     matrix = table("matrix", matrix, len(teachers), len(students))
     figure = Figure(1.6 + 0.75 * len(teachers), 1.3 + 0.55 * len(students))
-    axes = figure.subplots()
+    best = matrix.argmax(axis=1)
+    rows = range(len(students)) if chosen is None else [chosen]
+    layers_compared(figure.subplots(), matrix, students, teachers, [(row, best[row]) for row in rows])
+    said = "; ".join(
+        f"{students[row]} is most like {teachers[best[row]]} ({matrix[row, best[row]]:.2f})" for row in rows
+    )
+    figure.description = f"Similarity of layers, from 0 to 1, best match framed: {said}."
+    return figure
+
+
+def layers_compared(axes, matrix, students: Sequence[str], teachers: Sequence[str], framed: Sequence[tuple]) -> None:
+    """The heat map of `alignment` with its numbers; framed: cells, (row, column)."""
     axes.imshow(matrix, cmap="cividis", vmin=0, vmax=1)
     for (row, column), value in np.ndenumerate(matrix):
         ink = "black" if value > 0.5 else "white"
@@ -56,15 +67,8 @@ def alignment(matrix, students: Sequence[str], teachers: Sequence[str], *, chose
     axes.set_xticks(range(len(teachers)), teachers, fontsize=9)
     axes.set_yticks(range(len(students)), students, fontsize=9)
     axes.set(xlabel="teacher's layer", ylabel="student's layer")
-    best = matrix.argmax(axis=1)
-    rows = range(len(students)) if chosen is None else [chosen]
-    for row in rows:
-        axes.add_patch(rectangle(best[row], row))
-    said = "; ".join(
-        f"{students[row]} is most like {teachers[best[row]]} ({matrix[row, best[row]]:.2f})" for row in rows
-    )
-    figure.description = f"Similarity of layers, from 0 to 1, best match framed: {said}."
-    return figure
+    for row, column in framed:
+        axes.add_patch(rectangle(column, row))
 
 
 def relations(tables: Mapping[str, np.ndarray], labels, classes: Sequence[str], *, what: str = "distance") -> Figure:

@@ -4,8 +4,10 @@ Only what ipywidgets 7.7 (Colab) and 8 (JupyterLab 4) both have is used. Nothing
 """
 
 from kdcourse.widgets.divergence import TwoPeaks, divergence_playground
+from kdcourse.widgets.geometry import batch_geometry
 from kdcourse.widgets.linked import Linked
 from kdcourse.widgets.live import Live, live
+from kdcourse.widgets.matcher import layer_matcher
 from kdcourse.widgets.mixer import ensemble_mixer
 from kdcourse.widgets.simplex import loss_landscape
 from kdcourse.widgets.sweep import sweep_browser
@@ -15,8 +17,10 @@ __all__ = [
     "Linked",
     "Live",
     "TwoPeaks",
+    "batch_geometry",
     "divergence_playground",
     "ensemble_mixer",
+    "layer_matcher",
     "live",
     "loss_landscape",
     "sweep_browser",

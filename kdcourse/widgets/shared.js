@@ -76,3 +76,9 @@ export function through(points) {
 export function signed(value, places) {
   return `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(places)}`;
 }
+
+// Set controls from the view, as a click does: their links carry it to the sliders and on to the kernel.
+export function choose(model, values) {
+  for (const [name, value] of Object.entries(values)) model.set(name, value);
+  model.save_changes();
+}

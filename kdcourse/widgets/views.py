@@ -79,3 +79,20 @@ class MixerView(View, script="mixer"):
         numbers = range(1, len(content["names"]) + 1)
         self.add_traits(**{f"weight_{number}": traitlets.Float(1.0).tag(sync=True) for number in numbers})
         super().__init__(content=content, **kwargs)
+
+
+class GeometryView(View, script="geometry"):
+    """content: pictures (data URIs), their names and marks; kinds; networks, each a name, plane, share and apart."""
+
+    a = traitlets.Int(0).tag(sync=True)
+    b = traitlets.Int(1).tag(sync=True)
+    c = traitlets.Int(2).tag(sync=True)
+    student = traitlets.Int(0).tag(sync=True)
+
+
+class MatcherView(View, script="matcher"):
+    """content: pictures (data URIs); students and teachers, each a layer with its sheet of maps; alike, fills and inks."""
+
+    student = traitlets.Int(0).tag(sync=True)
+    teacher = traitlets.Int(0).tag(sync=True)
+    picture = traitlets.Int(0).tag(sync=True)

@@ -1,0 +1,199 @@
+"""The geometry of a batch: where teacher and student put its pictures, and what RKD's losses make of one triplet.
+
+The planes show where a picture lies, roughly; every length, angle and loss is one of the full space.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import ipywidgets
+import numpy as np
+import torch
+
+from kdcourse.losses import distances
+from kdcourse.palette import INK, PAPER, Figure, array, data_uri, photographs, show, style, table, wrapped
+from kdcourse.widgets.linked import WIDE, Linked, linked
+from kdcourse.widgets.live import Live
+from kdcourse.widgets.wording import fixed
+
+MARKS = 6  # classes that shape and colour tell apart, in the browser too
+NO_LENGTH = 1e-4  # of the mean distance: shorter than this, a side has no direction
+
+
+def plane(embeddings) -> tuple[np.ndarray, float]:
+    """The first two principal components, over the mean distance: (N, D) -> (N, 2), and the share of variance they hold."""
+    points = array(embeddings).astype(float)
+    points = points - points.mean(axis=0)
+    left, spread, _ = np.linalg.svd(points, full_matrices=False)
+    share = (spread[:2] ** 2).sum() / max((spread**2).sum(), np.finfo(float).tiny)
+    apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    mean = apart[apart > 0].mean() if apart.any() else 1.0
+    return left[:, :2] * spread[:2] / mean, float(share)
+
+
+def turned(points: np.ndarray, towards: np.ndarray) -> np.ndarray:
+    """(N, 2), turned and mirrored as a whole to lie as close to `towards` (N, 2) as it can: a plane has no up of its own."""
+    left, _, right = np.linalg.svd(points.T @ towards)
+    return points @ left @ right
+
+
+def triangle(apart: np.ndarray, corners: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Sides AB, AC, BC, (3,), and the cosines of the angles at A, B, C, (3,), from distances (N, N) and three pictures.
+
+    A side without length has no direction: the cosines at both of its ends are 0, as in `losses.angles`.
+    """
+    a, b, c = corners
+    ab, ac, bc = apart[a][b], apart[a][c], apart[b][c]
+    return np.array([ab, ac, bc]), np.array([_cosine(ab, ac, bc), _cosine(ab, bc, ac), _cosine(ac, bc, ab)])
+
+
+def flat(sides: np.ndarray, cosines: np.ndarray) -> np.ndarray:
+    """The triangle in its true shape, (3, 2): A at the origin, B to its right, longest side 1."""
+    height = np.sqrt(1 - cosines[0] ** 2)
+    corners = np.array([(0, 0), (sides[0], 0), (sides[1] * cosines[0], sides[1] * height)])
+    return corners / max(sides.max(), NO_LENGTH)
+
+
+def smooth_l1(one: np.ndarray, other: np.ndarray) -> float:
+    """RKD's mean of gaps, squares when small: Park et al. (2019), eq. 4."""
+    gap = np.abs(one - other)
+    return float(np.where(gap < 1, gap**2 / 2, gap - 0.5).mean())
+
+
+def describe(pair: Sequence[Mapping], names: Sequence[str], corners: Sequence[int]) -> str:
+    """Two sentences on one triplet: its sides and its angle at A in two networks, and how far RKD finds them apart.
+
+    pair: teacher, then student, each with "name" and "apart", the distances (N, N) over their mean. names: the class of each
+    of N pictures.
+    """
+    both = [triangle(one["apart"], corners) for one in pair]
+    said = "; ".join(f"{one['name']}: {_measures(*spanned)}" for one, spanned in zip(pair, both, strict=True))
+    three = ", ".join(names[corner] for corner in corners)
+    return f"Triplet {three}; {said}. RKD's losses of it: {_losses(*both)}."
+
+
+def batch_geometry(pictures, embeddings: Mapping[str, np.ndarray], labels, classes: Sequence[str]) -> Linked | Live:
+    """A batch in the teacher's plane and in a student's, and the triangle that three of its pictures span in every network.
+
+    pictures: (N, H, W) or (N, H, W, 3) within [0, 1], N ≥ 3. embeddings: name -> (N, D), D ≥ 2, the teacher first, then the
+    students. labels: (N,), of six classes at most. classes: their names. Controls: a, b, c (pictures), student.
+    Raises `ValueError` for shapes that do not fit together.
+    """
+    pictures, labels = photographs(pictures), array(labels)
+    kinds, marks = _marks(labels, len(pictures))
+    names, kinds = [classes[label] for label in labels], [classes[kind] for kind in kinds]
+    networks = _networks(embeddings, len(pictures))
+
+    def draw(a: int, b: int, c: int, student: int) -> Figure:
+        corners, pair = [a, b, c], (networks[0], networks[1 + student])
+        figure = Figure(8.6, 6.0)
+        upper, lower = figure.subfigures(2, 1, height_ratios=(3, 2))
+        _draw_pictures_and_planes(upper, pictures, pair, names, marks, kinds, corners)
+        _draw_triangles(lower, {one["name"]: triangle(one["apart"], corners) for one in networks})
+        figure.description = describe(pair, names, corners)
+        return figure
+
+    content = {
+        "pictures": [data_uri(picture) for picture in pictures],
+        "names": names,
+        "marks": marks.tolist(),
+        "kinds": kinds,
+        "networks": [{**one, "plane": one["plane"].tolist(), "apart": one["apart"].tolist()} for one in networks],
+    }
+    return linked("geometry", content, draw, **_controls(names, marks, list(embeddings)[1:]))
+
+
+def _cosine(one: float, other: float, opposite: float) -> float:
+    if min(one, other) < NO_LENGTH:
+        return 0.0
+    return float(np.clip((one**2 + other**2 - opposite**2) / (2 * one * other), -1, 1))
+
+
+def _measures(sides: np.ndarray, cosines: np.ndarray) -> str:
+    lengths = ", ".join(f"{side} {fixed(length, 2)}" for side, length in zip(("AB", "AC", "BC"), sides, strict=True))
+    degrees = "no angle" if min(sides[:2]) < NO_LENGTH else f"{fixed(np.degrees(np.arccos(cosines[0])), 0)}°"
+    return f"{lengths}, {degrees} at A"
+
+
+def _losses(teacher: tuple, student: tuple) -> str:
+    distance, angle = (fixed(smooth_l1(one, other), 4) for one, other in zip(teacher, student, strict=True))
+    return f"distance {distance}, angle {angle}"
+
+
+def _marks(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The classes there are, and the place of each picture's class among them."""
+    if labels.shape != (count,) or count < 3:
+        raise ValueError(f"labels must be one for each of at least 3 pictures, got {labels.shape} for {count}")
+    kinds, marks = np.unique(labels, return_inverse=True)
+    if len(kinds) > MARKS:
+        raise ValueError(f"labels must be of {MARKS} classes at most, told apart by shape and colour, got {len(kinds)}")
+    return kinds, marks
+
+
+def _networks(embeddings: Mapping[str, np.ndarray], count: int) -> list[dict]:
+    """For each network its name, plane (N, 2), the share of variance in it, and distances (N, N) over their mean."""
+    if len(embeddings) < 2:
+        raise ValueError(f"embeddings must be the teacher's and at least one student's, got {len(embeddings)}")
+    networks = []
+    for name, values in embeddings.items():
+        width = array(values).shape[-1]
+        if width < 2:
+            raise ValueError(f"embeddings must have at least 2 dimensions, got {width} for {name}")
+        points = torch.as_tensor(table(name, values, width, count)).double()
+        at, share = plane(points)
+        if networks:
+            at = turned(at, networks[0]["plane"])
+        # Five digits are what the browser gets, so Python reckons with them too.
+        networks.append(
+            {"name": name, "plane": at.round(4), "share": share, "apart": array(distances(points)).round(5)}
+        )
+    return networks
+
+
+def _draw_pictures_and_planes(figure, pictures, pair, names, marks, kinds, corners) -> None:
+    strip, *panels = figure.subplots(1, 3, width_ratios=(0.5, 1, 1))
+    titles = [f"{letter}: {names[corner]}" for letter, corner in zip("ABC", corners, strict=True)]
+    show(strip, np.concatenate(list(pictures[corners])), "\n".join(titles))
+    reach = 1.15 * max(np.abs(one["plane"]).max() for one in pair)
+    for axes, one in zip(panels, pair, strict=True):
+        points = one["plane"]
+        for number, kind in enumerate(kinds):
+            axes.plot(*points[marks == number].T, **style(number), markersize=5, label=kind)
+        axes.plot(*points[[*corners, corners[0]]].T, color=INK, linewidth=1)
+        for letter, corner in zip("ABC", corners, strict=True):
+            paper = {"boxstyle": "circle,pad=0.15", "facecolor": PAPER, "edgecolor": INK}
+            axes.annotate(letter, points[corner], ha="center", va="center", fontsize=9, bbox=paper)
+        axes.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
+        axes.set_title(f"{one['name']}\na plane with {one['share']:.0%} of the variance", fontsize=9)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(kinds), frameon=False)
+
+
+def _draw_triangles(figure, triangles: Mapping[str, tuple]) -> None:
+    """Each network's triangle in its true shape, longest side 1: a triangle is flat in any space."""
+    teacher = next(iter(triangles.values()))
+    for axes, (name, one) in zip(figure.subplots(1, len(triangles)), triangles.items(), strict=True):
+        corners = flat(*one)
+        axes.plot(*np.vstack([corners, corners[:1]]).T, color=INK, linewidth=1)
+        for letter, corner in zip("ABC", corners, strict=True):
+            axes.annotate(
+                letter, corner, ha="center", va="center", bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1}
+            )
+        axes.set(aspect="equal", xlim=(-0.75, 1.25), ylim=(-0.25, 1.25))
+        axes.set_axis_off()
+        lengths, corner = _measures(*one).rsplit(", ", 1)
+        lost = f"\nRKD: {_losses(teacher, one)}" if one is not teacher else ""
+        axes.set_title(f"{wrapped(name, 30)}\n{lengths}\n{corner}{lost}", fontsize=8)
+
+
+def _controls(names: Sequence[str], marks: np.ndarray, students: Sequence[str]) -> dict[str, ipywidgets.Widget]:
+    numbered = [(f"{number}: {name}", number - 1) for number, name in enumerate(names, start=1)]
+    # A first triplet worth a look: two pictures of one class, the third of another.
+    alike, others = np.flatnonzero(marks == marks[0]), np.flatnonzero(marks != marks[0])
+    first = [0, int(alike[1]) if len(alike) > 1 else 1, int(others[-1]) if len(others) else 2]
+    corners = {
+        letter: ipywidgets.SelectionSlider(
+            options=numbered, value=corner, description=f"picture {letter.upper()}", **WIDE
+        )
+        for letter, corner in zip("abc", first, strict=True)
+    }
+    named = [(name, number) for number, name in enumerate(students)]
+    return {**corners, "student": ipywidgets.Dropdown(options=named, value=0, description="student", **WIDE)}
