@@ -73,40 +73,10 @@ student_maps = kd.measure.outputs(student, shown, stages)
 # %% [markdown]
 # **Predict**: the deeper the layer, the coarser its maps. Will both networks look at the same places of a picture?
 #
-# Choose a layer and a picture. The first map is the *attention*, the mean of all channels squared; then the strongest channels.
-
-# %%
-import ipywidgets as widgets
-
-
-def look(layer, picture):
-    return kd.plots.feature_maps(
-        data.pictures(shown.images[picture : picture + 1])[0],
-        {"teacher": teacher_maps[layer][picture], "student": student_maps[layer][picture]},
-        layer=layer,
-    )
-
-
-# %%
-inside = kd.widgets.live(
-    look,
-    layer=widgets.SelectionSlider(options=stages, value="stage2", description="layer"),
-    picture=widgets.IntSlider(0, min=0, max=99, description="picture"),
-)
-inside
-
-# %% tags=["widget-test"]
-for layer, picture in (("stage1", 0), ("stage4", 99), ("stage2", 50)):
-    inside.move(layer=layer, picture=picture)
-    assert inside.description.startswith(f"Layer {layer}.")
-
-# %% [markdown]
 # ## Compare what two layers see
 #
 # Two layers with different numbers of channels cannot be subtracted. *Centred kernel alignment* (Kornblith et al. 2019) asks another
 # question: do they find the same pictures alike? It is 1 when they do, whatever the channels, scale or rotation.
-#
-# Move the slider through the student's layers: which of the teacher's is most like it?
 
 # %%
 alike = [
@@ -117,22 +87,29 @@ alike = [
     for ours in stages
 ]
 
-
-def compare_layers(layer):
-    return kd.plots.alignment(alike, stages, stages, chosen=stages.index(layer))
-
+# %% [markdown]
+# Choose a layer of each network, with the sliders or by a click on the table, and a picture. Beside the table stand both layers' maps of
+# it: first the *attention*, the mean of all channels squared, then the strongest channels. Which of the teacher's layers is most like
+# each of the student's, and do the two look at the same places?
 
 # %%
-matcher = kd.widgets.live(
-    compare_layers,
-    layer=widgets.SelectionSlider(options=stages, value="stage1", description="student"),
+looked_at = 20
+matcher = kd.widgets.layer_matcher(
+    data.pictures(shown.images[:looked_at]),
+    {layer: student_maps[layer][:looked_at] for layer in stages},
+    {layer: teacher_maps[layer][:looked_at] for layer in stages},
+    alike,
 )
 matcher
 
 # %% tags=["widget-test"]
-for layer in ("stage1", "stage3", "stage4"):
-    matcher.move(layer=layer)
-    assert f"{layer} is most like" in matcher.description
+for layer, other, picture in (
+    ("stage1", "stage1", 0),
+    ("stage2", "stage3", 10),
+    ("stage4", "stage4", 19),
+):
+    matcher.move(student=layer, teacher=other, picture=picture)
+    assert f"student's {layer} and the teacher's {other}: CKA " in matcher.description
 
 # %% [markdown]
 # ## Six things that can be matched

@@ -96,36 +96,26 @@ tables = {name: kd.losses.distances(table[forty]) for name, table in embeddings.
 kd.plots.relations(tables, new.labels[forty], data.classes)
 
 # %% [markdown]
-# Three pictures span a triangle, in any space. Its angles are what RKD's second loss compares. Choose a triplet: A stays, B is of the
-# same class as A, C of another.
+# Three pictures span a triangle, in any space; RKD compares the lengths of its sides, over the batch's mean distance, and its
+# angles. Choose A, B and C with the sliders or by hand in a plane, and a student beside the teacher.
+#
+# A plane shows only the two main components of a network's many dimensions, so it is a map. The table and the triangles
+# below it are measured in the full space, and so are RKD's losses of this triplet.
 
 # %%
-import ipywidgets as widgets
-
-same, different = unseen[1], unseen[3]
-likes, others = ((new.labels == label).nonzero()[:, 0] for label in (same, different))
-
-
-def span(triplet):
-    chosen = torch.stack([likes[0], likes[1 + triplet], others[triplet]])
-    names = [data.classes[label] for label in new.labels[chosen]]
-    return kd.plots.triangles(
-        data.pictures(new.images[chosen]),
-        {name: table[chosen] for name, table in embeddings.items()},
-        names,
-    )
-
-
-# %%
-triangle = kd.widgets.live(
-    span, triplet=widgets.IntSlider(0, min=0, max=40, description="triplet")
+triangle = kd.widgets.batch_geometry(
+    data.pictures(new.images[forty]),
+    {name: table[forty] for name, table in embeddings.items()},
+    new.labels[forty],
+    data.classes,
 )
 triangle
 
 # %% tags=["widget-test"]
-for triplet in (0, 20, 40):
-    triangle.move(triplet=triplet)
-    assert triangle.description.startswith(f"The angle at {data.classes[same]} between")
+for a, b, c, student in ((0, 0, 0, 0), (20, 21, 22, 1), (39, 39, 39, 2)):
+    triangle.move(a=a, b=b, c=c, student=student)
+    assert f"; {list(embeddings)[1 + student]}: AB " in triangle.description
+    assert ("no angle" in triangle.description) == (a == b)
 
 # %% [markdown]
 # ## Write the relations by hand
