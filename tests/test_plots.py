@@ -60,10 +60,8 @@ def every_figure(images, soft, matrix):
         "gradient_scale": plots.gradient_scale(grid, [1, 0.9, 0.8, 0.7], [1, 0.3, 0.1, 0.01]),
         "rankings": plots.rankings(SCORES, better="KD", than="noise"),
         "history": plots.history(np.linspace(2, 1, 50)),
-        "feature_maps": plots.feature_maps(images[0], {"teacher": images, "student": images[:2]}, layer="stage2"),
         "alignment": plots.alignment(matrix[:4, :3], list("abcd"), list("xyz"), chosen=1),
         "relations": plots.relations({"teacher": matrix, "student": matrix}, np.arange(10) // 4, CLASSES),
-        "triangles": plots.triangles(images, {"teacher": matrix[:3], "student": soft}, CLASSES[:3]),
         "reliability": plots.reliability({"one": RELIABILITY, "two": RELIABILITY}, {"one": 3.0, "two": 4.0}),
         "disagreement": plots.disagreement({"seeds": matrix[:4, :4]}, {"seeds": ["64", "32", "64-64", "128"]}),
         "mixture": plots.mixture(
@@ -235,9 +233,6 @@ def test_every_colour_has_a_second_signal():
 
 
 def test_numbers_of_the_figures_of_the_inside():
-    corner = np.array([[0.0, 0], [1, 0], [0, 2]])
-    text = plots.triangles(np.zeros((3, 4, 4)), {"flat": corner, "far": 9 * corner + 5}, ["A", "B", "C"]).description
-    assert text == "The angle at A between B and C: flat 90°, far 90°."
     matrix = np.array([[0.9, 0.2], [0.3, 0.4]])
     text = plots.alignment(matrix, ["s1", "s2"], ["t1", "t2"]).description
     assert "s1 is most like t1 (0.90); s2 is most like t2 (0.40)" in text
@@ -247,10 +242,6 @@ def test_numbers_of_the_figures_of_the_inside():
     picture = np.zeros((2, 4, 4))
     text = plots.neighbours(picture, {"net": picture}, ["a", "b"], {"net": ["a", "c"]}).description
     assert "net finds the right class for 1 of 2" in text
-    maps = np.zeros((3, 2, 2))
-    maps[0, 1, 0] = 2
-    text = plots.feature_maps(picture[0], {"net": maps}, layer="x").description
-    assert "3 channels of 2 × 2, most active at row 2, column 1, 8% of values not zero" in text
 
 
 def test_numbers_of_the_figures_of_schemes():
@@ -288,18 +279,11 @@ def test_an_adopted_figure_is_not_shown_a_second_time():
     assert not pyplot.get_fignums()
 
 
-def test_a_triangle_without_extent_is_drawn():
-    same = np.ones((3, 4))
-    assert plots.triangles(np.zeros((3, 4, 4)), {"dead": same}, ["A", "B", "C"]).png()
-
-
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: plots.feature_maps(np.zeros((4, 4)), {"net": np.zeros((4, 4))}, layer="x"), r"maps \(C, h, w\)"),
         (lambda: plots.alignment(np.zeros((2, 3)), ["a"], ["b"]), "matrix must be a table"),
         (lambda: plots.relations({"t": np.zeros((2, 3))}, [0, 1], ["a", "b"]), "t must be a table"),
-        (lambda: plots.triangles(np.zeros((2, 4, 4)), {}, ["a", "b"]), "must be three each"),
     ],
 )
 def test_wrong_shapes_of_the_inside_are_named(draw, message):

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from kdcourse import widgets
+from kdcourse.bench import browser
 from kdcourse.losses import ensemble_target
 from kdcourse.schemes import Ensemble
 from kdcourse.widgets.mixer import MEANS, MOST, describe, disputed, ensemble_mixer, mixture
-from tests import browser, in_browser
+from tests import in_browser
 
 CLASSES = ["T-shirt", "trouser", "bag"]
 NAMES = ["picture", "64 units", "mean"]  # names that a trait of the view could not have

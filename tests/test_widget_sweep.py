@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from kdcourse import ledger, studies, widgets
+from kdcourse.bench import browser
 from kdcourse.intervals import difference
 from kdcourse.ledger import Comparison
 from kdcourse.widgets.sweep import SPLITS, describe, measured, sweep_browser
-from tests import browser, in_browser
+from tests import in_browser
 
 SIZES, TEMPERATURES, ALPHAS = (4, 16), (1, 2.5, 20), (0.25, 1)
 AXES = {"sizes": SIZES, "temperatures": TEMPERATURES, "alphas": ALPHAS}

@@ -24,7 +24,7 @@ from kdcourse.plots.basic import (
     two_similarities,
 )
 from kdcourse.plots.grids import sweep
-from kdcourse.plots.inside import alignment, feature_maps, neighbours, relations, triangles
+from kdcourse.plots.inside import alignment, neighbours, relations
 from kdcourse.plots.plane import landscape, profiles
 from kdcourse.plots.schemes import adopted, disagreement, front, mixture, per_class, reliability
 
@@ -38,7 +38,6 @@ __all__ = [
     "distribution",
     "distributions",
     "entropy",
-    "feature_maps",
     "front",
     "gradient_scale",
     "history",
@@ -57,6 +56,5 @@ __all__ = [
     "softened",
     "sweep",
     "temperature_limits",
-    "triangles",
     "two_similarities",
 ]

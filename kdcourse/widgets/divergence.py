@@ -12,7 +12,7 @@ import numpy as np
 
 from kdcourse import plots
 from kdcourse.widgets.arithmetic import kl, log_softmax
-from kdcourse.widgets.linked import Linked, linked
+from kdcourse.widgets.linked import WIDE, Linked, linked
 from kdcourse.widgets.live import Live
 from kdcourse.widgets.wording import fixed, short
 
@@ -138,12 +138,11 @@ def _students() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _controls(center: float, width: float) -> dict[str, ipywidgets.Widget]:
-    wide = {"style": {"description_width": "100px"}, "layout": {"width": "480px"}}
-    by_hand = {"disabled": True, "step": 0.1, "readout_format": ".1f", **wide}
+    by_hand = {"disabled": True, "step": 0.1, "readout_format": ".1f", **WIDE}
     betas = [(f"{beta:.2f}", beta) for beta in BETAS]
     controls = {
-        "beta": ipywidgets.SelectionSlider(options=betas, value=0.5, description="beta", **wide),
-        "best": ipywidgets.Checkbox(value=True, description="the best for this beta", **wide),
+        "beta": ipywidgets.SelectionSlider(options=betas, value=0.5, description="beta", **WIDE),
+        "best": ipywidgets.Checkbox(value=True, description="the best for this beta", **WIDE),
         "center": ipywidgets.FloatSlider(center, min=CENTERS[0], max=CENTERS[-1], description="center", **by_hand),
         "width": ipywidgets.FloatSlider(width, min=WIDTHS[0], max=WIDTHS[-1], description="width", **by_hand),
     }

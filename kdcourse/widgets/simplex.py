@@ -13,7 +13,7 @@ from kdcourse import plots
 from kdcourse.palette import table
 from kdcourse.plots import softened
 from kdcourse.widgets.arithmetic import kl, log_softmax
-from kdcourse.widgets.linked import Linked, linked
+from kdcourse.widgets.linked import WIDE, Linked, linked
 from kdcourse.widgets.live import Live
 from kdcourse.widgets.wording import fixed, short
 
@@ -125,13 +125,12 @@ def _shares(probabilities: np.ndarray, classes: Sequence[str]) -> str:
 
 
 def _controls(classes: Sequence[str]) -> dict[str, ipywidgets.Widget]:
-    wide = {"style": {"description_width": "140px"}, "layout": {"width": "480px"}}
-    logit = {"value": 0.0, "min": -REACH, "max": REACH, "step": 0.05, **wide}
+    logit = {"value": 0.0, "min": -REACH, "max": REACH, "step": 0.05, **WIDE}
     return {
         "first": ipywidgets.FloatSlider(description=f"logit of {classes[0]}", **logit),
         "second": ipywidgets.FloatSlider(description=f"logit of {classes[1]}", **logit),
         "temperature": ipywidgets.FloatSlider(
-            value=4.0, min=1.0, max=20.0, step=0.5, description="temperature", **wide
+            value=4.0, min=1.0, max=20.0, step=0.5, description="temperature", **WIDE
         ),
-        "alpha": ipywidgets.FloatSlider(value=0.5, min=0.0, max=1.0, step=0.05, description="alpha (teacher)", **wide),
+        "alpha": ipywidgets.FloatSlider(value=0.5, min=0.0, max=1.0, step=0.05, description="alpha (teacher)", **WIDE),
     }
