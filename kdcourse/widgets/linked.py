@@ -8,7 +8,7 @@ from kdcourse.plots import Figure
 from kdcourse.widgets.live import Live, live, set_control
 from kdcourse.widgets.page import Page
 
-WIDE = {"style": {"description_width": "100px"}, "layout": {"width": "480px"}}  # what controls above a view share
+WIDE = {"style": {"description_width": "140px"}, "layout": {"width": "520px"}}  # what controls above a view share
 
 
 class Linked:
