@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -157,15 +158,16 @@ def bench(
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="For a classroom's scripts.")] = False) -> None:
     """Check this machine: every line is green, amber or red, with what to do. Exits with 1 on red."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from kdcourse.doctor import examine
 
-    checks = examine()
+    with redirect_stdout(sys.stderr):  # what is said on the way is no part of the table, and would break the JSON
+        checks = examine()
     if as_json:
         typer.echo(json.dumps([check.as_dict() for check in checks], indent=1))
     else:
-        table = Table("check", "status", "found", "what to do")
+        table = Table("check", "status", Column("found", overflow="fold"), "what to do")
         signs = {"green": "✓ green", "amber": "! amber", "red": "✗ red"}
         for check in checks:
             table.add_row(check.name, f"[{_paint(check.status)}]{signs[check.status]}", check.detail, check.advice)

@@ -7,6 +7,7 @@ exercise's reference in the stub's place.
 import json
 import re
 import time
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,17 @@ RUNTIMES = ROOT / "results" / "runtimes.json"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_SECONDS = 300
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+COLAB = "https://colab.research.google.com"
+# What must happen before the course can be imported, in front of each lab's `kd.setup()`: Colab installs it, once.
+BOOTSTRAP = """\
+# @title Set up this lab: kd.setup()
+import sys
+from importlib.metadata import distributions
+
+installed = {{course.version for course in distributions(name="kdcourse")}}
+if "google.colab" in sys.modules and "{version}" not in installed:
+    %pip install --quiet --no-deps "git+{repository}@v{version}"
+"""
 
 
 class StaleNotebook(AssertionError):
@@ -60,8 +72,14 @@ def lab(number: str | int, sources: Path = SOURCES) -> Lab:
     return known[wanted]
 
 
+def project() -> tuple[str, str]:
+    """The project's version and the address of its repository, from pyproject.toml: nothing else spells them."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return declared["version"], declared["urls"]["Repository"]
+
+
 def compose(lab: Lab, *, solutions: bool = False) -> NotebookNode:
-    """The notebook that a source stands for, not executed."""
+    """The notebook that a source stands for, not executed: with the badge and the way onto Colab, which no source holds."""
     notebook = jupytext.read(lab.source, fmt="py:percent")
     notebook.metadata = NotebookNode(kernelspec=KERNEL, language_info={"name": "python"})
     notebook.nbformat, notebook.nbformat_minor = 4, 5
@@ -69,7 +87,25 @@ def compose(lab: Lab, *, solutions: bool = False) -> NotebookNode:
         cell.id = f"{lab.number}-{number:03d}"  # the same in every build, so that differences are real ones
         if solutions and "exercise" in cell.metadata:
             cell.source = exercise(cell.metadata["exercise"]).source()
+        if "setup" in cell.metadata.get("tags", ()):
+            _complete_setup(cell)
+    _add_badge(notebook.cells[0], lab)
     return notebook
+
+
+def _complete_setup(cell: NotebookNode) -> None:
+    """Put the bootstrap first and fold the cell: JupyterLab shows its first line, Colab the title in it."""
+    version, repository = project()
+    cell.source = BOOTSTRAP.format(version=version, repository=repository) + cell.source
+    cell.metadata.update(cellView="form", jupyter={"source_hidden": True})
+
+
+def _add_badge(cell: NotebookNode, lab: Lab) -> None:
+    """Below the title, the badge that opens this lab on Colab."""
+    address = project()[1].replace("https://github.com", f"{COLAB}/github")
+    badge = f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({address}/blob/main/notebooks/{lab.notebook.name})"
+    title, _, rest = cell.source.partition("\n")
+    cell.source = f"{title}\n\n{badge}\n{rest}"
 
 
 def execute(notebook: NotebookNode, folder: Path) -> float:

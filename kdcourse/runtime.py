@@ -1,10 +1,17 @@
 """The machine a lab runs on: its device, and the first cell of each lab."""
 
 import os
+import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+SWITCH_ON_A_GPU = "Runtime > Change runtime type > T4 GPU"
 
 
 def device() -> torch.device:
@@ -22,17 +29,54 @@ def in_colab() -> bool:
     return "google.colab" in sys.modules
 
 
+def requirements(extra: str = "") -> "list[Requirement]":
+    """What the course declares that it needs, or what one of its extras adds."""
+    from packaging.requirements import Requirement
+
+    def belongs(one: Requirement) -> bool:
+        if one.marker is None:
+            return not extra
+        return one.marker.evaluate({"extra": extra}) and not (extra and one.marker.evaluate({"extra": ""}))
+
+    return [one for one in map(Requirement, requires("kdcourse") or []) if belongs(one)]
+
+
+def version_of(package: str) -> str | None:
+    """The installed version of a package, None where it is missing."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def setup() -> None:
-    """The first cell of each lab: choose the device and say in one line what the lab runs on."""
+    """The first cell of each lab: on Colab add what it lacks; choose the device and say in one line what the lab runs on."""
+    if in_colab():
+        _add_what_is_missing()
     place = device()
+    print(f"kdcourse {version('kdcourse')}, torch {version('torch')}, on {_machine(place)}.")
     if place.type == "cuda":
         torch.set_float32_matmul_precision("high")
-    machine = torch.cuda.get_device_name(place) if place.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-    print(f"kdcourse {version('kdcourse')}, torch {version('torch')}, on {machine}.")
-    if in_colab() and place.type == "cpu":
-        print(
-            "For a GPU: Runtime > Change runtime type > T4 GPU, then run this cell again. The lab runs without one too."
-        )
+    elif in_colab():
+        print(f"The lab runs without a GPU too. To have one: {SWITCH_ON_A_GPU}, then run this cell again.")
+
+
+def _machine(place: torch.device) -> str:
+    if place.type != "cuda":
+        return f"{torch.get_num_threads()} CPU threads"
+    return f"{torch.cuda.get_device_name(place)} with {torch.cuda.get_device_properties(place).total_memory / 2**30:.0f} GiB"
+
+
+def _add_what_is_missing() -> None:
+    """Install what the course needs and is not there. What is there keeps its version: torch and numpy belong to the machine."""
+    found = {one: version_of(one.name) for one in requirements()}
+    missing = [str(one) for one, number in found.items() if number is None]
+    if not missing:
+        return
+    kept = [f"{one.name}=={number}" for one, number in found.items() if number is not None]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", *missing, *kept]
+    if subprocess.run(command, capture_output=True).returncode:
+        print(f"{', '.join(missing)} could not be installed; only the labs that use it need it.")
 
 
 def say(markdown: str) -> None:

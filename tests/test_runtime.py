@@ -1,6 +1,6 @@
-"""The first cell, the doctor and the command line."""
+"""The first cell and the command line."""
 
-import json
+import subprocess
 import sys
 import types
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from kdcourse import doctor, runtime
+from kdcourse import runtime
 from kdcourse.cli import app
 
 
@@ -42,45 +42,62 @@ def test_say_prints_outside_a_notebook(capsys):
     assert capsys.readouterr().out == "**12** of 12\n"
 
 
-def test_the_doctor_looks_at_everything_and_advises():
-    checks = {check.name: check for check in doctor.examine()}
-    assert {"Python", "torch", "widgets", "GPU", "disk", "cache", "local data", "fonts", "training"} <= set(checks)
-    assert {check.status for check in checks.values()} <= {"green", "amber", "red"}
-    assert all(check.advice for check in checks.values() if check.status != "green")
-    assert checks["Python"].status == "green"
+@pytest.fixture
+def pip(monkeypatch):
+    """On Colab; what pip is asked for is collected and not done."""
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    asked = []
+
+    def run(command, **_):
+        asked.append(command)
+        return subprocess.CompletedProcess(command, returncode=len(asked) - 1)
+
+    monkeypatch.setattr(runtime.subprocess, "run", run)
+    return asked
 
 
-@pytest.mark.parametrize(
-    ("kernel", "page", "colab", "status"),
-    [("8.1.5", "3.0.1", False, "green"), ("7.7.1", "3.0.1", False, "red"), ("8.1.5", None, False, "amber"),
-     ("7.7.1", None, True, "green"), ("8.1.5", None, True, "red")],
-)  # fmt: skip
-def test_both_halves_of_the_widgets_must_agree(monkeypatch, kernel, page, colab, status):
-    def version(name):
-        if name == "jupyterlab_widgets" and page is None:
-            raise doctor.PackageNotFoundError
-        return kernel if name == "ipywidgets" else page
-
-    monkeypatch.setattr(doctor, "version", version)
-    monkeypatch.setattr(doctor, "in_colab", lambda: colab)
-    assert doctor._widgets().status == status
-
-
-def test_the_doctor_sees_what_is_wrong(monkeypatch, tmp_path):
-    monkeypatch.setenv("KDCOURSE_DATA", str(tmp_path / "none"))
-    assert doctor._local_data().status == "amber"
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path / "file" / "cache"))
-    assert doctor._cache().status == "amber"
-    monkeypatch.setattr(doctor, "requires", lambda _: ["torch>=99", "no-such-package>=1", 'pytest>=8; extra == "test"'])
-    assert [(check.name, check.status) for check in doctor._packages()] == [
-        ("torch", "red"),
-        ("no-such-package", "red"),
+def test_on_colab_what_is_missing_is_added_and_nothing_else_is_touched(pip, monkeypatch, capsys):
+    versions = {"torch": "2.11.0+cu128", "numpy": "2.1.3", "optuna": None}
+    needed = ["torch>=2.6", "numpy>=1.26", "optuna>=4", 'jupyterlab>=4.2; extra == "lab"']
+    monkeypatch.setattr(runtime, "requires", lambda _: needed)
+    monkeypatch.setattr(runtime, "version_of", versions.__getitem__)
+    runtime.setup()
+    assert pip == [
+        [sys.executable, "-m", "pip", "install", "--quiet", "optuna>=4", "torch==2.11.0+cu128", "numpy==2.1.3"]
     ]
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=2**20))
-    assert doctor._disk().status == "amber"
-    monkeypatch.setattr(doctor.platform, "python_version", lambda: "3.9.1")
-    assert doctor._python().status == "red"
+    assert "optuna" not in capsys.readouterr().out
+    runtime.setup()
+    assert "optuna>=4 could not be installed" in capsys.readouterr().out
+
+
+def test_on_colab_nothing_is_installed_when_all_is_there(pip, monkeypatch):
+    monkeypatch.setattr(runtime, "version_of", lambda _: "99")
+    runtime.setup()
+    assert pip == []
+
+
+def test_elsewhere_nothing_is_ever_installed(pip, monkeypatch):
+    monkeypatch.delitem(sys.modules, "google.colab")
+    monkeypatch.setattr(runtime, "version_of", lambda _: None)
+    runtime.setup()
+    assert pip == []
+
+
+def test_a_gpu_is_named_with_its_memory(monkeypatch, capsys):
+    monkeypatch.setattr(runtime, "device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    memory = types.SimpleNamespace(total_memory=15 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: memory)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda precision: precision)
+    runtime.setup()
+    assert "on Tesla T4 with 15 GiB." in capsys.readouterr().out
+
+
+def test_requirements_and_those_that_an_extra_adds(monkeypatch):
+    needed = ["torch>=2.6", 'optuna>=4; extra == "lab"', 'pytest>=8; extra == "test"', 'numpy>=1; python_version > "3"']
+    monkeypatch.setattr(runtime, "requires", lambda _: needed)
+    assert [one.name for one in runtime.requirements()] == ["torch", "numpy"]
+    assert [one.name for one in runtime.requirements("lab")] == ["optuna"]
 
 
 def run(*arguments):
@@ -90,12 +107,6 @@ def run(*arguments):
 def test_the_command_line_knows_its_labs():
     assert "lab must be one of 00" in run("run", "77").output.replace("│", "")
     assert run("run", "77").exit_code == 2
-
-
-def test_the_doctor_speaks_json():
-    result = run("doctor", "--json")
-    assert {"name", "status", "detail", "advice"} == set(json.loads(result.output)[0])
-    assert result.exit_code == 0
 
 
 def test_progress_is_shown():

@@ -119,3 +119,71 @@ def test_a_full_disk_and_a_missing_venv_module_are_named(start, ready, monkeypat
 def test_without_a_command_it_explains_itself(start, capsys):
     assert start.main([]) == 0
     assert "python start.py test" in capsys.readouterr().out
+
+
+@pytest.fixture
+def rehearsal(start, ready, monkeypatch):
+    """The second environment, installed too; what would be run in it is collected."""
+    python, called = start.find_python(start.COLAB_PYTHON), []
+    environment = ready.with_name("venv-colab")
+    start._python(environment).parent.mkdir(parents=True)
+    start._python(environment).symlink_to(sys.executable)
+    (environment / "kdcourse-installed").write_text(start.fingerprint(start.COLAB_LOCK, python))
+    monkeypatch.setattr(start, "find_python", lambda _: python)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing needs to be installed"))
+    monkeypatch.setattr(subprocess, "call", lambda command, **settings: called.append((command, settings)) or 0)
+    return called
+
+
+def test_the_labs_are_rehearsed_with_colabs_kernel(start, rehearsal):
+    assert start.main(["test", "--colab", "02", "10", "-x"]) == 0
+    ((command, settings),) = rehearsal
+    assert command[0].endswith(str(start._python(Path("venv-colab")))) and command[1:4] == ["-m", "pytest", "-o"]
+    assert "--nbval-lax" in command[4] and "--nbval-kernel-name=colab" in command[4]
+    assert "-x" in command and [Path(one).name[:2] for one in command if one.endswith(".ipynb")] == ["02", "10"]
+    for place in (settings["env"]["PYTHONPATH"], settings["env"]["JUPYTER_PATH"]):
+        assert (Path(place) / "google" / "colab" / "__init__.py").is_file()
+        assert (Path(place) / "kernels" / "colab" / "kernel.json").is_file()
+
+
+def test_without_numbers_all_labs_are_rehearsed_and_an_unknown_one_is_named(start, rehearsal, capsys):
+    assert start.main(["test", "--colab"]) == 0
+    labs = [one for one in rehearsal[0][0] if one.endswith(".ipynb")]
+    assert labs == [str(path) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    assert start.main(["test", "--colab", "77"]) == 1
+    assert "lab must be one of 00, " in capsys.readouterr().err and len(rehearsal) == 1
+
+
+@pytest.mark.parametrize(
+    ("here", "taken", "said"),
+    [
+        ({"python3.13": (3, 13), "python3.12": (3, 12)}, "python3.13", ""),
+        ({"python3.13": (), "python3.12": (3, 12)}, "python3.12", "3.13 is not to be had here; Python 3.12 stands in"),
+        ({}, sys.executable, "Python 3.11 stands in"),
+        ({sys.executable: (3, 14)}, sys.executable, "Python 3.14 stands in"),
+    ],
+)
+def test_colabs_python_or_the_newest_that_is_older(start, monkeypatch, tmp_path, capsys, here, taken, said):
+    """`here`: what each name answers; () is a name that does not run."""
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.setattr(start.shutil, "which", lambda name: name if name in here else None)
+    monkeypatch.setattr(start, "_version", lambda python: {sys.executable: (3, 11), **here}[python])
+    assert start.find_python((3, 13)) == taken
+    out = capsys.readouterr().out
+    assert said in out and bool(said) == bool(out)
+
+
+def test_a_python_of_pyenvs_is_found(start, monkeypatch, tmp_path):
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    python = tmp_path / "versions" / "3.13.0" / "bin" / "python3.13"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    monkeypatch.setattr(start.shutil, "which", lambda _: None)
+    assert start._version(str(python)) == sys.version_info[:2]
+    monkeypatch.setattr(start, "_version", lambda one: (3, 13) if one == str(python) else (3, 11))
+    assert start.find_python((3, 13)) == str(python)
+
+
+def test_a_name_that_does_not_run_has_no_version(start, monkeypatch):
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 127, "", ""))
+    assert start._version("python3.13") == ()

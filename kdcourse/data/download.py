@@ -50,7 +50,7 @@ def fetch(files: Sequence[RemoteFile], folder: Path) -> bool:
             if (folder / file.name).exists():
                 print(f"{file.name} in the cache is damaged: it is deleted and fetched again.")
                 (folder / file.name).unlink()
-        hosts = _answering({_host(address): address for file in missing for address in file.addresses})
+        hosts = answering(missing)
         if missing and not hosts:
             raise DownloadError("none of its hosts can be reached")
         for file in missing:
@@ -70,7 +70,7 @@ def _fetch_one(file: RemoteFile, folder: Path, hosts: set[str]) -> None:
     pooch.get_logger().setLevel("WARNING")  # its messages name folders of this machine
     reasons = []
     for address in file.addresses:
-        host = _host(address)
+        host = host_of(address)
         if host not in hosts:
             reasons.append(f"{host} cannot be reached")
             continue
@@ -111,14 +111,15 @@ def _downloader(file: RemoteFile):
     return download
 
 
-def _answering(addresses: dict[str, str]) -> set[str]:
-    """Which of these hosts (host -> an address there) answer at all within `PATIENCE` seconds.
+def answering(files: Sequence[RemoteFile]) -> set[str]:
+    """Which hosts of these files answer at all within `PATIENCE` seconds.
 
     Asked side by side in threads that are left behind when time is up: a socket's own time-out covers neither the
     look-up of the name nor a host's second and third address, and behind some firewalls each of those takes long.
     """
     import requests
 
+    addresses = {host_of(address): address for file in files for address in file.addresses}
     answers: queue.SimpleQueue[tuple[str, bool]] = queue.SimpleQueue()
 
     def ask(host: str, address: str) -> None:
@@ -139,5 +140,5 @@ def _answering(addresses: dict[str, str]) -> set[str]:
     return {host for host, answered in heard.items() if answered}
 
 
-def _host(address: str) -> str:
+def host_of(address: str) -> str:
     return urlsplit(address).netloc

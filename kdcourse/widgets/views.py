@@ -16,12 +16,13 @@ HERE = Path(__file__).parent
 class View(anywidget.AnyWidget):
     """A script and what it draws. content: what does not change; the controls' values are traits of each view's own."""
 
-    known: ClassVar[dict[str, type["View"]]] = {}  # by the name of the script
+    script = ""  # its name: a file beside this one
+    known: ClassVar[dict[str, type["View"]]] = {}  # by that name
     content = traitlets.Dict().tag(sync=True)
 
-    def __init_subclass__(cls, script: str = "", **kwargs):
-        if script:  # traitlets derives classes of its own, which keep their parent's
-            cls.script, View.known[script] = script, cls
+    def __init_subclass__(cls, **kwargs):
+        if script := cls.__dict__.get("script"):  # traitlets derives classes of its own, which keep their parent's
+            View.known[script] = cls
             cls._esm, cls._css = source(script, "js"), source(script, "css")
         super().__init_subclass__(**kwargs)
 
@@ -32,8 +33,10 @@ def source(script: str, kind: str) -> str:
     return "\n".join(path.read_text(encoding="utf-8") for path in paths if path.exists())
 
 
-class TemperatureView(View, script="temperature"):
+class TemperatureView(View):
     """content: classes; examples, each a picture (data URI), logits (C) and label."""
+
+    script = "temperature"
 
     picture = traitlets.Int(0).tag(sync=True)
     temperature = traitlets.Float(1.0).tag(sync=True)
@@ -42,8 +45,10 @@ class TemperatureView(View, script="temperature"):
     bias = traitlets.Float(0.0).tag(sync=True)
 
 
-class DivergenceView(View, script="divergence"):
+class DivergenceView(View):
     """content: line (V); teacher, log probabilities (V); gap; betas; best, center and width for each beta."""
+
+    script = "divergence"
 
     beta = traitlets.Int(0).tag(sync=True)
     best = traitlets.Bool(True).tag(sync=True)
@@ -51,8 +56,10 @@ class DivergenceView(View, script="divergence"):
     width = traitlets.Float(1.0).tag(sync=True)
 
 
-class SimplexView(View, script="simplex"):
+class SimplexView(View):
     """content: classes, three; teacher, their logits; label; reach, the largest logit of the student."""
+
+    script = "simplex"
 
     first = traitlets.Float(0.0).tag(sync=True)
     second = traitlets.Float(0.0).tag(sync=True)
@@ -60,8 +67,10 @@ class SimplexView(View, script="simplex"):
     alpha = traitlets.Float(0.5).tag(sync=True)
 
 
-class SweepView(View, script="sweep"):
+class SweepView(View):
     """content: sizes, temperatures, alphas, splits, seeds, and what `sweep.measured` gives. Each trait is a place among them."""
+
+    script = "sweep"
 
     size = traitlets.Int(0).tag(sync=True)
     split = traitlets.Int(0).tag(sync=True)
@@ -69,8 +78,10 @@ class SweepView(View, script="sweep"):
     alpha = traitlets.Int(0).tag(sync=True)
 
 
-class MixerView(View, script="mixer"):
+class MixerView(View):
     """content: names, classes, labels, logits, pictures, temperature, means. A trait weight_1, weight_2, … for each teacher."""
+
+    script = "mixer"
 
     mean = traitlets.Int(0).tag(sync=True)
     picture = traitlets.Int(0).tag(sync=True)
@@ -81,8 +92,10 @@ class MixerView(View, script="mixer"):
         super().__init__(content=content, **kwargs)
 
 
-class GeometryView(View, script="geometry"):
+class GeometryView(View):
     """content: pictures (data URIs), their names and marks; kinds; networks, each a name, plane, share and apart."""
+
+    script = "geometry"
 
     a = traitlets.Int(0).tag(sync=True)
     b = traitlets.Int(1).tag(sync=True)
@@ -90,8 +103,10 @@ class GeometryView(View, script="geometry"):
     student = traitlets.Int(0).tag(sync=True)
 
 
-class MatcherView(View, script="matcher"):
+class MatcherView(View):
     """content: pictures (data URIs); students and teachers, each a layer with its sheet of maps; alike, fills and inks."""
+
+    script = "matcher"
 
     student = traitlets.Int(0).tag(sync=True)
     teacher = traitlets.Int(0).tag(sync=True)

@@ -13,8 +13,6 @@
 # %% [markdown]
 # # Meet knowledge distillation
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kdcourse/kdcourse/blob/main/notebooks/00_welcome.ipynb)
-#
 # A large network that works well is often too slow, too big or too costly where it is needed. **Knowledge distillation** trains a
 # small network, the *student*, on the answers of the large one, the *teacher*.
 #
@@ -23,11 +21,6 @@
 # **You need** Python and some PyTorch. **Time:** 25 minutes of yours; the machine needs about a minute in all.
 
 # %% tags=["setup"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet --no-deps "git+https://github.com/kdcourse/kdcourse@v0.1.0"
-    pass
 import kdcourse as kd
 
 kd.setup()

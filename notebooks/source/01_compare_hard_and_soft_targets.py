@@ -13,8 +13,6 @@
 # %% [markdown]
 # # Compare hard and soft targets
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kdcourse/kdcourse/blob/main/notebooks/01_compare_hard_and_soft_targets.ipynb)
-#
 # A label names one class and is silent about the other nine. A teacher's answer is a whole distribution. In this lab you
 # see what the teacher adds, check that it means what you think it means, and measure what it is worth.
 #
@@ -23,11 +21,6 @@
 # **You need** lab 00. **Time:** 40 minutes of yours; the machine needs about a minute in all.
 
 # %% tags=["setup"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet --no-deps "git+https://github.com/kdcourse/kdcourse@v0.1.0"
-    pass
 import kdcourse as kd
 
 kd.setup()

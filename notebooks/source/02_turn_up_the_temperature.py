@@ -13,8 +13,6 @@
 # %% [markdown]
 # # Turn up the temperature
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kdcourse/kdcourse/blob/main/notebooks/02_turn_up_the_temperature.ipynb)
-#
 # A good teacher is nearly certain, and a certain teacher says little. The temperature makes it speak up. In this lab you write
 # the softmax with temperature, drag it from freezing to boiling, find out where the famous T² comes from, and measure which
 # temperature serves which student.
@@ -24,11 +22,6 @@
 # **You need** lab 01. **Time:** 45 minutes of yours; the machine needs about a minute in all.
 
 # %% tags=["setup"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet --no-deps "git+https://github.com/kdcourse/kdcourse@v0.1.0"
-    pass
 import kdcourse as kd
 
 kd.setup()

@@ -13,8 +13,6 @@
 # %% [markdown]
 # # Distil responses
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kdcourse/kdcourse/blob/main/notebooks/03_distil_responses.ipynb)
-#
 # The whole recipe, from teacher to table. You write the loss, the mixture, the training step and the look-up in the cache; then you
 # put it to four tests: how much teacher and how much label, pictures without labels, a class that the student never sees, and a
 # setting in which labels win.
@@ -24,11 +22,6 @@
 # **You need** labs 01 and 02. **Time:** 60 minutes of yours; the machine needs about a minute in all.
 
 # %% tags=["setup"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet --no-deps "git+https://github.com/kdcourse/kdcourse@v0.1.0"
-    pass
 import kdcourse as kd
 
 kd.setup()

@@ -13,8 +13,6 @@
 # %% [markdown]
 # # Distil features
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kdcourse/kdcourse/blob/main/notebooks/04_distil_features.ipynb)
-#
 # A teacher's last layer says what it thinks. The layers before say how it came to think so. Six things inside a network can be
 # matched; in this lab you look at them first, write the losses by hand, and then see what each is worth, alone and with plain KD.
 #
@@ -23,11 +21,6 @@
 # **You need** lab 03. **Time:** 70 minutes of yours; the machine needs about a minute and a quarter in all.
 
 # %% tags=["setup"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet --no-deps "git+https://github.com/kdcourse/kdcourse@v0.1.0"
-    pass
 import kdcourse as kd
 
 kd.setup()

@@ -13,8 +13,6 @@
 # %% [markdown]
 # # Distil relations
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kdcourse/kdcourse/blob/main/notebooks/05_distil_relations.ipynb)
-#
 # A feature belongs to one picture and one network. A *relation*, that this boot is closer to that sneaker than to that bag, belongs to
 # the pictures, and any network can be asked for it. No regressor, no common width: a table of N×N numbers on both sides.
 #
@@ -23,11 +21,6 @@
 # **You need** lab 04. **Time:** 60 minutes of yours; the machine needs about a minute and a quarter in all.
 
 # %% tags=["setup"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet --no-deps "git+https://github.com/kdcourse/kdcourse@v0.1.0"
-    pass
 import kdcourse as kd
 
 kd.setup()

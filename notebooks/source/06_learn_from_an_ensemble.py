@@ -13,8 +13,6 @@
 # %% [markdown]
 # # Learn from an ensemble
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kdcourse/kdcourse/blob/main/notebooks/06_learn_from_an_ensemble.ipynb)
-#
 # Several teachers that err on different pictures know more together than each alone. Running them all is costly; distilled into
 # one student, most of what they gain can be had at the price of one.
 #
@@ -23,11 +21,6 @@
 # **You need** lab 03. **Time:** 50 minutes of yours; the machine needs about a minute and a quarter in all.
 
 # %% tags=["setup"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet --no-deps "git+https://github.com/kdcourse/kdcourse@v0.1.0"
-    pass
 import kdcourse as kd
 
 kd.setup()

@@ -13,8 +13,6 @@
 # %% [markdown]
 # # Train online
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kdcourse/kdcourse/blob/main/notebooks/07_train_online.ipynb)
-#
 # So far a trained teacher was there before the student came. What if there is none? Students can teach each other; a teacher and
 # its student can start on the same day; and a student can become the teacher of the next one.
 #
@@ -23,11 +21,6 @@
 # **You need** labs 03 and 06. **Time:** 45 minutes of yours; the machine needs about a minute in all.
 
 # %% tags=["setup"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet --no-deps "git+https://github.com/kdcourse/kdcourse@v0.1.0"
-    pass
 import kdcourse as kd
 
 kd.setup()

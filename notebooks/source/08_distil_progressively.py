@@ -13,8 +13,6 @@
 # %% [markdown]
 # # Distil progressively
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kdcourse/kdcourse/blob/main/notebooks/08_distil_progressively.ipynb)
-#
 # A better teacher should make a better student. Often it does not: a professor can be a poor teacher for a beginner. The *capacity
 # gap* is that loss, and an *assistant*, taught by the large teacher and teaching the small student, is a bridge across it.
 #
@@ -23,11 +21,6 @@
 # **You need** lab 03. **Time:** 40 minutes of yours; the machine needs about a minute in all.
 
 # %% tags=["setup"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet --no-deps "git+https://github.com/kdcourse/kdcourse@v0.1.0"
-    pass
 import kdcourse as kd
 
 kd.setup()

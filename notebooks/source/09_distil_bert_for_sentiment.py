@@ -13,8 +13,6 @@
 # %% [markdown]
 # # Distil BERT for sentiment
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kdcourse/kdcourse/blob/main/notebooks/09_distil_bert_for_sentiment.ipynb)
-#
 # Is a review praise or blame? A BERT can tell, and a shop with a million reviews a day would like a smaller one. Here the teacher is
 # a small BERT, itself the student of a larger one; yours has less than a fifth of its parameters.
 #
@@ -24,11 +22,6 @@
 # **You need** lab 03. **Time:** 60 minutes of yours; the machine needs about a minute and a half in all.
 
 # %% tags=["setup"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet --no-deps "git+https://github.com/kdcourse/kdcourse@v0.1.0"
-    pass
 import kdcourse as kd
 
 kd.setup()

@@ -13,8 +13,6 @@
 # %% [markdown]
 # # Tune temperature and alpha
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kdcourse/kdcourse/blob/main/notebooks/10_tune_temperature_and_alpha.ipynb)
-#
 # Which temperature, which alpha, which student? You can try them all, or search. Either way a number gets chosen, and a number that was
 # chosen promises too much, unless it is chosen on one set of data and reported on another.
 #
@@ -23,12 +21,6 @@
 # **You need** lab 03. **Time:** 45 minutes of yours; the machine needs about a minute in all.
 
 # %% tags=["setup"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet --no-deps "git+https://github.com/kdcourse/kdcourse@v0.1.0"
-    # %pip install --quiet "optuna>=4"
-    pass
 import kdcourse as kd
 
 kd.setup()

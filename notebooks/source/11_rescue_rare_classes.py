@@ -13,8 +13,6 @@
 # %% [markdown]
 # # Rescue rare classes
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kdcourse/kdcourse/blob/main/notebooks/11_rescue_rare_classes.ipynb)
-#
 # Real data are not balanced and not always right: a few classes have most of the pictures, and some labels are wrong. A teacher that knows
 # better can help with both, and one that learnt from the same data cannot.
 #
@@ -23,11 +21,6 @@
 # **You need** lab 03. **Time:** 45 minutes of yours; the machine needs about a minute and a quarter in all.
 
 # %% tags=["setup"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet --no-deps "git+https://github.com/kdcourse/kdcourse@v0.1.0"
-    pass
 import kdcourse as kd
 
 kd.setup()

@@ -13,8 +13,6 @@
 # %% [markdown]
 # # Distil a language model
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kdcourse/kdcourse/blob/main/notebooks/13_distil_a_language_model.ipynb)
-#
 # A language model answers one question again and again: what comes next? Its teacher answers it too, with a probability for every
 # character there is. And a language model can do what no classifier can: write its own training text.
 #
@@ -23,11 +21,6 @@
 # **You need** lab 03. **Time:** 60 minutes of yours; the machine needs about a minute and a half in all.
 
 # %% tags=["setup"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet --no-deps "git+https://github.com/kdcourse/kdcourse@v0.1.0"
-    pass
 import kdcourse as kd
 
 kd.setup()
