@@ -202,11 +202,15 @@ def _download(title: str, files: tuple[RemoteFile, ...], heard: set[str]) -> Che
 
 
 def _fonts() -> Check:
+    """Those of the built-in data come with the course; those of its figures with matplotlib."""
+    from matplotlib.font_manager import findfont
+
     try:
+        findfont("DejaVu Sans", fallback_to_default=False)
         printed_letters()
-    except OSError as error:
-        return Check("fonts", "red", f"a font of matplotlib's cannot be read ({error})", "Reinstall matplotlib.")
-    return Check("fonts", "green", f"{len(FONTS)} fonts for the built-in data")
+    except (OSError, ValueError) as error:
+        return Check("fonts", "red", str(error), "Reinstall matplotlib and kdcourse.")
+    return Check("fonts", "green", f"DejaVu Sans for figures, {len(FONTS)} for the built-in data")
 
 
 def _training() -> Check:

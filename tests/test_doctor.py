@@ -152,3 +152,12 @@ def test_training_that_is_slow_and_training_that_fails(quick, monkeypatch):
 
     monkeypatch.setattr(doctor, "train", broken)
     assert doctor._training().status == "red" and "KDCOURSE_DEVICE=cpu" in doctor._training().advice
+
+
+def test_fonts_that_cannot_be_read(monkeypatch):
+    def broken():
+        raise OSError("cannot open resource")
+
+    assert doctor._fonts().status == "green"
+    monkeypatch.setattr(doctor, "printed_letters", broken)
+    assert doctor._fonts().status == "red" and "Reinstall" in doctor._fonts().advice

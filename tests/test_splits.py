@@ -1,9 +1,12 @@
 """Splits hold their pictures and labels together; the built-in glyphs come out of a seed."""
 
+from pathlib import Path
+
+import matplotlib
 import pytest
 import torch
 
-from kdcourse.data.glyphs import CHARACTERS, FONTS, SIDE, glyphs, printed_letters
+from kdcourse.data.glyphs import CHARACTERS, FONTS, SIDE, draw_letters, glyphs, printed_letters
 from kdcourse.data.splits import ImageData, Split, standardised
 
 
@@ -92,3 +95,11 @@ def test_every_letter_of_every_font_is_drawn_whole():
     # No two characters of a font are the same drawing (a missing glyph's box would be).
     for font in range(len(FONTS)):
         assert len(letters[:, font].flatten(1).unique(dim=0)) == len(CHARACTERS)
+
+
+def test_the_sheet_holds_what_matplotlibs_fonts_draw():
+    here = {font.stem for font in (Path(matplotlib.get_data_path()) / "fonts" / "ttf").glob("*.ttf")}
+    places = [place for place, font in enumerate(FONTS) if font in here]
+    assert len(places) >= len(FONTS) - 1, "Colab's matplotlib lacks one"
+    drawn = draw_letters([FONTS[place] for place in places])
+    assert (printed_letters()[:, places] - drawn).abs().mean() < 0.01  # another FreeType may shade an edge differently

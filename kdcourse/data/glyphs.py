@@ -1,10 +1,12 @@
 """The built-in data: letters and digits drawn from the fonts that matplotlib ships.
 
-Nothing is downloaded and nothing is stored: a seed draws the same pictures again within seconds. The ten characters come
-in families of look-alikes (O Q C G D, B 8 3 S 5), so that a teacher has something to say beyond the right answer.
+Nothing is downloaded: a seed draws the same pictures again within seconds, from one sheet of printed letters. The ten
+characters come in families of look-alikes (O Q C G D, B 8 3 S 5), so that a teacher has something to say beyond the
+right answer.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +22,7 @@ FONTS = (
     *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
     *("cmr10", "cmb10", "cmss10", "cmti10", "cmtt10"),
 )
+SHEET = Path(__file__).with_name("letters.png")  # a row for each character, a column for each font
 SIDE = 28  # pixels of a picture
 CANVAS = 56  # pixels of the clean drawing that pictures are sampled from
 CHUNK = 10_000  # pictures made at once: bounds the memory
@@ -88,8 +91,21 @@ def _strokes(start: Tensor, end: Tensor) -> Tensor:
 
 @cache
 def printed_letters() -> Tensor:
-    """Every character in every font, centred, capitals of one height: (characters, fonts, CANVAS, CANVAS) in [0, 1]."""
-    return torch.stack([torch.stack([_print(character, font) for font in FONTS]) for character in CHARACTERS])
+    """Every character in every font, centred, capitals of one height: (characters, fonts, CANVAS, CANVAS) in [0, 1].
+
+    Read from a sheet that holds what `draw_letters` drew: not every matplotlib has all of these fonts.
+    """
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(SHEET) as sheet:
+        pixels = torch.from_numpy(np.asarray(sheet, dtype=np.float32) / 255)
+    return pixels.view(len(CHARACTERS), CANVAS, len(FONTS), CANVAS).transpose(1, 2).contiguous()
+
+
+def draw_letters(fonts: Sequence[str] = FONTS) -> Tensor:
+    """The same, drawn from matplotlib's own fonts. Raises `OSError` where it lacks one."""
+    return torch.stack([torch.stack([_print(character, font) for font in fonts]) for character in CHARACTERS])
 
 
 def _print(character: str, font: str) -> Tensor:
