@@ -124,7 +124,7 @@ def test_without_a_command_it_explains_itself(start, capsys):
 @pytest.fixture
 def rehearsal(start, ready, monkeypatch):
     """The second environment, installed too; what would be run in it is collected."""
-    python, called = start.find_python(start.COLAB_PYTHON), []
+    python, called = sys.executable, []
     environment = ready.with_name("venv-colab")
     start._python(environment).parent.mkdir(parents=True)
     start._python(environment).symlink_to(sys.executable)
