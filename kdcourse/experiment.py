@@ -17,7 +17,7 @@ from kdcourse import measure
 from kdcourse.data.splits import ImageData, Split
 from kdcourse.ledger import Comparison, keep
 from kdcourse.methods import HardTarget, Method
-from kdcourse.training import TeacherCache, train
+from kdcourse.training import History, TeacherCache, train
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,15 @@ class Recipe:
 
     def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module:
         """Train a fresh student; `seed` fixes its first weights, its examples and the order of its batches."""
+        student, training = self.begin(seed)
+        training(progress=progress)
+        return student
+
+    def begin(self, seed: int = 0) -> tuple[nn.Module, Callable[..., History]]:
+        """A fresh student and the call of `training.train` that trains it: only how it is watched is left to say."""
         student = self.student(seed=seed)
-        train(
+        return student, partial(
+            train,
             student,
             self.train(seed) if callable(self.train) else self.train,
             copy.deepcopy(self.method),  # a method's own parameters start anew in each run
@@ -71,9 +78,7 @@ class Recipe:
             weight_decay=self.weight_decay,
             balanced=self.balanced,
             order_seed=seed,
-            progress=progress,
         )
-        return student
 
 
 class Arm(Protocol):

@@ -5,14 +5,14 @@ Every scheme of the course is a way to call `train`: the student, a split, a met
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from kdcourse import measure
+from kdcourse import measure, randomness
 from kdcourse.data.splits import Split
 from kdcourse.methods import Batch, HardTarget, Method
 from kdcourse.storage import DamagedFile, fingerprint, load_tensors, save_tensors
@@ -101,6 +101,8 @@ def train(
     validation: Split | None = None,
     evaluate_every: int | None = None,
     on_evaluation: Callable[[int, float], None] | None = None,
+    control: Callable[[int, list[Tensor], Method], Method | None] | None = None,
+    draws: Callable[[int, nn.Module], AbstractContextManager] = randomness.shared,
     progress: bool = True,
 ) -> History:
     """Train `student` in place for a fixed number of steps: AdamW under a one-cycle schedule.
@@ -117,6 +119,9 @@ def train(
     validation: a labelled split; its accuracy is recorded every `evaluate_every` steps and after the last one.
     on_evaluation: called as on_evaluation(step, accuracy) after each; what it raises ends the run, as a search does that
         prunes a hopeless trial.
+    control: called as control(step, losses, method) after each step; gives the method of the next one, the same or a
+        `method.tuned(...)`, or None to end the run here. Losses still lie on the device: reading one makes a GPU wait.
+    draws: where dropout and a method's own first weights draw from; `randomness.own` for a run beside other work.
     Returns a `History`. An interrupt from the keyboard ends the run early and keeps what was learnt.
     Raises `ValueError` for a method whose needs are not met and for bad settings, `FloatingPointError` on divergence.
     """
@@ -131,8 +136,8 @@ def train(
     noise = torch.Generator(split.device).manual_seed(order_seed)
     history, losses = History(), []
     started = time.perf_counter()
-    with _answering(teacher, split, method) as (model, ask), torch.random.fork_rng():
-        torch.manual_seed(order_seed)  # adapters and dropout too are the same for every run with this seed
+    with _answering(teacher, split, method) as (model, ask), draws(order_seed, student) as drawing:
+        # Adapters and dropout too are the same for every run with this seed.
 
         def look(images: Tensor, index: Tensor) -> Batch:
             images = images.requires_grad_() if method.needs_gradients else images
@@ -142,7 +147,7 @@ def train(
             return Batch(logits, teacher_logits, labels, images, features, teacher_features, student, model)
 
         run = tapped.eval()
-        with torch.no_grad():
+        with torch.no_grad(), drawing:
             few = torch.arange(min(2, len(split)), device=split.device)
             method.prepare(look(split.images[few], few))
         parameters = [*student.parameters(), *method.to(split.device).parameters()]
@@ -166,6 +171,9 @@ def train(
                     history.evaluations.append((step, measure.accuracy(student, validation)))
                     if on_evaluation is not None:
                         on_evaluation(*history.evaluations[-1])
+                if control is not None and (method := control(step, losses, method)) is None:
+                    history.interrupted = step < steps
+                    break
         except KeyboardInterrupt:
             history.interrupted = True
             print(f"Interrupted after {len(losses)} of {steps} steps; the student keeps what it has learnt.")

@@ -8,6 +8,8 @@ Methods add and scale like the losses they stand for:
 The training loop calls a method with a `Batch` and never asks which one it is.
 """
 
+import copy
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -55,6 +57,27 @@ class Method(nn.Module):
         """The loss of one batch, a scalar."""
         raise TypeError(f"{type(self).__name__} computes no loss: a method defines forward(batch)")
 
+    @property
+    def dials(self) -> dict[str, float]:
+        """Its numbers that `tuned` can change, by name."""
+        return dict(getattr(self, "settings", {}))
+
+    def tuned(self, **numbers: float) -> "Method":
+        """The same method, sharing what it has learnt, with other numbers, as in tuned(temperature=2).
+
+        Raises `ValueError` for a number that is none of its `dials`.
+        """
+        self._check_dials(numbers)
+        other = copy.copy(self)
+        other.settings = {**self.settings, **numbers}
+        return other
+
+    def _check_dials(self, numbers: Iterable[str]) -> None:
+        for name in numbers:
+            if name not in self.dials:
+                known = ", ".join(self.dials) or "none"
+                raise ValueError(f"{name} is no number of {self!r} that can be changed; it has {known}")
+
     def __add__(self, other: "Method") -> "Method":
         return WeightedSum([(1.0, self), (1.0, other)])
 
@@ -90,6 +113,18 @@ class WeightedSum(Method):
 
     def terms(self) -> list[tuple[float, Method]]:
         return list(zip(self.weights, self.methods, strict=True))
+
+    @property
+    def dials(self) -> dict[str, float]:
+        """Those of all its terms; where several have one of a name, the first term's."""
+        return {name: number for method in reversed(self.methods) for name, number in method.dials.items()}
+
+    def tuned(self, **numbers: float) -> "Method":
+        """Every term that has a number of the name gets it."""
+        self._check_dials(numbers)
+        given = [{name: number for name, number in numbers.items() if name in one.dials} for one in self.methods]
+        pairs = zip(self.terms(), given, strict=True)
+        return WeightedSum([(weight, method.tuned(**own) if own else method) for (weight, method), own in pairs])
 
     def prepare(self, batch: Batch) -> None:
         for method in self.methods:
