@@ -3,6 +3,7 @@
 Only what ipywidgets 7.7 (Colab) and 8 (JupyterLab 4) both have is used. Nothing trains in a callback.
 """
 
+from kdcourse.widgets.dashboard import Dashboard, dashboard
 from kdcourse.widgets.divergence import TwoPeaks, divergence_playground
 from kdcourse.widgets.geometry import batch_geometry
 from kdcourse.widgets.linked import Linked
@@ -14,10 +15,12 @@ from kdcourse.widgets.sweep import sweep_browser
 from kdcourse.widgets.temperature import temperature_explorer
 
 __all__ = [
+    "Dashboard",
     "Linked",
     "Live",
     "TwoPeaks",
     "batch_geometry",
+    "dashboard",
     "divergence_playground",
     "ensemble_mixer",
     "layer_matcher",

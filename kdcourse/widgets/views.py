@@ -17,6 +17,7 @@ class View(anywidget.AnyWidget):
     """A script and what it draws. content: what does not change; the controls' values are traits of each view's own."""
 
     script = ""  # its name: a file beside this one
+    script = ""  # its name: a file beside this one
     known: ClassVar[dict[str, type["View"]]] = {}  # by that name
     content = traitlets.Dict().tag(sync=True)
 
@@ -111,3 +112,11 @@ class MatcherView(View):
     student = traitlets.Int(0).tag(sync=True)
     teacher = traitlets.Int(0).tag(sync=True)
     picture = traitlets.Int(0).tag(sync=True)
+
+
+class DashboardView(View):
+    """runs: what `dashboard.progress` gives of each run; set from the training's thread, a few times a second."""
+
+    script = "dashboard"
+
+    runs = traitlets.List().tag(sync=True)

@@ -26,6 +26,7 @@ import kdcourse as kd
 kd.setup()
 
 # %%
+import time
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -304,6 +305,58 @@ for hidden in lab.HIDDEN:
         f"deviation), so {near} of {means.size} cells are within one seed's luck of the best. "
         "Avoid the bad corner; the rest is noise."
     )
+
+# %% [markdown]
+# ## Watch it train
+#
+# Three runs, one after the other, in a thread of their own: the kernel stays free, so the buttons and sliders below act on the run at work.
+# The first is yours to steer; the two others are for the question.
+#
+# **Predict**: of *T = 1* and *T = 8*, whose curve will end lower, and is that the better student?
+
+# %%
+watched = replace(alone, teacher=cache, steps=800)
+watch = kd.widgets.dashboard(
+    {
+        "yours": replace(
+            watched, method=kd.Distillation(temperature=4, alpha=0.5), steps=2400
+        ),
+        "T = 1": replace(watched, method=kd.Distillation(temperature=1, alpha=0.9)),
+        "T = 8": replace(watched, method=kd.Distillation(temperature=8, alpha=0.9)),
+    }
+)
+watch
+
+# %% tags=["widget-test"]
+if watch.runs["yours"].state in ("waiting", "training", "paused"):
+    watch.press("pause")
+    watch.press("go on")
+    for temperature, alpha in ((0.1, 0.0), (4.0, 0.5), (100.0, 1.0)):
+        watch.move(temperature=temperature, alpha=alpha)
+    while not watch.runs["yours"].changes and watch.running:
+        time.sleep(0.01)
+    watch.press("stop")
+    watch.wait()
+    assert "by hand, so no measurement: yours" in watch.description
+
+# %% [markdown]
+# Waiting ends when the runs do; *Interrupt* stops them earlier. Each leaves its weights in a checkpoint, the stopped one too.
+
+# %%
+taught = watch.wait()
+again = watch.runs["yours"].load()
+with torch.no_grad():
+    assert torch.equal(again(data.test.images[:100]), taught["yours"](data.test.images[:100]))
+pair = [watch.runs[name] for name in ("T = 1", "T = 8") if not watch.runs[name].touched]
+for run in pair:
+    kd.say(
+        f"*{run.name}*: loss {sum(run.losses[-50:]) / 50:.2f} over the last 50 steps, "
+        f"{kd.measure.accuracy(run.student, data.validation):.1f} % on validation."
+    )
+
+# %% [markdown]
+# The two losses are two measures, as the jump of a curve shows when a hand moves T: heights compare nothing but a run with itself.
+# Students are compared by their accuracy, and by more than this one seed.
 
 # %% [markdown]
 # ## Recap

@@ -1,0 +1,250 @@
+"""Recipes that train in a background thread, one after the other, while a hand steers the one at work.
+
+The loop asks between two steps what the hand wants. It reads plain numbers behind a lock and never a widget, so the
+kernel stays free, and a run that nobody touches is `Recipe.run`, number by number.
+"""
+
+import atexit
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from kdcourse import randomness
+from kdcourse.experiment import Recipe
+from kdcourse.methods import Method
+from kdcourse.storage import cache_folder, load_tensors, save_tensors
+
+INTERVAL = 0.25  # seconds between two reports
+SHARE = 0.02  # the most of a run's time that reports may take
+LEAVING = 10.0  # seconds that Python, on its way out, waits for the step at work
+
+_AT_WORK = threading.Lock()  # held by the one background that trains
+
+
+@dataclass
+class Run:
+    """One recipe's run and its record.
+
+    state: "waiting", "training", "paused", "done", "stopped", "failed" or "skipped". method: as it is now. losses: those read
+    so far, one for each step. changes: (the step after which a hand changed numbers, the new ones). checkpoint: where the
+    weights of a run that has ended lie; a later run of this name writes over it.
+    """
+
+    name: str
+    recipe: Recipe
+    seed: int
+    method: Method
+    state: str = "waiting"
+    losses: list[float] = field(default_factory=list)
+    changes: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    student: nn.Module | None = None
+    checkpoint: Path | None = None
+
+    @property
+    def touched(self) -> bool:
+        """Changed or stopped by hand, and so no measurement."""
+        return bool(self.changes) or self.state == "stopped"
+
+    def save(self, path: Path) -> None:
+        record = {"method": repr(self.method), "steps": len(self.losses), "state": self.state, "changes": self.changes}
+        self.checkpoint = save_tensors(path, self.student.state_dict(), {"record": json.dumps(record)})
+
+    def load(self) -> nn.Module:
+        """A student with the checkpoint's weights, in evaluation mode. Raises `FileNotFoundError` before the run has ended."""
+        if self.checkpoint is None:
+            raise FileNotFoundError(f"{self.name} has no checkpoint yet: it is {self.state}")
+        student = self.recipe.student(seed=self.seed)
+        student.load_state_dict(load_tensors(self.checkpoint)[0])
+        return student.eval()
+
+
+class Hand:
+    """What is asked of the run at work; any thread may ask."""
+
+    def __init__(self):
+        self._changed = threading.Condition()
+        self.ending = False
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Nothing is asked (of the next run)."""
+        with self._changed:
+            self._numbers: dict[str, float] = {}
+            self.stopping = self.ending
+            self.paused_at: float | None = None
+
+    def turn(self, **numbers: float) -> None:
+        with self._changed:
+            self._numbers |= numbers
+
+    def pause(self) -> None:
+        with self._changed:
+            self.paused_at = time.monotonic()
+
+    def go_on(self) -> None:
+        with self._changed:
+            self.paused_at = None
+            self._changed.notify_all()
+
+    def stop(self, everything: bool = False) -> None:
+        with self._changed:
+            self.stopping, self.ending = True, self.ending or everything
+            self.go_on()
+
+    def wait_while_paused(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self.paused_at is None)
+
+    def taken(self, method: Method) -> dict[str, float]:
+        """The numbers turned since, without those that the method has already or has not at all."""
+        with self._changed:
+            numbers, self._numbers = self._numbers, {}
+        dials = method.dials
+        return {name: number for name, number in numbers.items() if name in dials and number != dials[name]}
+
+
+class Background:
+    """Trains recipes, name -> `Recipe`, each with this seed.
+
+    folder: for the checkpoints, default "dashboard" in the cache folder. report: what is called on the training's thread when
+    there is news, a few times a second at most; what it raises ends the training.
+    Raises `ValueError` for recipes that are none.
+    """
+
+    def __init__(self, recipes: Mapping[str, Recipe], *, seed: int = 0, folder: str | Path | None = None):
+        if not recipes:
+            raise ValueError("recipes must name at least one Recipe, got none")
+        for name, recipe in recipes.items():
+            if not isinstance(recipe, Recipe):
+                raise ValueError(f"recipes must hold Recipes, but {name!r} is a {type(recipe).__name__}")
+        self.runs = {name: Run(name, recipe, seed, recipe.method) for name, recipe in recipes.items()}
+        self.current = next(iter(self.runs.values()))  # the run at work, or about to be
+        self.folder = cache_folder() / "dashboard" if folder is None else Path(folder)
+        self.report: Callable[[], None] = lambda: None
+        self.hand = Hand()
+        self._due = 0.0
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin, and return at once. Raises `RuntimeError` where this or another background has begun."""
+        if self._thread is not None:
+            raise RuntimeError("these runs have been started already; make a new dashboard to train again")
+        if not _AT_WORK.acquire(blocking=False):
+            raise RuntimeError(
+                "another dashboard is training: stop its runs, or wait() for them, before this one starts"
+            )
+        try:
+            # Built on this thread: first weights are drawn from the generators that the page shares.
+            begun = [(run, *run.recipe.begin(run.seed)) for run in self.runs.values()]
+        except BaseException:
+            _AT_WORK.release()
+            raise
+        # A daemon, because Python would wait for any other thread before `_leave` could end it.
+        self._thread = threading.Thread(target=self._work, args=(begun,), name="kdcourse-training", daemon=True)
+        atexit.register(self._leave)
+        self._thread.start()
+
+    def wait(self, patience: float = 20.0) -> dict[str, nn.Module]:
+        """Wait until all runs have ended: name -> student, without runs that never began. What a run raised is raised here.
+
+        A paused run goes on, with a line that says so; one that is paused while this waits, after `patience` seconds. An
+        interrupt from the keyboard stops all runs, which leave their checkpoints.
+        """
+        if self._thread is None:
+            raise RuntimeError("nothing has been started: start() comes before wait()")
+        try:
+            self._go_on_after(0.0)
+            while self.running:
+                self._thread.join(0.05)
+                self._go_on_after(patience)
+        except KeyboardInterrupt:
+            self.hand.stop(everything=True)
+            self._thread.join()
+            print("Interrupted: the runs were stopped and keep what they have learnt.")
+        if self._error is not None:
+            raise self._error
+        return {name: run.student for name, run in self.runs.items() if run.student is not None}
+
+    def _go_on_after(self, patience: float) -> None:
+        since = self.hand.paused_at
+        if since is not None and self.running and (patience == 0 or time.monotonic() - since > patience):
+            print(f"{self.current.name} was paused; it goes on, because a cell waits for it.")
+            self.hand.go_on()
+
+    def _work(self, begun: list[tuple[Run, nn.Module, Callable]]) -> None:
+        try:
+            self._train_all(begun)
+        except BaseException as error:  # what a thread raises is heard by nobody: wait() raises it again
+            self._error = error
+        finally:
+            atexit.unregister(self._leave)
+            _AT_WORK.release()
+
+    def _train_all(self, begun: list[tuple[Run, nn.Module, Callable]]) -> None:
+        try:
+            for number, (run, student, training) in enumerate(begun, start=1):
+                if self.hand.ending:
+                    break
+                self._train(run, student, training, self.folder / f"{number}-{_plain(run.name)}.safetensors")
+        finally:
+            for run in self.runs.values():
+                run.state = "skipped" if run.state == "waiting" else run.state
+            self.report()
+
+    def _train(self, run: Run, student: nn.Module, training: Callable, path: Path) -> None:
+        self.current, run.state, run.student = run, "training", student
+        self.report()
+        try:
+            history = training(control=partial(self._between_steps, run), draws=randomness.own, progress=False)
+        except BaseException:
+            run.state = "failed"
+            raise
+        finally:
+            self.hand.let_go()
+        run.losses, run.state = history.losses, "stopped" if history.interrupted else "done"
+        run.save(path)
+
+    def _between_steps(self, run: Run, step: int, losses: list[Tensor], method: Method) -> Method | None:
+        if self.hand.paused_at is not None:
+            self._tell(run, "paused", losses)
+            self.hand.wait_while_paused()
+            self._tell(run, "training", losses)
+        if self.hand.stopping:
+            return None
+        if numbers := self.hand.taken(method):
+            run.method = method = method.tuned(**numbers)
+            run.changes.append((step, numbers))
+        if time.monotonic() >= self._due:
+            self._tell(run, "training", losses)
+        return method
+
+    def _tell(self, run: Run, state: str, losses: list[Tensor]) -> None:
+        began, run.state = time.monotonic(), state
+        if fresh := losses[len(run.losses) :]:
+            run.losses.extend(torch.stack(fresh).float().tolist())  # here a GPU waits, a few times a second
+        self.report()
+        now = time.monotonic()
+        self._due = now + max(INTERVAL, (now - began) / SHARE)
+
+    def _leave(self) -> None:
+        """Python ends: so do the runs, paused or not, after the step at work."""
+        self.report = lambda: None  # there may be no page any more
+        self.hand.stop(everything=True)
+        self._thread.join(LEAVING)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name).strip("-")

@@ -1,0 +1,67 @@
+"""What watching costs: the same run with the training dashboard and without it, in turns."""
+
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from kdcourse.data.splits import Split
+from kdcourse.experiment import Recipe
+from kdcourse.methods import Distillation
+from kdcourse.models import perceptron
+from kdcourse.training import TeacherCache
+from kdcourse.widgets import dashboard
+
+
+@dataclass(frozen=True)
+class Cost:
+    """alone, watched: median seconds of a run. ratio: the median over pairs of neighbours of watched / alone."""
+
+    alone: float
+    watched: float
+    ratio: float
+    pairs: int
+
+
+def measure_cost(recipe: Recipe | None = None, pairs: int = 9) -> Cost:
+    """Train `recipe` (default `small()`) alone and under the dashboard by turns, after one run of each to warm up.
+
+    Neighbours are compared, and who goes first changes from pair to pair, so that what else the machine does falls on both.
+    Raises `ValueError` for fewer than one pair.
+    """
+    if pairs < 1:
+        raise ValueError(f"pairs must be at least 1, got {pairs}")
+    recipe = small() if recipe is None else recipe
+    times: dict[str, list[float]] = {"alone": [], "watched": []}
+    for pair in range(pairs + 1):
+        for name in ("alone", "watched") if pair % 2 else ("watched", "alone"):
+            seconds = _alone(recipe) if name == "alone" else _watched(recipe)
+            if pair:
+                times[name].append(seconds)
+    ratios = [watched / alone for watched, alone in zip(times["watched"], times["alone"], strict=True)]
+    alone, watched = (statistics.median(times[name]) for name in ("alone", "watched"))
+    return Cost(alone, watched, statistics.median(ratios), pairs)
+
+
+def small(steps: int = 400) -> Recipe:
+    """A student of lab 10's size on random pictures: the cheaper a step, the more watching it weighs."""
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randn(1000, 1, 28, 28, generator=generator)
+    split = Split(pictures, torch.randint(10, (1000,), generator=generator))
+    return Recipe(partial(perceptron, (64,)), split, Distillation(), TeacherCache(perceptron((64,))), steps)
+
+
+def _alone(recipe: Recipe) -> float:
+    began = time.perf_counter()
+    recipe.run(0)
+    return time.perf_counter() - began
+
+
+def _watched(recipe: Recipe) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        dashboard({"watched": recipe}, folder=folder).wait()
+        return time.perf_counter() - began
