@@ -133,10 +133,12 @@ class Background:
         self._due = 0.0
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
+        # Not the thread's own join: interrupted once, it takes a thread for ended that is still at work (Python 3.11).
+        self._over = threading.Event()
 
     @property
     def running(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+        return self._thread is not None and not self._over.is_set()
 
     def start(self) -> None:
         """Begin, and return at once. Raises `RuntimeError` where this or another background has begun."""
@@ -167,12 +169,11 @@ class Background:
             raise RuntimeError("nothing has been started: start() comes before wait()")
         try:
             self._go_on_after(0.0)
-            while self.running:
-                self._thread.join(0.05)
+            while not self._over.wait(0.05):
                 self._go_on_after(patience)
         except KeyboardInterrupt:
             self.hand.stop(everything=True)
-            self._thread.join()
+            self._over.wait()
             print("Interrupted: the runs were stopped and keep what they have learnt.")
         if self._error is not None:
             raise self._error
@@ -192,6 +193,7 @@ class Background:
         finally:
             atexit.unregister(self._leave)
             _AT_WORK.release()
+            self._over.set()
 
     def _train_all(self, begun: list[tuple[Run, nn.Module, Callable]]) -> None:
         try:
@@ -243,7 +245,7 @@ class Background:
         """Python ends: so do the runs, paused or not, after the step at work."""
         self.report = lambda: None  # there may be no page any more
         self.hand.stop(everything=True)
-        self._thread.join(LEAVING)
+        self._over.wait(LEAVING)
 
 
 def _plain(name: str) -> str:

@@ -62,7 +62,7 @@ def train(tmp_path):
     yield start
     for watch in started:
         watch.background.hand.stop(everything=True)
-        watch.background._thread.join(10)
+        watch.background._over.wait(10)
 
 
 def until(condition) -> None:
@@ -87,6 +87,7 @@ def test_an_untouched_run_is_the_recipes_own_whatever_the_page_draws(train):
     watch, drawn = train(recipes, seed=3), []
     while watch.running:
         drawn.append(torch.randn(4))
+        time.sleep(0.001)  # or the two threads would fight over the interpreter
     students = watch.wait()
     torch.manual_seed(5)
     assert len(drawn) > 10 and all(torch.equal(numbers, torch.randn(4)) for numbers in drawn)
