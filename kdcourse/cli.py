@@ -136,30 +136,20 @@ def teachers(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="widgets: from a key on a slider to the changed picture, in a browser.")],
+    what: Annotated[
+        str, typer.Argument(help="widgets: from a key on a slider to the picture. dashboard: what it costs.")
+    ],
 ) -> None:
     """Measure the course's own speed, beside a plain baseline in the same run."""
-    from rich.console import Console
-    from rich.table import Table
-
-    if what != "widgets":
-        raise typer.BadParameter(f"what must be widgets, got {what!r}")
-    from kdcourse.bench.widgets import measure_latency
-
-    table = Table("from key to picture", "median, ms", "95 %, ms", "keys", "times as fast")
-    found = measure_latency()
-    for one in found:
-        faster = f"{found[0].median / one.median:.1f}"
-        table.add_row(one.name, f"{one.median:.1f}", f"{one.p95:.1f}", str(one.keys), faster)
-    Console().print(table)
+    benches = {"widgets": _bench_widgets, "dashboard": _bench_dashboard}
+    if what not in benches:
+        raise typer.BadParameter(f"what must be one of {', '.join(benches)}, got {what!r}")
+    benches[what]()
 
 
 @app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="For a classroom's scripts.")] = False) -> None:
     """Check this machine: every line is green, amber or red, with what to do. Exits with 1 on red."""
-    from rich.console import Console
-    from rich.table import Column, Table
-
     from kdcourse.doctor import examine
 
     with redirect_stdout(sys.stderr):  # what is said on the way is no part of the table, and would break the JSON
@@ -167,25 +157,45 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For a classroom
     if as_json:
         typer.echo(json.dumps([check.as_dict() for check in checks], indent=1))
     else:
-        table = Table("check", "status", Column("found", overflow="fold"), "what to do")
         signs = {"green": "✓ green", "amber": "! amber", "red": "✗ red"}
-        for check in checks:
-            table.add_row(check.name, f"[{_paint(check.status)}]{signs[check.status]}", check.detail, check.advice)
-        Console().print(table)
+        painted = {status: f"[{_paint(status)}]{sign}" for status, sign in signs.items()}
+        rows = [(check.name, painted[check.status], check.detail, check.advice) for check in checks]
+        _print_table(("check", "status", "found", "what to do"), rows)
     raise typer.Exit(any(check.status == "red" for check in checks))
 
 
 @app.command()
 def progress() -> None:
     """Show what you have solved. It is kept on this machine alone."""
-    from rich.console import Console
-    from rich.table import Table
-
     from kdcourse.exercises.engine import SIGNS, summary
 
-    table = Table("lab", "exercise", "outcome", "attempts", "hints")
-    for row in summary():
-        table.add_row(row["lab"], row["exercise"], SIGNS[row["outcome"]], str(row["attempts"]), str(row["hints"]))
+    rows = [(row["lab"], row["exercise"], SIGNS[row["outcome"]], row["attempts"], row["hints"]) for row in summary()]
+    _print_table(("lab", "exercise", "outcome", "attempts", "hints"), rows)
+
+
+def _bench_widgets() -> None:
+    from kdcourse.bench.widgets import measure_latency
+
+    found = measure_latency()
+    rows = [(one.name, f"{one.median:.1f}", f"{one.p95:.1f}", f"{found[0].median / one.median:.1f}") for one in found]
+    _print_table(("from key to picture", "median, ms", "95 %, ms", "times as fast"), rows)
+
+
+def _bench_dashboard() -> None:
+    from kdcourse.bench.dashboard import measure_cost
+
+    cost = measure_cost()
+    row = (f"{cost.alone:.2f}", f"{cost.watched:.2f}", f"{cost.ratio:.3f}", str(cost.pairs))
+    _print_table(("a run alone, s", "under the dashboard, s", "ratio", "pairs"), [row])
+
+
+def _print_table(names: tuple[str, ...], rows: list[tuple]) -> None:
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    table = Table(*(Column(name, overflow="fold") for name in names))
+    for row in rows:
+        table.add_row(*map(str, row))
     Console().print(table)
 
 

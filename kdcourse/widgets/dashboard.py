@@ -12,6 +12,7 @@ from kdcourse import plots
 from kdcourse.background import Background, Run
 from kdcourse.experiment import Recipe
 from kdcourse.palette import COLOURS, plain
+from kdcourse.widgets.linked import WIDE
 from kdcourse.widgets.live import set_control
 from kdcourse.widgets.page import Page
 from kdcourse.widgets.temperature import COLDEST, HOTTEST
@@ -200,15 +201,15 @@ def dashboard(recipes: Mapping[str, Recipe], *, seed: int = 0, folder: str | Pat
 
 def _controls() -> dict[str, ipywidgets.Widget]:
     # Only where a slider comes to rest is a change: one for each move of the hand.
-    wide = {"style": {"description_width": "100px"}, "layout": {"width": "480px"}, "continuous_update": False}
+    at_rest = {**WIDE, "continuous_update": False}
     ends = {"min": math.log10(COLDEST), "max": math.log10(HOTTEST), "step": 0.02}
     return {
         "pause": ipywidgets.Button(description="pause"),
         "stop": ipywidgets.Button(description="stop"),
         "temperature": ipywidgets.FloatLogSlider(
-            value=1.0, base=10, description="temperature", readout_format=".2f", **ends, **wide
+            value=1.0, base=10, description="temperature", readout_format=".2f", **ends, **at_rest
         ),
-        "alpha": ipywidgets.FloatSlider(value=0.5, min=0.0, max=1.0, step=0.05, description="alpha", **wide),
+        "alpha": ipywidgets.FloatSlider(value=0.5, min=0.0, max=1.0, step=0.05, description="alpha", **at_rest),
     }
 
 
