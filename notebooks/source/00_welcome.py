@@ -194,7 +194,8 @@ for seeds in (2, 6, 10):
 # ## When it does not help: a teacher that knows no more than the student
 #
 # Distillation hands on what the teacher knows. Here the teacher is a student of the same size, trained on the same 1,000 pictures with
-# their labels. **Predict** the verdict.
+# their labels. All seeds here share these pictures: the interval holds the luck of weights and batches, not that of the pictures.
+# **Predict** the verdict.
 
 # %%
 class_mate = labels_only.run(0)
@@ -215,7 +216,7 @@ from_mate, from_teacher = (
 assert from_mate.mean < from_teacher.mean
 kd.say(
     f"A class mate as teacher brings {from_mate}: **{from_mate.verdict}**. The large teacher brings {from_teacher}: "
-    f"**{from_teacher.verdict}**. Softer targets alone do little. Knowledge has to come from somewhere: here from the "
+    f"**{from_teacher.verdict}**. What its softer targets bring is little beside that. Knowledge has to come from somewhere: here from the "
     "many pictures that the large teacher saw and the student did not."
 )
 

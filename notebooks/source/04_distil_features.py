@@ -425,7 +425,8 @@ kd.say(
     f"{like.difference('hint, stage 4')} and {unlike.difference('hint, stage 4')}. Plain KD: "
     f"{like.difference('KD')} and {unlike.difference('KD')}. Logits mean the same in every "
     "architecture; "
-    "the maps of an early layer do not, and a weight is no property of a method."
+    "the maps of an early layer do not. And a weight is no property of a method: the published one costs both students "
+    "something, and the unlike one most."
 )
 
 # %% [markdown]
@@ -448,7 +449,7 @@ kd.plots.alignment(other_alike, stages, stages)
 # - What learns beside the student (regressors, variances) belongs into the optimiser.
 # - Where labels are few, several feature methods beat labels alone. Few beat plain KD, which is cheaper than all of them.
 # - A method has a weight, and a verdict on the method is a verdict on its weight. Choose it on validation data.
-# - Features mean the same in like architectures only. When in doubt, match late layers, or logits.
+# - A borrowed weight can cost any student, and one that is built differently most. When in doubt, match late layers, or logits.
 #
 # ### Check yourself
 

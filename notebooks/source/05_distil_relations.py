@@ -324,7 +324,7 @@ learnt = kd.measure.accuracy(nameless, data.test.only(*seen))
 retrieved = relations.metrics["-recall"](nameless, data.test)
 assert learnt < 50
 kd.say(
-    f"Accuracy **{learnt:.1f} %**, no better than guessing among the ten names; recall@1 "
+    f"Accuracy **{learnt:.1f} %**, not even what guessing among the ten names would bring; recall@1 "
     f"**{retrieved:.1f} %**. The geometry is there, the names "
     "are not: relations go with labels, or with a classifier trained on top."
 )
