@@ -1,17 +1,22 @@
-"""Lab 00 in a real browser: opened in JupyterLab, run from top to bottom, its slider moved by keyboard."""
+"""Labs and live views in a real browser: opened in JupyterLab, run from top to bottom, every control moved."""
 
 import shutil
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from kdcourse import notebooks
 from kdcourse.bench import browser
+from kdcourse.widgets.views import View
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(browser.chromium() is None, reason="no Chromium here: install it to run the browser tests"),
 ]
 SCREENSHOTS = notebooks.ROOT / "screenshots"
+FIXTURES = Path(__file__).parent / "fixtures"
+WITHOUT_CONTROLS = {"dashboard"}  # its curves move while a run trains: see test_widget_dashboard.py
 
 
 def test_lab_00_opens_and_runs(tmp_path):
@@ -33,4 +38,49 @@ def test_lab_00_opens_and_runs(tmp_path):
         tab.keyboard.press("ArrowRight")
         changed = "[...document.querySelectorAll('[aria-live=polite]')].map(node => node.innerText)"
         tab.wait_for_function(f"before => {changed}.some(t => t.includes('Mean over') && t !== before)", arg=before)
+        assert browser.problems(tab) == []
+
+
+@contextmanager
+def redrawn(tab, view):
+    """Wait until what is done to a control has changed the drawing."""
+    before = view.inner_html()
+    yield
+    tab.wait_for_function(
+        "([node, was]) => node.innerHTML !== was", arg=[view.element_handle(), before], timeout=10_000
+    )
+
+
+def press(tab, slider) -> None:
+    at_its_end = slider.get_attribute("aria-valuenow") == slider.get_attribute("aria-valuemax")
+    slider.focus()
+    tab.keyboard.press("ArrowLeft" if at_its_end else "ArrowRight")
+
+
+def click(tab, slider) -> None:
+    """On the slider's track, near its beginning."""
+    track = slider.locator("xpath=ancestor::*[contains(@class, 'noUi-base')]").bounding_box()
+    tab.mouse.click(track["x"] + 0.13 * track["width"], track["y"] + track["height"] / 2)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_view_answers_to_keyboard_and_mouse(dark, tmp_path):
+    notebooks.write(notebooks.compose(notebooks.Lab("90", FIXTURES / "gallery.py")), tmp_path / "gallery.ipynb")
+    with browser.jupyter(tmp_path, dark=dark) as address, browser.page(height=1400, dark=dark) as tab:
+        browser.open_notebook(tab, address, "gallery.ipynb")
+        browser.run_all(tab)
+        cells = tab.locator(".jp-Cell").filter(has=tab.locator(".kd-view"))
+        assert cells.count() == len(View.known) - len(WITHOUT_CONTROLS)
+        for number, cell in enumerate(cells.all()):
+            cell.scroll_into_view_if_needed()
+            view = cell.locator(".kd-view")
+            for slider in cell.locator("[role=slider]:not([aria-disabled=true])").all():
+                with redrawn(tab, view):
+                    press(tab, slider)
+                with redrawn(tab, view):
+                    click(tab, slider)
+            for choice in cell.locator("select").all():
+                with redrawn(tab, view):
+                    choice.select_option(index=choice.locator("option").count() - 1)
+            cell.screenshot(path=SCREENSHOTS / f"view-{number}-{'dark' if dark else 'light'}.png")
         assert browser.problems(tab) == []

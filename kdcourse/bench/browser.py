@@ -1,5 +1,6 @@
 """A real browser on a real JupyterLab. `python -m kdcourse.bench.browser LAB.ipynb FOLDER` keeps screenshots of a lab."""
 
+import json
 import shutil
 import socket
 import subprocess
@@ -29,8 +30,8 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def jupyter(folder: Path) -> Iterator[str]:
-    """JupyterLab on a free port, its root at `folder`; the address to open, token included."""
+def jupyter(folder: Path, *, dark: bool = False) -> Iterator[str]:
+    """JupyterLab on a free port, its root at `folder`; the address to open. dark: its dark theme."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -49,6 +50,9 @@ def jupyter(folder: Path) -> Iterator[str]:
     # A workspace of its own: what an earlier run left open must not come back.
     with tempfile.TemporaryDirectory() as state:
         command += [f"--LabApp.workspaces_dir={state}", f"--LabApp.user_settings_dir={state}/settings"]
+        themes = Path(state, "settings", "@jupyterlab", "apputils-extension", "themes.jupyterlab-settings")
+        themes.parent.mkdir(parents=True)
+        themes.write_text(json.dumps({"theme": "JupyterLab Dark" if dark else "JupyterLab Light"}))
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             address = f"http://127.0.0.1:{port}"
@@ -142,7 +146,8 @@ def _wait_for(address: str, server: subprocess.Popen, seconds: float = 60) -> No
 
 if __name__ == "__main__":
     notebook, target = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
-    with jupyter(notebook.parent) as server_address, page(dark="--dark" in sys.argv) as shown:
+    in_the_dark = "--dark" in sys.argv
+    with jupyter(notebook.parent, dark=in_the_dark) as server_address, page(dark=in_the_dark) as shown:
         open_notebook(shown, server_address, notebook.name)
         if "--run" in sys.argv:
             run_all(shown)
