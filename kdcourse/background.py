@@ -234,9 +234,10 @@ class Background:
         return method
 
     def _tell(self, run: Run, state: str, losses: list[Tensor]) -> None:
-        began, run.state = time.monotonic(), state
+        began = time.monotonic()
         if fresh := losses[len(run.losses) :]:
             run.losses.extend(torch.stack(fresh).float().tolist())  # here a GPU waits, a few times a second
+        run.state = state  # last, so that who sees a paused run sees all its losses
         self.report()
         now = time.monotonic()
         self._due = now + max(INTERVAL, (now - began) / SHARE)
