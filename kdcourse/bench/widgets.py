@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 
 from kdcourse.bench import browser
+from kdcourse.notebooks import KERNEL
 
 KEYS = 60
 WARM_UP = 5  # keys before the measurement: the first draws load fonts and compile scripts
@@ -75,6 +76,7 @@ def measure_latency(keys: int = KEYS) -> list[Latency]:
 def _measured(name: str, cells: list[str], busy: bool, keys: int) -> Latency:
     with tempfile.TemporaryDirectory() as folder:
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+        notebook.metadata.kernelspec = KERNEL  # without one JupyterLab would ask
         nbformat.write(notebook, Path(folder) / "bench.ipynb")
         with browser.jupyter(Path(folder)) as address, browser.page() as tab:
             browser.open_notebook(tab, address, "bench.ipynb")
