@@ -48,7 +48,7 @@ def view(outcome):
 
 
 def test_what_is_measured_are_the_comparisons_own_intervals(outcome):
-    found = measured(outcome, *AXES.values(), **NAMES)
+    found = measured(outcome, AXES, **NAMES)
     assert found["score"].shape == found["gain"].shape == (2, 2, 3, 2, 3) and found["alone"].shape == (2, 2, 3)
     arm = setting(16, 2.5, 1)
     own, gain = difference(outcome.scores[arm]), outcome.difference(arm, labels_only(16))
@@ -59,7 +59,7 @@ def test_what_is_measured_are_the_comparisons_own_intervals(outcome):
 
 
 def test_the_best_is_chosen_on_validation_and_the_first_of_equals(outcome):
-    assert measured(outcome, *AXES.values(), **NAMES)["best"].tolist() == [[2, 1], [0, 0]]
+    assert measured(outcome, AXES, **NAMES)["best"].tolist() == [[2, 1], [0, 0]]
 
 
 def test_it_says_what_stands_at_the_point(view, outcome):

@@ -224,4 +224,4 @@ def _view() -> ipywidgets.DOMWidget | None:
         from kdcourse.widgets.views import View
     except ImportError:
         return None
-    return View.known["dashboard"](content={})
+    return View.known["dashboard"]({})

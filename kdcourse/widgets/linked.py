@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 import ipywidgets
 
 from kdcourse.plots import Figure
-from kdcourse.widgets.live import Live, live, set_control
+from kdcourse.widgets.live import Live, Steered, live
 from kdcourse.widgets.page import Page
 
 WIDE = {"style": {"description_width": "140px"}, "layout": {"width": "520px"}}  # what controls above a view share
 
 
-class Linked:
+class Linked(Steered):
     """Controls above a view that follows them without the kernel, which is told their values.
 
     view: an anywidget with a trait for each control. draw(**values): the same as a still figure, described by the sentence
@@ -20,8 +20,6 @@ class Linked:
 
     def __init__(self, view: ipywidgets.DOMWidget, draw: Callable[..., Figure], controls: dict[str, ipywidgets.Widget]):
         self.view, self.draw, self.controls = view, draw, controls
-        for name, control in controls.items():
-            setattr(view, name, _place(control))
         self.links = [ipywidgets.jslink((control, _trait(control)), (view, name)) for name, control in controls.items()]
         self._page = Page([*controls.values(), view])
 
@@ -29,15 +27,9 @@ class Linked:
     def figure(self) -> Figure:
         return self.draw(**{name: control.value for name, control in self.controls.items()})
 
-    @property
-    def description(self) -> str:
-        """What the view shows now, in words."""
-        return self.figure.description
-
     def move(self, **values) -> None:
-        """Set controls by name, as a hand would. Raises `ValueError` for a name that is none and a value out of range."""
-        for name, value in values.items():
-            set_control(self.controls, name, value)
+        super().move(**values)
+        for name in values:
             # Without a browser nothing else moves the view. A hand's moves are left to the browser: Python, a step behind,
             # would pull the slider back.
             setattr(self.view, name, _place(self.controls[name]))
@@ -58,7 +50,8 @@ def linked(script: str, content: Mapping, draw: Callable[..., Figure], **control
         from kdcourse.widgets.views import View
     except ImportError:
         return live(draw, **controls)
-    return Linked(View.known[script](content=dict(content)), draw, controls)
+    places = {name: _place(control) for name, control in controls.items()}
+    return Linked(View.known[script](dict(content), **places), draw, controls)
 
 
 def _trait(control: ipywidgets.Widget) -> str:

@@ -11,7 +11,24 @@ from kdcourse.plots import Figure
 from kdcourse.widgets.page import Page
 
 
-class Live:
+class Steered:
+    """What every view with controls can do. controls: name -> widget. figure: what it shows now."""
+
+    controls: dict[str, ipywidgets.Widget]
+    figure: Figure
+
+    @property
+    def description(self) -> str:
+        """What is shown now, in words."""
+        return self.figure.description
+
+    def move(self, **values) -> None:
+        """Set controls by name, as a hand would. Raises `ValueError` for a name that is none and a value out of range."""
+        for name, value in values.items():
+            set_control(self.controls, name, value)
+
+
+class Live(Steered):
     """Controls above a picture, and below it the sentence that describes it and changes with it.
 
     controls: name -> widget. figure: the one shown now. description: its sentence.
@@ -35,15 +52,6 @@ class Live:
             picture = self._picture.value = self.figure.picture_html()
             self._sentence.value = f'<p aria-live="polite" style="margin:0">{html.escape(self.description)}</p>'
             self._page.update(self.figure, picture)
-
-    @property
-    def description(self) -> str:
-        return self.figure.description
-
-    def move(self, **values) -> None:
-        """Set controls by name, as a hand would. Raises `ValueError` for a name that is none and a value out of range."""
-        for name, value in values.items():
-            set_control(self.controls, name, value)
 
     def _ipython_display_(self) -> None:
         self._page.show(self.figure)

@@ -21,24 +21,22 @@ SPLITS = ("validation", "test")
 
 def measured(
     outcome: Comparison,
-    sizes: Sequence[int],
-    temperatures: Sequence[float],
-    alphas: Sequence[float],
+    axes: Mapping[str, Sequence[float]],
     setting: Callable[[int, float, float], str],
     labels_only: Callable[[int], str],
 ) -> dict[str, np.ndarray]:
-    """Intervals of S sizes, T temperatures and A alphas on both of `SPLITS`: the last axis is mean, low, high over seeds.
+    """Intervals of S sizes, T temperatures and A alphas, the axes, on both of `SPLITS`; the last axis is mean, low, high.
 
     score: (2, S, T, A, 3) in percent. gain: the same in points over labels only, paired by seed. alone: (2, S, 3), labels
     only. best: (S, 2), the places of the temperature and the alpha with the highest validation mean.
     Raises `ValueError` where an arm is not in the comparison.
     """
-    arms = [setting(*point) for point in product(sizes, temperatures, alphas)]
-    levels = [labels_only(size) for size in sizes]
+    arms = [setting(*point) for point in product(*axes.values())]
+    levels = [labels_only(size) for size in axes["sizes"]]
     for arm in (*arms, *levels):
         outcome.difference(arm)  # an unknown arm is refused with the names of those that there are
     tables = (outcome.validation, outcome.scores)
-    shape = (-1, len(sizes), len(temperatures), len(alphas))
+    shape = (-1, *map(len, axes.values()))
     scores = np.stack([table[arms].to_numpy().reshape(shape) for table in tables], axis=1)  # (seeds, 2, S, T, A)
     alone = np.stack([table[levels].to_numpy() for table in tables], axis=1)  # (seeds, 2, S)
     score = _intervals(scores)
@@ -79,8 +77,8 @@ def sweep_browser(
     Controls: size, split ("validation" or "test"), temperature, alpha; a click on a cell sets the last two.
     Raises `ValueError` where an arm is not in the comparison.
     """
-    found = measured(outcome, sizes, temperatures, alphas, setting, labels_only)
     axes = {"sizes": list(sizes), "temperatures": list(temperatures), "alphas": list(alphas)}
+    found = measured(outcome, axes, setting, labels_only)
     content = {**axes, "splits": list(SPLITS), "seeds": len(outcome.scores)}
     content |= {name: values.tolist() for name, values in found.items()}
 

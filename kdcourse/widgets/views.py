@@ -14,9 +14,8 @@ HERE = Path(__file__).parent
 
 
 class View(anywidget.AnyWidget):
-    """A script and what it draws. content: what does not change; the controls' values are traits of each view's own."""
+    """A script and what it draws. content: what does not change. values: a synchronised trait for each control, by its name."""
 
-    script = ""  # its name: a file beside this one
     script = ""  # its name: a file beside this one
     known: ClassVar[dict[str, type["View"]]] = {}  # by that name
     content = traitlets.Dict().tag(sync=True)
@@ -26,6 +25,10 @@ class View(anywidget.AnyWidget):
             View.known[script] = cls
             cls._esm, cls._css = source(script, "js"), source(script, "css")
         super().__init_subclass__(**kwargs)
+
+    def __init__(self, content: dict, **values):
+        self.add_traits(**{name: traitlets.Any(value).tag(sync=True) for name, value in values.items()})
+        super().__init__(content=content)
 
 
 def source(script: str, kind: str) -> str:
@@ -39,22 +42,11 @@ class TemperatureView(View):
 
     script = "temperature"
 
-    picture = traitlets.Int(0).tag(sync=True)
-    temperature = traitlets.Float(1.0).tag(sync=True)
-    beside = traitlets.Float(4.0).tag(sync=True)
-    biased = traitlets.Int(0).tag(sync=True)
-    bias = traitlets.Float(0.0).tag(sync=True)
-
 
 class DivergenceView(View):
     """content: line (V); teacher, log probabilities (V); gap; betas; best, center and width for each beta."""
 
     script = "divergence"
-
-    beta = traitlets.Int(0).tag(sync=True)
-    best = traitlets.Bool(True).tag(sync=True)
-    center = traitlets.Float(0.0).tag(sync=True)
-    width = traitlets.Float(1.0).tag(sync=True)
 
 
 class SimplexView(View):
@@ -62,35 +54,17 @@ class SimplexView(View):
 
     script = "simplex"
 
-    first = traitlets.Float(0.0).tag(sync=True)
-    second = traitlets.Float(0.0).tag(sync=True)
-    temperature = traitlets.Float(4.0).tag(sync=True)
-    alpha = traitlets.Float(0.5).tag(sync=True)
-
 
 class SweepView(View):
-    """content: sizes, temperatures, alphas, splits, seeds, and what `sweep.measured` gives. Each trait is a place among them."""
+    """content: sizes, temperatures, alphas, splits, seeds, and what `sweep.measured` gives; controls are places among them."""
 
     script = "sweep"
 
-    size = traitlets.Int(0).tag(sync=True)
-    split = traitlets.Int(0).tag(sync=True)
-    temperature = traitlets.Int(0).tag(sync=True)
-    alpha = traitlets.Int(0).tag(sync=True)
-
 
 class MixerView(View):
-    """content: names, classes, labels, logits, pictures, temperature, means. A trait weight_1, weight_2, … for each teacher."""
+    """content: names, classes, labels, logits, pictures, temperature, means."""
 
     script = "mixer"
-
-    mean = traitlets.Int(0).tag(sync=True)
-    picture = traitlets.Int(0).tag(sync=True)
-
-    def __init__(self, content: dict, **kwargs):
-        numbers = range(1, len(content["names"]) + 1)
-        self.add_traits(**{f"weight_{number}": traitlets.Float(1.0).tag(sync=True) for number in numbers})
-        super().__init__(content=content, **kwargs)
 
 
 class GeometryView(View):
@@ -98,25 +72,15 @@ class GeometryView(View):
 
     script = "geometry"
 
-    a = traitlets.Int(0).tag(sync=True)
-    b = traitlets.Int(1).tag(sync=True)
-    c = traitlets.Int(2).tag(sync=True)
-    student = traitlets.Int(0).tag(sync=True)
-
 
 class MatcherView(View):
     """content: pictures (data URIs); students and teachers, each a layer with its sheet of maps; alike, fills and inks."""
 
     script = "matcher"
 
-    student = traitlets.Int(0).tag(sync=True)
-    teacher = traitlets.Int(0).tag(sync=True)
-    picture = traitlets.Int(0).tag(sync=True)
-
 
 class DashboardView(View):
     """runs: what `dashboard.progress` gives of each run; set from the training's thread, a few times a second."""
 
     script = "dashboard"
-
     runs = traitlets.List().tag(sync=True)
