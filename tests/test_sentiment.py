@@ -1,12 +1,17 @@
 """Classifiers of sentences: tokens, errors, copied layers, finetuning, and the shipped teacher."""
 
+import json
+import os
+import time
+
 import pytest
 import torch
 
 import kdcourse as kd
 from kdcourse import finetuning, measure, zoo
-from kdcourse.data import Sentences
+from kdcourse.data import Sentences, load_texts
 from kdcourse.models import bert, every_second_layer, pretrained, sentiment
+from kdcourse.storage import load_tensors
 from kdcourse.zoo.sentiment import begin_with_words, sentences, varied
 
 TEXTS = ("a good film", "what a dull , rusty pan .", "the plot is not gripping", "lovely")
@@ -154,6 +159,43 @@ def _basis(centred):
 def test_sentences_are_cut_where_they_end():
     cut = sentences(["A fine book. I read it twice! Why? A fine book.", "one two"])
     assert cut == ["a fine book.", "i read it twice!"]
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return zoo.sentiment_teacher(announce=False)
+
+
+def test_the_shipped_teacher_is_small_and_knows_the_built_in_reviews(teacher):
+    path = zoo.SHIPPED / zoo.sentiment.NAME
+    card = json.loads(load_tensors(path)[1]["card"])
+    assert path.stat().st_size <= 8e6 and set(card["test_accuracy"]) == {"sst2", "reviews"}
+    reviews = load_texts("reviews")
+    assert reviews.train.fingerprint == card["data"]["reviews"], "the grammar has changed since the teacher was trained"
+    assert measure.accuracy(teacher, reviews.test) == pytest.approx(card["test_accuracy"]["reviews"], abs=0.5) and (
+        card["test_accuracy"]["reviews"] > 90
+    )
+
+
+@pytest.mark.skipif(not os.environ.get("KDCOURSE_DATA"), reason="needs the folder in KDCOURSE_DATA")
+def test_the_shipped_teacher_is_right_on_sst2(teacher):
+    assert measure.accuracy(teacher, load_texts("sst2").test) >= 83
+
+
+def test_the_student_is_a_quarter_of_the_teacher_and_twice_as_fast(teacher):
+    student = bert(**kd.studies.lab_09.STUDENT)
+    assert 4 * measure.parameters(student) <= measure.parameters(teacher)
+    texts = load_texts("reviews").test.texts[:256]
+
+    def taken(model):
+        best = float("inf")
+        for _ in range(3):
+            started = time.perf_counter()
+            model.predict(texts, batch_size=64)
+            best = min(best, time.perf_counter() - started)
+        return best
+
+    assert taken(teacher) >= 2 * taken(student)
 
 
 def test_a_missing_teacher_is_trained_on_the_built_in_reviews(monkeypatch, tmp_path, capsys):

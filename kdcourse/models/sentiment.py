@@ -95,7 +95,7 @@ def tokenizer() -> "PreTrainedTokenizerBase":
 
 @seeded
 def bert(width: int = 192, depth: int = 4, *, heads: int = 4, dropout: float = 0.1) -> SentimentClassifier:
-    """A BERT with fresh weights and the course's tokenizer; the default is the size of the course's teacher.
+    """A BERT with fresh weights and the course's tokenizer; the default is the size of the shipped teacher.
 
     width: of the hidden states, a multiple of `heads`. depth: layers. heads: of the attention in each layer.
     dropout: while training. seed: fixes the first weights (default 0).

@@ -1,0 +1,80 @@
+"""The study of lab 13, Distil a language model: a student that is short of text, and a teacher that can write more.
+
+Judged twice, both in percent, higher being better: the probability that the student gives to the next character of the test
+text, and the probability that the teacher gives to what the student writes; geometric means, 100 · exp(−nats a character). The
+learning rate was chosen on validation text with seed 100, which the study does not use.
+"""
+
+import math
+from dataclasses import replace
+from functools import lru_cache, partial
+
+from torch import nn
+
+from kdcourse import measure, zoo
+from kdcourse.data.characters import CharacterData, Windows, load_characters
+from kdcourse.experiment import Recipe
+from kdcourse.methods import NextToken, OnPolicy, TokenDivergence
+from kdcourse.models.language import LanguageModel, gpt
+from kdcourse.studies.engine import define
+from kdcourse.training import TeacherCache
+
+STUDENT = {"width": 48, "depth": 2}
+WINDOWS = 600  # of the text, for the student
+PROMPT, WRITTEN, PROMPTS = 16, 48, 100  # characters given, characters written, and how often
+
+
+def foresight(model: nn.Module, split: Windows) -> float:
+    return 100 * 2 ** -measure.bits_per_character(model, split)
+
+
+def fluency(model: nn.Module, split: Windows) -> float:
+    return 100 * math.exp(-measure.own_text(model, _judge(split.text), prompts(split), WRITTEN).mean().item())
+
+
+def prompts(split: Windows):
+    """The beginnings that a model goes on from, (N, PROMPT)."""
+    return split.sample(min(PROMPTS, len(split))).images[:, :PROMPT]
+
+
+@lru_cache(maxsize=2)
+def _judge(text: str) -> LanguageModel:
+    return zoo.language_teacher(load_characters(text, fallback=False), announce=False)
+
+
+def written_by(teacher: LanguageModel, split: Windows, seed: int) -> Windows:
+    """As many windows as the split has, each begun like one of them and written on by the teacher: sequence-level KD's text.
+
+    Source: Kim, Rush (2016), *Sequence-Level Knowledge Distillation*, §3.2; drawn from the teacher, not its most likely text.
+    """
+    length = split.images.shape[1]
+    text = teacher.write(split.images[:, :PROMPT], length - PROMPT, seed=seed)
+    return Windows(text[:, :-1].contiguous(), text[:, 1:].contiguous(), split.text)
+
+
+@define("13-language", {"": foresight, "-written": fluency}, family="characters")
+def language(data: CharacterData) -> dict[str, Recipe]:
+    """The text alone; the whole distribution, by three divergences; the teacher's writing; the student's own text."""
+    teacher = zoo.language_teacher(data, announce=False)
+    base = Recipe(
+        partial(gpt, **STUDENT, characters=len(data.alphabet)),
+        lambda seed: data.train.sample(WINDOWS, seed),
+        NextToken(),
+        teacher=TeacherCache(teacher),
+        steps=300,
+        batch_size=32,
+        learning_rate=1.5e-2,
+    )
+    return {
+        "text only": base,
+        "forward KL": replace(base, method=TokenDivergence(0)),
+        "Jensen-Shannon": replace(base, method=TokenDivergence(0.5)),
+        "reverse KL": replace(base, method=TokenDivergence(1)),
+        "sequence level": replace(base, train=partial(_written, teacher, data)),
+        "on policy": replace(base, method=TokenDivergence(0) * 0.5 + OnPolicy(1, prompt=PROMPT) * 0.5),
+    }
+
+
+def _written(teacher: LanguageModel, data: CharacterData, seed: int) -> Windows:
+    """Twice as many windows: the text that the student has, and a continuation of each by the teacher."""
+    return written_by(teacher, data.train.sample(2 * WINDOWS, seed), seed)

@@ -1,0 +1,377 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Distil BERT for sentiment
+#
+# Is a review praise or blame? A BERT can tell, and a shop with a million reviews a day would like a smaller one. Here the teacher is
+# a small BERT, itself the student of a larger one; yours has less than a fifth of its parameters.
+#
+# **You will** look at tokens and at what a teacher thinks of half-hearted sentences, write the trainer's loss, and distil on
+# `transformers`' own `Trainer`. **You will learn** when sentences without labels are worth more than labels, what hidden states
+# add, and what happens when the reviews are suddenly about something else.
+# **You need** lab 03. **Time:** 60 minutes of yours; the machine needs about a minute and a half in all.
+
+# %% tags=["setup"]
+import kdcourse as kd
+
+kd.setup()
+
+# %%
+import pandas as pd
+import torch
+from torch.nn import functional as F
+
+data = kd.load_texts()
+teacher = kd.zoo.sentiment_teacher()
+
+# %% [markdown]
+# ## From words to numbers
+#
+# A *WordPiece* tokenizer knows some thousand pieces. Frequent words are one piece, others fall into several (`##` marks a piece that
+# goes on). `[CLS]` opens each sentence; what the network makes of it becomes the answer.
+
+# %%
+sentence = "the plot is anything but predictable , but the dialogue is hopelessly wooden ."
+tokens = teacher.tokenizer.convert_ids_to_tokens(teacher.encode([sentence])[0]["input_ids"])
+" ".join(tokens)
+
+# %%
+pd.DataFrame(
+    {
+        "sentence": data.train.texts[:6],
+        "label": [data.classes[y] for y in data.train.labels[:6]],
+    }
+)
+
+# %% [markdown]
+# ## Hear what the teacher thinks of a half-hearted sentence
+#
+# A label says *negative*. The teacher says how negative, and that is what the student learns.
+#
+# **Predict**: which of these four is it least sure of?
+
+# %%
+sentences = [
+    "a wonderful film .",
+    "the film is not bad .",
+    "the film is long .",
+    "although the plot is dull , the ending is wonderful .",
+]
+logits = teacher.predict(sentences)
+
+
+def soften(temperature):
+    rows = dict(zip(sentences, torch.softmax(logits / temperature, dim=1), strict=True))
+    return kd.plots.distributions(rows, data.classes)
+
+
+# %%
+import ipywidgets as widgets
+
+softened = kd.widgets.live(
+    soften,
+    temperature=widgets.FloatLogSlider(
+        1.0, base=10, min=-1, max=1.3, step=0.05, description="temperature"
+    ),
+)
+softened
+
+# %% tags=["widget-test"]
+for temperature in (0.1, 4.0, 10**1.3):
+    softened.move(temperature=temperature)
+    assert sentences[0] in softened.description
+
+# %% [markdown]
+# ## Write the trainer's loss
+#
+# `transformers` has a training loop of its own, the `Trainer`. All that distillation needs is another `compute_loss`. **Mind the name
+# alpha**: here it is the teacher's share. The Transformers cookbook has a trainer of the same name, where alpha is the labels' share.
+
+# %%
+kd.exercise("09.compute_loss")
+
+
+# %% tags=["exercise"] exercise="09.compute_loss"
+def compute_loss(student_logits, teacher_logits, labels, temperature, alpha):
+    """Logits (N, 2), labels (N,) -> scalar; alpha = 1 is the teacher alone."""
+    ...  # your code
+
+
+# %%
+compute_loss = kd.exercise("09.compute_loss").check(compute_loss)
+
+# %% [markdown]
+# ### Match hidden states
+#
+# DistilBERT also turns the student's hidden states into the directions of the teacher's. Sentences have different lengths; the shorter
+# ones of a batch are padded.
+
+# %%
+kd.exercise("09.hidden_cosine")
+
+
+# %% tags=["exercise"] exercise="09.hidden_cosine"
+def hidden_cosine(student_states, teacher_states, mask):
+    """States (N, L, D), mask (N, L), 1 where a token is real -> scalar; the teacher's states are constants."""
+    ...  # your code
+
+
+# %%
+hidden_cosine = kd.exercise("09.hidden_cosine").check(hidden_cosine)
+
+# %%
+kd.exercise("09.layer_map")
+
+
+# %% tags=["exercise"] exercise="09.layer_map"
+def layer_map(student_layers, teacher_layers):
+    """How many layers each has -> for each of the student's, the number of the teacher's that it learns from."""
+    ...  # your code
+
+
+# %%
+layer_map = kd.exercise("09.layer_map").check(layer_map)
+
+# %% [markdown]
+# The course's `kd.DistillationTrainer` computes what you wrote. Hold the two against each other on one batch:
+
+# %%
+student = kd.models.bert(64, 2)
+few = data.train.sample(16)
+batch = {**student.padded(student.encode(few.texts, truncate=True)), "labels": few.labels}
+
+settings = kd.DistillationTrainingArguments(
+    "distilled", temperature=2.0, alpha=0.9, report_to="none"
+)
+trainer = kd.DistillationTrainer(student.bert, teacher.bert, args=settings)
+student.bert.eval()
+with torch.no_grad():
+    its_loss = trainer.compute_loss(
+        student.bert, {name: part.to(settings.device) for name, part in batch.items()}
+    )
+    yours = compute_loss(
+        student(few.texts, truncate=True),
+        teacher(few.texts, truncate=True),
+        few.labels.to(its_loss.device),
+        2.0,
+        0.9,
+    )
+torch.testing.assert_close(its_loss, yours)
+
+# %% [markdown]
+# ## Compare sizes before anything is trained
+
+# %%
+half = kd.models.every_second_layer(teacher)
+models = {"teacher": teacher, "half the layers, copied": half, "student, untrained": student}
+sizes = kd.measure.summary(models, data.test)
+sizes
+
+# %%
+speed = {
+    name: kd.measure.sentences_per_second(model, data.test) for name, model in models.items()
+}
+ratio = speed["student, untrained"] / speed["teacher"]
+share = kd.measure.parameters(student) / kd.measure.parameters(teacher)
+assert share <= 0.25
+kd.say(
+    f"The student has **{share:.0%}** of the teacher's parameters and is **{ratio:.1f}** times as fast."
+)
+
+# %% [markdown]
+# ## Measure: labels are dear, sentences are not
+#
+# The student gets 1,000 labelled sentences. The other arms have a teacher: for those 1,000, or for all training sentences *without* their
+# labels, which cost nothing. Same number of steps for all, five paired seeds, stored (`kdcourse results 09` repeats it).
+
+# %%
+study = kd.study("09-sentiment", data)
+stored = study.stored()
+stored.only("KD", "KD, no labels", "KD + hidden states", "KD + attention").table()
+
+# %%
+stored.figure()
+
+# %%
+free = stored.difference("KD, no labels")
+inner = {
+    arm: stored.difference(arm, "KD, no labels")
+    for arm in ("KD + hidden states", "KD + attention")
+}
+kd.claim("A teacher's answers to unlabelled sentences beat 1,000 labels", free)
+kd.say(
+    f"On the same 1,000 sentences the teacher brings {stored.difference('KD')} "
+    f"({stored.difference('KD').verdict}); on all of them, without a single label, {free}. On top of that, hidden "
+    f"states: {inner['KD + hidden states']} ({inner['KD + hidden states'].verdict}); attention: "
+    f"{inner['KD + attention']} ({inner['KD + attention'].verdict})."
+)
+
+# %% [markdown]
+# A part of it again, here and now:
+
+# %%
+again = study.run("labels only", "KD, no labels", seeds=2)
+beside = stored.beside(again)
+beside
+
+# %%
+assert (
+    beside["stored"] - beside["now"]
+).abs().max() < 4  # processors round differently, and BERTs amplify it
+taught = again.students["KD, no labels"][0]
+alone = again.students["labels only"][0]
+
+# %% [markdown]
+# ## Watch both decide while you type
+#
+# Type a sentence of your own. Where do teacher and student part ways?
+
+# %%
+import time
+
+
+def decide(sentence):
+    rows, took = {}, {}
+    for name, model in {
+        "teacher": teacher,
+        "student, taught": taught,
+        "student, labels only": alone,
+    }.items():
+        started = time.perf_counter()
+        rows[name] = model.predict([sentence or "."])[0].softmax(dim=0)
+        took[name] = f"{name}, {1000 * (time.perf_counter() - started):.0f} ms"
+    return kd.plots.distributions(
+        {took[name]: row for name, row in rows.items()}, data.classes
+    )
+
+
+# %%
+box = kd.widgets.live(
+    decide,
+    sentence=widgets.Text(
+        "the plot is not bad , but I would not watch it again .",
+        description="sentence",
+        layout={"width": "95%"},
+    ),
+)
+box
+
+# %% tags=["widget-test"]
+for typed in ("", "wonderful", "I expected a dull book and was wrong , and " * 30):
+    box.move(sentence=typed)
+    assert "teacher" in box.description
+
+# %% [markdown]
+# ## Begin with the teacher's own layers
+#
+# DistilBERT does not begin from nothing: it takes every second layer of its teacher. That needs the teacher's width, so this student is
+# larger than ours. Both learn from the teacher's answers, for the same few steps.
+
+# %%
+depth = kd.study("09-half-depth", data).stored()
+depth.table()
+
+# %%
+copied = depth.difference("every second layer")
+kd.say(
+    f"Copied layers instead of fresh weights: {copied} (**{copied.verdict}**). A trained layer is knowledge too, "
+    "and the cheapest kind: it is moved, not learnt."
+)
+
+# %% [markdown]
+# ## When it does not help
+#
+# ### Every sentence has a label
+#
+# **Predict**: what does the teacher add when all training sentences are labelled?
+
+# %%
+rich = stored.difference("KD, every label", "every label")
+stored.against("every label").only("KD, every label", "KD, no labels").table()
+
+# %%
+kd.say(
+    f"With every label the teacher adds {rich} (**{rich.verdict}**). Its answers alone, without a label, differ by "
+    f"{stored.difference('KD, no labels', 'every label')} from all the labels."
+)
+
+# %% [markdown]
+# ### The reviews are suddenly about something else
+#
+# Built-in reviews are about films, books, kitchen ware and electronics. A student that was taught on films meets the rest: *flimsy* and
+# *overheating* are words it has never seen. (The teacher has.) The table is of the accuracy on everything but films.
+
+# %%
+shift = kd.study("09-shift", kd.load_texts("reviews"))
+elsewhere, home = shift.stored(), shift.stored("-home")
+elsewhere.table()
+
+# %%
+lost = home.scores["KD, films"].mean() - elsewhere.scores["KD, films"].mean()
+kd.say(
+    f"The student taught on films loses **{lost:.1f} points** when it leaves the cinema. What helps is what the "
+    "teacher says of the other categories' sentences, without labels: "
+    f"{elsewhere.difference('KD, all categories', 'KD, films')} there."
+)
+
+# %% [markdown]
+# ## At full size
+#
+# With a network and a GPU (on Colab: Runtime, Change runtime type, T4) the same call distils the real ones. About ten minutes for the
+# teacher and as many for the student on a T4:
+#
+# ```python
+# films = kd.load_texts("sst2")
+# large = kd.models.pretrained("bert-base-uncased")
+# kd.finetune(large, films.train, steps=6000, learning_rate=2e-5)
+# small = kd.models.pretrained("distilbert-base-uncased")
+# kd.finetune(small, films.train, teacher=large, steps=6000, learning_rate=5e-5, temperature=2, alpha=0.5)
+# ```
+#
+# | SST-2, accuracy in % | teacher | student | source |
+# |---|---|---|---|
+# | BERT-base and DistilBERT, dev | 92.7 | 91.3, 40 % smaller and 60 % faster | Sanh et al. 2019, table 1 |
+# | BERT-base fine-tuned and distilled from BERT-large, test | 94.1 (fine-tuned) | 93.7 (distilled) | torchdistill's GLUE table |
+#
+# The second row is a loss: KD does not always win. Ours differ in everything but the task: millions of parameters instead of a hundred
+# million, and no pretraining of the student. A BERT in a local folder loads the same way: `kd.models.pretrained("folder")`.
+#
+# ## Recap
+#
+# - To a distillation loss a sentence is a picture: logits in, scalar out. What is new is padding, and two vocabularies that must agree.
+# - A teacher turns sentences without labels into training data.
+# - Hidden states and attention can be matched too; measure before you pay for them.
+# - A teacher's layers can be copied, where the widths agree.
+#
+# ### Check yourself
+
+# %%
+quiz = kd.quiz("09")
+quiz
+
+# %% tags=["widget-test"]
+quiz.try_every_option()
+
+# %% [markdown]
+# ### On your own
+#
+# - Your own reviews: a folder with `train.tsv` and `dev.tsv` (`sentence`, `label`), then `kd.load_texts("folder")`.
+# - `kd.load_texts("product-reviews")`, where the folder in KDCOURSE_DATA has them: far longer texts, cut at 64 tokens.
+# - Which layers? `kd.finetune(..., teacher=teacher, hidden=1.0, layers={0: 0, 1: 1})` against the default.
+# - The teacher was made by `kdcourse teachers sentiment --pretrained FOLDER`: read `kdcourse/zoo/sentiment.py`.
+#
+# ### Read further
+#
+# - Sanh, Debut, Chaumond, Wolf (2019), *DistilBERT, a distilled version of BERT*. Jiao et al. (2020), *TinyBERT*.
+# - Tang et al. (2019), *Distilling Task-Specific Knowledge from BERT into Simple Neural Networks*: sentences made up for the teacher.
+# - Turc, Chang, Lee, Toutanova (2019), *Well-Read Students Learn Better*: pretrain the student first.
