@@ -4,6 +4,7 @@ An ensemble is a teacher made of teachers. Peers are students trained as one mod
 through students of students.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -214,6 +215,22 @@ class Chain:
             **self.stages[-1].describe(student),
             "stages": [recipe.describe(student)["method"] for recipe in self.stages],
         }
+
+
+class Begun:
+    """Students that have learnt something before: called as student(seed=...), it gives a copy of what `recipe` trained.
+
+    Every arm of a seed goes on from the same weights, which are trained once.
+    """
+
+    def __init__(self, recipe: Recipe):
+        self.recipe = recipe
+        self._trained: dict[int, nn.Module] = {}
+
+    def __call__(self, *, seed: int = 0) -> nn.Module:
+        if seed not in self._trained:
+            self._trained[seed] = self.recipe.run(seed)
+        return copy.deepcopy(self._trained[seed])
 
 
 def _with_seed(builder: Callable[..., nn.Module], own_seed: int, *, seed: int) -> nn.Module:

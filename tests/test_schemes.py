@@ -199,3 +199,17 @@ def test_each_seed_may_have_its_own_teacher(data, recipe):  # noqa: F811
 
     compare({"own": replace(recipe, method=kd.SoftTarget(), teacher=teacher)}, data, seeds=[3, 8], progress=False)
     assert asked == [3, 8]
+
+
+def test_students_that_have_begun_are_the_same_for_each_arm_of_a_seed_and_trained_once(data, recipe, monkeypatch):  # noqa: F811
+    runs = []
+    run = type(recipe).run
+    monkeypatch.setattr(type(recipe), "run", lambda self, seed: runs.append(seed) or run(self, seed))
+    begun = schemes.Begun(recipe)
+    one, same, other = begun(seed=3), begun(seed=3), begun(seed=4)
+    assert runs == [3, 4]
+    for mine, yours in zip(one.parameters(), same.parameters(), strict=True):
+        torch.testing.assert_close(mine, yours, rtol=0, atol=0)
+    assert any((mine != yours).any() for mine, yours in zip(one.parameters(), other.parameters(), strict=True))
+    next(one.parameters()).data.zero_()
+    assert next(begun(seed=3).parameters()).any(), "an arm must not train the copy of another"
