@@ -60,6 +60,7 @@ def test_bad_texts_are_named(small):
         with pytest.raises(ValueError, match=message):
             small(texts)
     assert small([long], truncate=True).shape == (1, 2) == small.predict([long]).shape
+    assert small.is_cut("good " * 63) and not small.is_cut("good " * 62)
     with pytest.raises(ValueError, match="width must be a multiple of heads"):
         bert(10, 1, heads=4)
 

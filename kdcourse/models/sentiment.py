@@ -38,6 +38,10 @@ class SentimentClassifier(nn.Module):
         """Tokens that a text may have."""
         return self.bert.config.max_position_embeddings
 
+    def is_cut(self, text: str) -> bool:
+        """Whether a text has more tokens than `predict` reads of it."""
+        return len(self.tokenizer(text, verbose=False)["input_ids"]) > self.longest
+
     def encode(self, texts: Sequence[str], *, truncate: bool = False) -> list[dict[str, list[int]]]:
         """Token numbers and masks, one dictionary for each text.
 

@@ -10,6 +10,7 @@ from kdcourse.widgets.linked import Linked
 from kdcourse.widgets.live import Live, live
 from kdcourse.widgets.matcher import layer_matcher
 from kdcourse.widgets.mixer import ensemble_mixer
+from kdcourse.widgets.sentence import sentence_box
 from kdcourse.widgets.simplex import loss_landscape
 from kdcourse.widgets.sweep import sweep_browser
 from kdcourse.widgets.temperature import temperature_explorer
@@ -26,6 +27,7 @@ __all__ = [
     "layer_matcher",
     "live",
     "loss_landscape",
+    "sentence_box",
     "sweep_browser",
     "temperature_explorer",
 ]

@@ -86,8 +86,7 @@ function labels(svg, runs, { x, y }) {
     const look = { stroke: COLOURS[number % COLOURS.length], "stroke-dasharray": DASHES[number % DASHES.length] };
     const height = heights[number];
     make("path", { d: `M${PLOT.right + 14},${height}h28`, "stroke-width": 2, ...look }, svg);
-    const text = name.length > LONGEST ? `${name.slice(0, LONGEST - 1)}…` : name;
-    make("text", { x: PLOT.right + 48, y: height + 4 }, svg, text);
+    make("text", { x: PLOT.right + 48, y: height + 4 }, svg, clipped(name, LONGEST));
     if (!points.length) return;
     const [step, loss] = points.at(-1);
     make("circle", { cx: x(step), cy: y(loss), r: 4, fill: look.stroke }, svg);

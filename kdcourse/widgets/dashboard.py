@@ -12,7 +12,7 @@ from kdcourse import plots
 from kdcourse.background import Background, Run
 from kdcourse.experiment import Recipe
 from kdcourse.palette import COLOURS, plain
-from kdcourse.widgets.linked import WIDE
+from kdcourse.widgets.linked import WIDE, browser_view
 from kdcourse.widgets.live import set_control
 from kdcourse.widgets.page import Page
 from kdcourse.widgets.temperature import COLDEST, HOTTEST
@@ -90,7 +90,7 @@ class Dashboard:
     def __init__(self, background: Background):
         self.background, self.runs = background, background.runs
         self.controls = _controls()
-        self.view, self._picture = _view(), ipywidgets.HTML()
+        self.view, self._picture = browser_view("dashboard", {}), ipywidgets.HTML()
         self._page = Page([_rows(self.controls), self._picture if self.view is None else self.view])
         self.controls["pause"].on_click(lambda _: self._pause())
         self.controls["stop"].on_click(lambda _: background.hand.stop())
@@ -216,12 +216,3 @@ def _controls() -> dict[str, ipywidgets.Widget]:
 def _rows(controls: Mapping[str, ipywidgets.Widget]) -> ipywidgets.VBox:
     buttons = ipywidgets.HBox([controls["pause"], controls["stop"]])
     return ipywidgets.VBox([buttons, *(controls[name] for name in RANGES)])
-
-
-def _view() -> ipywidgets.DOMWidget | None:
-    """The half that draws in the browser; None where anywidget is missing."""
-    try:
-        from kdcourse.widgets.views import View
-    except ImportError:
-        return None
-    return View.known["dashboard"]({})

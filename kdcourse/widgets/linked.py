@@ -46,12 +46,17 @@ class Linked(Steered):
 
 def linked(script: str, content: Mapping, draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> Linked | Live:
     """The view that `script` draws from `content`; drawn by Python, as `live` does, where anywidget is missing."""
+    view = browser_view(script, content, **{name: _place(control) for name, control in controls.items()})
+    return live(draw, **controls) if view is None else Linked(view, draw, controls)
+
+
+def browser_view(script: str, content: Mapping, **values) -> ipywidgets.DOMWidget | None:
+    """The half of a view that draws in the browser, with a trait for each of the values; None where anywidget is missing."""
     try:
         from kdcourse.widgets.views import View
     except ImportError:
-        return live(draw, **controls)
-    places = {name: _place(control) for name, control in controls.items()}
-    return Linked(View.known[script](dict(content), **places), draw, controls)
+        return None
+    return View.known[script](dict(content), **values)
 
 
 def _trait(control: ipywidgets.Widget) -> str:

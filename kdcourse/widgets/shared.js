@@ -77,6 +77,12 @@ export function signed(value, places) {
   return `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(places)}`;
 }
 
+// As `clipped` in wording.py, which counts characters where JavaScript's length counts half of an emoji.
+export function clipped(text, most) {
+  const characters = [...text];
+  return characters.length > most ? `${characters.slice(0, most - 1).join("")}…` : text;
+}
+
 // Set controls from the view, as a click does: their links carry it to the sliders and on to the kernel.
 export function choose(model, values) {
   for (const [name, value] of Object.entries(values)) model.set(name, value);

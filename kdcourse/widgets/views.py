@@ -84,3 +84,9 @@ class DashboardView(View):
 
     script = "dashboard"
     runs = traitlets.List().tag(sync=True)
+
+
+class SentenceView(View):
+    """content: classes; names of the models. asked: what `sentence.ask` gives; rested: the sentence at which typing stopped."""
+
+    script = "sentence"

@@ -1,4 +1,4 @@
-"""Numbers in sentences, rounded as JavaScript rounds them: the browser and Python must say the same."""
+"""Numbers and names in sentences as JavaScript writes them: the browser and Python must say the same."""
 
 from decimal import ROUND_HALF_UP, Context, Decimal
 
@@ -16,3 +16,8 @@ def short(value: float) -> str:
 def signed(value: float, places: int) -> str:
     """`fixed` with its sign, as `signed` in shared.js."""
     return f"{'+' if value >= 0 else '−'}{fixed(abs(value), places)}"
+
+
+def clipped(text: str, most: int) -> str:
+    """At most so many characters, the last of them … where some are left out; as `clipped` in shared.js."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
