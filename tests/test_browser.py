@@ -89,5 +89,10 @@ def test_every_view_answers_to_keyboard_and_mouse(dark, tmp_path):
                 last = choice.locator("option").count() - 1
                 with redrawn(tab, view):
                     choice.select_option(index=0 if choice.evaluate("node => node.selectedIndex") == last else last)
+            for box in cell.locator("input[type=text]").all():
+                box.focus()
+                for key in ("s", "Backspace"):
+                    with redrawn(tab, view):
+                        tab.keyboard.press(key)
             cell.screenshot(path=SCREENSHOTS / f"view-{number}-{'dark' if dark else 'light'}.png")
         assert browser.problems(tab) == []
