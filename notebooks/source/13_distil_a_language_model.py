@@ -162,7 +162,7 @@ on_policy_loss = kd.exercise("13.on_policy_loss").check(on_policy_loss)
 # %% [markdown]
 # ## Measure
 #
-# The student has a sixth of the teacher's parameters and little text: 600 windows of 64 characters. First it learns to write from the
+# The student has less than a fifth of the teacher's parameters and little text: 600 windows of 64 characters. First it learns to write from the
 # text alone, 300 steps; from there each arm goes on for 200, told something else. Five paired seeds, stored (`kdcourse results 13`
 # repeats it). Judged twice, in percent, higher is better:
 #
