@@ -22,7 +22,7 @@ from kdcourse.data.splits import Split
 from kdcourse.experiment import Recipe
 from kdcourse.methods import AttentionTransfer, VariationalInformation
 from kdcourse.storage import load_tensors
-from kdcourse.widgets.dashboard import Dashboard, dashboard, describe, smoothed
+from kdcourse.widgets.dashboard import Dashboard, dashboard, describe, draw, logarithmic, smoothed
 from tests import in_browser
 
 LONG = 40_000  # steps that only a hand can end
@@ -179,7 +179,9 @@ def test_a_stop_leaves_a_checkpoint_that_answers_alike(train, tmp_path, capsys):
     watch.press("stop")
     trained = watch.wait()["one"]
     run = watch.runs["one"]
-    assert run.checkpoint == tmp_path / "1-one.safetensors" and str(run.checkpoint) in capsys.readouterr().out
+    watch.wait()
+    assert run.checkpoint == tmp_path / "1-one.safetensors"
+    assert capsys.readouterr().out.count(str(run.checkpoint)) == 1, "said once, however often a cell waits"
     with torch.no_grad():
         torch.testing.assert_close(run.load()(SPLIT.images), trained(SPLIT.images), rtol=0, atol=0)
     record = json.loads(load_tensors(run.checkpoint)[1]["record"])
@@ -415,6 +417,40 @@ def cases() -> list:
 @in_browser.needed
 def test_browser_and_python_say_the_same_sentence():
     assert in_browser.call("dashboard", "runs => kd.describe(runs)", cases()) == [describe(runs) for runs in cases()]
+
+
+# A jump at T = 100, losses of a single size, next to nothing and rounding below it, nothing, and truly below zero.
+LOSSES = [[0.3, 0.5, 80.0], [1.0], [3e-9, 2.0], [-1e-9, 0.02], [0.0], [-0.5, 2.0], [-3.0, -1.0]]
+
+
+def test_a_jump_leaves_the_other_curves_readable():
+    assert [logarithmic(losses) for losses in LOSSES] == [True, True, True, True, False, False, False]
+    assert not logarithmic([])
+    steady = {
+        "name": "T = 1",
+        "state": "done",
+        "step": 70,
+        "steps": 70,
+        "points": [[35, 1.0], [70, 0.5]],
+        "changes": [],
+    }
+    jumping = steady | {"name": "yours", "points": [[35, 80.0], [70, 0.7]]}
+    (axes,) = draw([run | {"touched": False} for run in (steady, jumping)]).axes
+    low, high = axes.get_ylim()
+    assert axes.get_yscale() == "log" and np.log(2) / np.log(high / low) > 0.1, (
+        "a halved loss is seen beside a jump to 80"
+    )
+    assert axes.get_ylabel() == "training loss, log scale"
+
+
+@in_browser.needed
+def test_the_browser_chooses_the_same_scale_and_its_marks_hold_the_losses():
+    assert in_browser.call("dashboard", "kd.logarithmic", LOSSES) == [logarithmic(losses) for losses in LOSSES]
+    ranges = [[0.3, 80], [1, 1], [0.5, 0.7], [2e-4, 2], [99, 101], [1000, 1e7]]
+    found = in_browser.call("dashboard", "([low, high]) => kd.logTicks(low, high)", ranges)
+    for (low, high), marks in zip(ranges, found, strict=True):
+        assert marks[0] <= low and marks[-1] >= high and 2 <= len(marks) <= 8
+        assert marks == sorted(marks) and marks[0] < marks[-1]
 
 
 @in_browser.needed

@@ -5,6 +5,7 @@ const PLOT = { left: 56, right: 560, top: 44, bottom: 270 };
 const DASHES = ["", "7 3", "2 2", "9 3 2 3"]; // a line's second signal beside its colour, as in dashboard.py
 const LABEL = 17; // the least distance of two labels
 const LONGEST = 28; // characters of a label
+const DEPTH = 1e4; // the largest loss / the least that a logarithmic scale shows, as in dashboard.py
 
 export function describe(runs) {
   const parts = runs.map(({ name, state, step, steps, points }) => {
@@ -27,6 +28,20 @@ export function ticks(low, high) {
   return Array.from({ length: last - first + 1 }, (_, index) => (first + index) * step);
 }
 
+// Marks from just below `low` to just above `high`: 1, 2 and 5 times powers of ten, or powers alone where those are many.
+export function logTicks(low, high) {
+  const first = Math.floor(Math.log10(low));
+  const decades = Math.max(1, Math.ceil(Math.log10(high)) - first);
+  const powers = Array.from({ length: decades + 1 }, (_, index) => 10 ** (first + index));
+  const marks = decades > 2 ? powers : powers.flatMap((power) => [power, 2 * power, 5 * power]);
+  return marks.filter((_, index) => !(marks[index + 1] <= low) && !(marks[index - 1] > high));
+}
+
+// As `logarithmic` in dashboard.py.
+export function logarithmic(losses) {
+  return Math.min(...losses) > -Math.max(...losses) / DEPTH;
+}
+
 // Labels' heights pushed apart, in their order from the top, so that none covers another.
 export function apart(heights) {
   const order = heights.map((_, index) => index).sort((a, b) => heights[a] - heights[b]);
@@ -41,15 +56,21 @@ export function apart(heights) {
 function scales(runs) {
   const most = Math.max(...runs.map((run) => run.steps));
   const losses = runs.flatMap((run) => run.points.map(([, loss]) => loss));
-  const marks = ticks(Math.min(0, ...losses), Math.max(...losses, 1e-6));
-  const [low, high] = [marks[0], marks.at(-1)];
+  const [least, largest] = [Math.min(...losses), Math.max(...losses)];
+  const log = logarithmic(losses);
+  const marks = log
+    ? logTicks(Math.max(least, largest / DEPTH), largest)
+    : ticks(Math.min(0, least), Math.max(largest, 1e-6));
+  const place = log ? (loss) => Math.log10(Math.max(loss, marks[0])) : (loss) => loss;
+  const [low, high] = [place(marks[0]), place(marks.at(-1))];
   const x = (step) => PLOT.left + ((PLOT.right - PLOT.left) * step) / most;
-  const y = (loss) => PLOT.bottom - ((PLOT.bottom - PLOT.top) * (loss - low)) / (high - low);
-  return { x, y, marks, most };
+  const y = (loss) => PLOT.bottom - ((PLOT.bottom - PLOT.top) * (place(loss) - low)) / (high - low);
+  return { x, y, marks, most, log };
 }
 
-function axes(svg, { x, y, marks, most }) {
-  make("text", { x: 0, y: 16, class: "kd-heading" }, svg, "training loss, mean of a few steps");
+function axes(svg, { x, y, marks, most, log }) {
+  const heading = `training loss, mean of a few steps${log ? ", log scale" : ""}`;
+  make("text", { x: 0, y: 16, class: "kd-heading" }, svg, heading);
   for (const mark of marks) {
     make("rect", { x: PLOT.left, width: PLOT.right - PLOT.left, y: y(mark), height: 1, class: "kd-track" }, svg);
     make("text", { x: PLOT.left - 6, y: y(mark) + 4, "text-anchor": "end" }, svg, short(mark));

@@ -20,6 +20,7 @@ from kdcourse.widgets.wording import fixed, short
 
 POINTS = 80  # of one curve
 DASHES = ((), (7, 3), (2, 2), (9, 3, 2, 3))  # a line's second signal beside its colour; dashboard.js has the same
+DEPTH = 1e4  # the largest loss / the least that a logarithmic scale shows; dashboard.js has the same
 RANGES = {"temperature": (COLDEST, HOTTEST), "alpha": (0.0, 1.0)}
 
 
@@ -59,14 +60,25 @@ def progress(run: Run) -> dict:
     }
 
 
+def logarithmic(losses: Sequence[float]) -> bool:
+    """Whether losses are drawn on a logarithmic scale: a jump at a high temperature then leaves the other curves readable.
+
+    A loss that falls below zero, as that of `VariationalInformation` may, needs a linear one; rounding below zero does not.
+    """
+    return len(losses) > 0 and min(losses) > -max(losses) / DEPTH
+
+
 def draw(runs: Sequence[Mapping]) -> plots.Figure:
     """The curves as a still figure. runs: as `progress` gives them."""
     figure = plots.Figure(7.4, 3.2)
     axes = figure.subplots()
+    shown = [loss for run in runs for _, loss in run["points"]]
+    log = logarithmic(shown)
+    least = max(shown) / DEPTH if log else -math.inf
     for number, run in enumerate(runs):
         look = {"color": COLOURS[number % len(COLOURS)], "linestyle": (0, DASHES[number % len(DASHES)])}
         steps, losses = zip(*run["points"], strict=True) if run["points"] else ((), ())
-        axes.plot(steps, losses, label=run["name"], **look)
+        axes.plot(steps, np.maximum(losses, least), label=run["name"], **look)
         for step, words in run["changes"]:
             axes.axvline(step, color=look["color"], linestyle=":", linewidth=1)
             axes.annotate(
@@ -74,6 +86,8 @@ def draw(runs: Sequence[Mapping]) -> plots.Figure:
                 rotation=90, va="top", fontsize=8,
             )  # fmt: skip
     axes.set(xlabel="step", ylabel="training loss", xlim=(0, max(run["steps"] for run in runs)))
+    if log:
+        axes.set(yscale="log", ylabel="training loss, log scale")
     plain(axes)
     figure.legend(loc="outside upper center", ncols=min(len(runs), 4), frameon=False)
     figure.description = describe(runs)
@@ -97,6 +111,7 @@ class Dashboard:
         for name in RANGES:
             self.controls[name].observe(lambda change, name=name: self._turn(name, change["new"]), names="value")
         self._following: Run | None = None
+        self._told: set[str] = set()
         background.report = self.refresh
         self.refresh()
 
@@ -105,10 +120,11 @@ class Dashboard:
         self.background.start()
 
     def wait(self, patience: float = 20.0) -> dict[str, nn.Module]:
-        """As `Background.wait`: the students by name; says where stopped runs have left their weights."""
+        """As `Background.wait`: the students by name; says, once, where stopped runs have left their weights."""
         students = self.background.wait(patience)
         for run in self.runs.values():
-            if run.state == "stopped":
+            if run.state == "stopped" and run.name not in self._told:
+                self._told.add(run.name)
                 home, where = Path.home(), run.checkpoint
                 where = "~" / where.relative_to(home) if where.is_relative_to(home) else where
                 print(f"{run.name} was stopped after {len(run.losses)} of {run.recipe.steps} steps: {where}")
