@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from kdcourse import randomness
+from kdcourse import randomness, runtime
 from kdcourse.experiment import Recipe
 from kdcourse.methods import Method
 from kdcourse.storage import cache_folder, load_tensors, save_tensors
@@ -157,6 +157,7 @@ class Background:
         # A daemon, because Python would wait for any other thread before `_leave` could end it.
         self._thread = threading.Thread(target=self._work, args=(begun,), name="kdcourse-training", daemon=True)
         atexit.register(self._leave)
+        runtime.release_cores()
         self._thread.start()
 
     def wait(self, patience: float = 20.0) -> dict[str, nn.Module]:

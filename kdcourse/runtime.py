@@ -1,9 +1,12 @@
 """The machine a lab runs on: its device, and the first cell of each lab."""
 
+import ctypes
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,6 +30,18 @@ def device() -> torch.device:
 
 def in_colab() -> bool:
     return "google.colab" in sys.modules
+
+
+def release_cores() -> None:
+    """End the threads that PyTorch's last work on this thread has left waiting, for another thread that is about to compute.
+
+    With more threads than cores OpenMP sends each to sleep at every small step, and a small network takes twice the time. The
+    next work on this thread starts them again. Does nothing where PyTorch brings no libgomp, as on macOS and Windows.
+    """
+    folder = Path(torch.__file__).parent
+    for library in (*folder.glob("lib/libgomp*"), *folder.parent.glob("torch.libs/libgomp*")):
+        with suppress(OSError, AttributeError):  # a copy that cannot be loaded, or from before OpenMP 5
+            ctypes.CDLL(str(library)).omp_pause_resource_all(1)  # 1: settings stay, such as the number of threads
 
 
 def requirements(extra: str = "") -> "list[Requirement]":

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -125,3 +126,20 @@ def test_a_lab_becomes_a_page(tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Show that a sound notebook passes" in page and "a clear gain" in page
+
+
+@pytest.mark.skipif(
+    not list(Path(torch.__file__).parent.glob("lib/libgomp*")) or torch.get_num_threads() == 1,
+    reason="PyTorch has no libgomp here, or one thread",
+)
+def test_cores_are_released_for_another_thread_and_taken_again():
+    def waiting():
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    one = torch.randn(400_000)
+    before, busy = one.exp(), waiting()
+    threads = torch.get_num_threads()
+    runtime.release_cores()
+    assert waiting() < busy and torch.get_num_threads() == threads
+    torch.testing.assert_close(one.exp(), before, rtol=0, atol=0)
+    assert waiting() == busy

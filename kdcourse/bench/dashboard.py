@@ -1,8 +1,7 @@
 """What watching costs: the same run with the training dashboard and without it, in turns.
 
-With two OpenMP threads on two cores a small student took 2.1 to 2.4 times as long, above the 5 % that are wanted. The number of
-threads is left as it is, because another one rounds differently: 30 steps of a perceptron of 64 units on one thread and on two
-end in different weights, and an untouched run must end in those of `Recipe.run`. `OMP_NUM_THREADS=1` gives both one thread.
+The two differ in the thread that trains, and PyTorch's threads belong to the one that calls it: what
+`runtime.release_cores` does is part of what is measured here.
 """
 
 import statistics

@@ -1,6 +1,7 @@
 """The studies of lab 09, Distil BERT for sentiment: a student short of labels, and sentences without labels in plenty.
 
-Weights and temperature were chosen on validation data with seed 100, which no study uses.
+Weights and temperature were chosen on validation data with seed 100, which no study uses; steps and learning rate with seeds 100
+to 102, after runs at a rate of 2e-3 had stayed where they began, at the more frequent class, with some seeds.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,7 @@ HOME = "films"
 def small(data: TextData) -> TextRecipe:
     """What the arms share: a student that is short of labels."""
     labelled = partial(data.train.sample, LABELLED)
-    return TextRecipe(partial(bert, **STUDENT), labelled, temperature=2.0, steps=400, learning_rate=2e-3)
+    return TextRecipe(partial(bert, **STUDENT), labelled, temperature=2.0, steps=600, learning_rate=7e-4)
 
 
 @define("09-sentiment", family="texts")
