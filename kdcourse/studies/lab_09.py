@@ -25,7 +25,7 @@ HOME = "films"
 def small(data: TextData) -> TextRecipe:
     """What the arms share: a student that is short of labels."""
     labelled = partial(data.train.sample, LABELLED)
-    return TextRecipe(partial(bert, **STUDENT), labelled, temperature=2.0, steps=600, learning_rate=7e-4)
+    return TextRecipe(partial(bert, **STUDENT), labelled, temperature=2.0, steps=600, learning_rate=5e-4)
 
 
 @define("09-sentiment", family="texts")
