@@ -80,10 +80,13 @@ class Exercise:
         wanted = self.probe(self.reference)
         if alike(given, wanted):
             return "right", "It agrees with the reference on every case."
-        for mistake in self.mistakes:
-            if alike(given, self.probe(mistake.function)):
-                return "wrong", f"This looks like: {mistake.name}. {mistake.explanation}"
-        return "wrong", _first_difference(given, wanted)
+        if mistake := self.recognise(given, self.probe):
+            return "wrong", f"This looks like: {mistake.name}. {mistake.explanation}"
+        return "wrong", first_difference(given, wanted)
+
+    def recognise(self, given: Mapping[str, object], probe: Probe) -> Mistake | None:
+        """The known mistake from which `probe` finds what is `given`, if there is one."""
+        return next((mistake for mistake in self.mistakes if alike(given, probe(mistake.function))), None)
 
     def hint(self) -> None:
         """Show the next hint."""
@@ -225,13 +228,14 @@ def _same(given: object, wanted: object) -> bool:
     )
 
 
-def _first_difference(given: Mapping[str, object], wanted: Mapping[str, object]) -> str:
+def first_difference(given: Mapping[str, object], wanted: Mapping[str, object]) -> str:
+    """In words, where two outcomes of one probe part first."""
     name = next(key for key in wanted if key not in given or not _same(given[key], wanted[key]))
     if name not in given:
         return f"{name.capitalize()} could not be looked at: return one scalar tensor."
     mine, theirs = given[name], wanted[name]
     if isinstance(theirs, bool):
-        return f"{name.capitalize()}: {'yes' if mine else 'no'}, and it should be {'yes' if theirs else 'no'}."
+        return f"{name.capitalize()}: {'yes' if mine is True else 'no'}, and it should be {'yes' if theirs else 'no'}."
     if mine is None:
         return f"{name.capitalize()}: there is none. Does the result still hang on the student's logits?"
     if isinstance(theirs, Tensor) and isinstance(mine, Tensor):

@@ -1,0 +1,109 @@
+"""What a process that runs students' code is kept from.
+
+| what | how, on Linux |
+|---|---|
+| taking memory: `MEMORY` above what Python and PyTorch hold, for each process | RLIMIT_AS |
+| writing: only its reply, of `REPLY` bytes; not even a file's permissions change | a mount namespace, Landlock |
+| the network | a network namespace; without one, TCP by Landlock |
+| other programs' sockets, in their usual folders | a mount namespace |
+| other processes: neither seen nor debugged; its own children end with it | a process namespace; Landlock |
+| children | RLIMIT_NPROC, unless root marks |
+
+Namespaces need no root, but some systems switch them off, and others have neither. So nothing here fails where it has no
+effect: `processes.liberties` finds out, by trying, what an answer can still do on this machine. The time limit holds
+everywhere: the marker keeps it. Reading is not restricted: keep secrets where the marker's own user cannot read them.
+"""
+
+import ctypes
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+from functools import cache
+
+MEMORY = 1 << 30  # bytes
+REPLY = 1_000_000  # bytes
+MOUNT_SETATTR, CREATE_RULESET, RESTRICT_SELF = 442, 444, 446  # system calls, the same on every architecture
+NO_NEW_PRIVILEGES = 38  # prctl's
+SOCKETS = (b"/run", b"/tmp/.X11-unix")
+UNSHARE = (
+    "unshare",
+    "--user",
+    "--map-root-user",
+    "--mount",
+    "--net",
+    "--ipc",
+    "--pid",
+    "--fork",
+    "--kill-child=SIGKILL",
+)
+
+
+@cache
+def namespaces() -> tuple[str, ...]:
+    """The command that puts what follows it into namespaces of its own, or nothing where the system grants none."""
+    if sys.platform != "linux" or not shutil.which("unshare"):
+        return ()
+    works = subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0
+    return UNSHARE if works else ()
+
+
+def confine(in_namespaces: bool) -> None:
+    """Hold this process, and what it starts, to the table above; there is no way back.
+
+    in_namespaces: whether it was started by `namespaces()`.
+    """
+    _refuse_sockets()
+    if sys.platform == "win32":
+        return
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (REPLY, REPLY))
+    if sys.platform != "linux":
+        return
+    with open("/proc/self/statm") as file:
+        held = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, held + MEMORY))
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    libc = ctypes.CDLL(None)
+    if in_namespaces:
+        _freeze_mounts(libc)
+    _forbid_writing(libc)
+
+
+def _freeze_mounts(libc: ctypes.CDLL) -> None:
+    """Hide sockets, make every mount of this namespace read-only, and give up the capability to change that."""
+    for folder in SOCKETS:
+        libc.mount(b"none", folder, b"tmpfs", 0, None)
+    here, recursive, read_only = -100, 0x8000, struct.pack("=4Q", 1, 0, 0, 0)
+    libc.syscall(MOUNT_SETATTR, here, b"/", recursive, read_only, ctypes.c_size_t(len(read_only)))
+    libc.capset(struct.pack("=Ii", 0x20080522, 0), bytes(24))  # version 3, this process; no capabilities
+
+
+def _forbid_writing(libc: ctypes.CDLL) -> None:
+    """Landlock with no exceptions: a right that is handled and never granted is refused everywhere."""
+    version = libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
+    if version < 1:  # a kernel before 5.13, or one that has it switched off
+        return
+    rights = [1, *range(4, 13)] + [14] * (version >= 3)  # write, remove, make; truncate
+    rules = [sum(1 << right for right in rights)]
+    rules += [0b11] * (version >= 4)  # bind and connect TCP
+    rules += [0b11] * (version >= 6)  # signals and abstract sockets stay within
+    packed = struct.pack(f"={len(rules)}Q", *rules)
+    ruleset = libc.syscall(CREATE_RULESET, packed, ctypes.c_size_t(len(packed)), 0)
+    libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    libc.syscall(RESTRICT_SELF, ruleset, 0)
+    os.close(ruleset)
+
+
+def _refuse_sockets() -> None:
+    """Python's own sockets, for systems that offer nothing firmer."""
+
+    def refuse(*_, **__):
+        raise ConnectionRefusedError("an answer has no network")
+
+    socket.socket.connect = socket.socket.connect_ex = socket.socket.sendto = refuse
+    socket.getaddrinfo = refuse

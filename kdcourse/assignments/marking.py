@@ -1,0 +1,73 @@
+"""Marks for a class. Verdicts are reached here, where no line of a student's code ever runs.
+
+A submission's answers run in a process of their own, which gets arguments drawn anew and sends values back; here they are
+compared with the reference's. What an answer does to its process can cost it marks and win none. The references are public,
+like all of the course: whether an answer is a student's own is for a person to see.
+"""
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from kdcourse.assignments.processes import SECONDS, run_answers
+from kdcourse.assignments.sheet import answers
+from kdcourse.assignments.tasks import Check, Task
+from kdcourse.assignments.variants import assignment
+
+
+def mark(place: Path, seed: int, names: Iterable[str] | None = None, *, seconds: float = SECONDS) -> list[dict]:
+    """Mark a notebook, or every notebook in a folder: a row for each.
+
+    seed, names: as the assignment was made with. seconds: for one submission's answers, from the start of their process;
+    after an answer that runs out of time, those behind it get as many again.
+    A row holds `submission`, its path below the folder; `marks` of `out_of`; `error`, where the file cannot be read; and
+    `tasks`, each with `id` and its `checks` (`name`, `passed`, `note`).
+    Raises `ValueError` for bad arguments and a place without notebooks.
+    """
+    from tqdm.auto import tqdm
+
+    tasks = [task for task in assignment(seed, names) if task.checks]
+    read = {path: _read(path) for path in submissions(place)}  # all of them, before anybody's code runs
+    base = place if place.is_dir() else place.parent
+    bar = tqdm(read.items(), desc="marking", unit="submission", leave=False, disable=None)
+    return [{"submission": path.relative_to(base).as_posix(), **_row(tasks, *given, seconds)} for path, given in bar]
+
+
+def submissions(place: Path) -> list[Path]:
+    """The file itself, or every notebook in a folder and in its folders, by name; hidden ones and links are left out.
+
+    Raises `ValueError` where there is none.
+    """
+    found = [place] if place.is_file() else sorted(place.rglob("*.ipynb"))
+    wanted = [path for path in found if path.suffix == ".ipynb" and path.is_file() and not path.is_symlink()]
+    wanted = [path for path in wanted if not any(part.startswith(".") for part in path.relative_to(place).parts)]
+    if not wanted:
+        raise ValueError(f"place must be a notebook, or a folder that holds some, got {str(place)!r}")
+    return wanted
+
+
+def _read(path: Path) -> tuple[dict[str, str], str]:
+    """The answers, and why there are none where the file cannot be read."""
+    try:
+        return dict(answers(path)), ""
+    except ValueError as error:
+        return {}, str(error)
+
+
+def _row(tasks: list[Task], given: dict[str, str], error: str, seconds: float) -> dict:
+    seeds = {task.id: secrets.randbits(32) for task in tasks}  # so that no answer knows its arguments beforehand
+    replies = {task.id: {"error": "no answer cell"} for task in tasks}
+    jobs = {task.id: task.job(seeds[task.id]) | {"code": given[task.id]} for task in tasks if task.id in given}
+    replies |= zip(jobs, run_answers(list(jobs.values()), seconds), strict=True)
+    marked = {task.id: _checks(task, replies[task.id], seeds[task.id]) for task in tasks}
+    passed = [check.passed for checks in marked.values() for check in checks]
+    rows = [{"id": name, "checks": [asdict(check) for check in checks]} for name, checks in marked.items()]
+    return {"marks": sum(passed), "out_of": len(passed), "error": error, "tasks": rows}
+
+
+def _checks(task: Task, reply: dict, seed: int) -> list[Check]:
+    """All checks of one task, none passed where the answer gave no values."""
+    if "error" in reply:
+        return [Check(name, False, reply["error"]) for name in task.checks]
+    return task.judge(reply["found"], seed)

@@ -1,0 +1,139 @@
+"""The processes that run students' code, seen from the marker: what goes in, what comes out, and their end.
+
+`runner.py` is what runs in one of them, kept from harm as `confinement.py` says.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import torch
+
+from kdcourse.assignments.confinement import REPLY, namespaces
+
+SECONDS = 60.0
+PACKAGE = Path(__file__).parents[2]
+# What Python needs to start; nothing else of the marker's environment is shown to an answer.
+KEPT = ("PATH", "HOME", "PYTHONPATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LANG")
+# An answer that tries what answers should not be able to do.
+TRIALS = """
+import _socket, os
+def can(action, *arguments):
+    try:
+        action(*arguments)
+        return True
+    except Exception:
+        return False
+def start():
+    if os.fork() == 0:
+        os._exit(0)
+network = can(lambda: _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM).connect(("192.0.2.1", 9)))  # sends nothing
+processes = can(os.kill, {marker}, 0)
+memory = can(bytearray, 1 << 34)
+children = can(start)
+programs = can(lambda: next(os.scandir("/run")))
+permissions = can(os.chmod, {file!r}, 0o600)
+files = can(os.remove, {file!r})
+"""
+LIBERTIES = {
+    "files": "remove files",
+    "permissions": "change files' permissions",
+    "network": "reach the network",
+    "programs": "reach other programs through their sockets",
+    "processes": "signal other processes",
+    "memory": "take any memory",
+    "children": "start processes, each with memory of its own",
+}
+
+
+def run_answers(jobs: list[dict], seconds: float = SECONDS) -> list[dict]:
+    """A reply for each job, {"found": name -> value} or {"error": one line}.
+
+    Where one ends the process, or its line is no reply, the jobs after it get a new process.
+    """
+    replies: list[dict] = []
+    while len(replies) < len(jobs):
+        lines, ended = _run(jobs[len(replies) :], seconds)
+        try:
+            for line in lines[: len(jobs) - len(replies)]:
+                replies.append(_decode(line))
+            if len(replies) < len(jobs):
+                replies.append({"error": "it ended the process" if ended else "out of time"})
+        except (ValueError, TypeError, RuntimeError, OverflowError, RecursionError):
+            replies.append({"error": "unreadable reply"})
+    return replies
+
+
+def _run(jobs: list[dict], seconds: float) -> tuple[list[bytes], bool]:
+    """The lines that one process wrote, and whether it ended by itself in time."""
+    request = json.dumps({"jobs": jobs, "in_namespaces": bool(namespaces())}).encode()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [*namespaces(), sys.executable, "-m", "kdcourse.assignments.runner"],
+            stdin=subprocess.PIPE,
+            stdout=said,
+            stderr=subprocess.DEVNULL,
+            cwd=PACKAGE,
+            env={name: os.environ[name] for name in KEPT if name in os.environ} | {"CUDA_VISIBLE_DEVICES": ""},
+            start_new_session=True,
+        )
+        try:
+            process.communicate(request, timeout=seconds)
+            ended = True
+        except subprocess.TimeoutExpired:
+            ended = False
+        finally:
+            _end(process)
+        said.seek(0)
+        # The last piece is empty, or a line that was cut off.
+        return said.read(REPLY).split(b"\n")[:-1], ended
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Kill the process and its own: those that left its group, too, and those that outlived it in its group."""
+    with suppress(psutil.Error):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
+
+
+def _decode(line: bytes) -> dict:
+    """A reply, with tensors for numbers. Raises a `ValueError` or what PyTorch raises for anything else."""
+    reply = json.loads(line)
+    if not isinstance(reply, dict):
+        raise ValueError("a reply is an object")
+    if "error" in reply:
+        return {"error": str(reply["error"])[:300]}
+    return {"found": {name: _value(value) for name, value in dict(reply.get("found", {})).items()}}
+
+
+def _value(value: object) -> object:
+    if value is None or isinstance(value, bool):
+        return value
+    return torch.as_tensor(value, dtype=torch.float64)
+
+
+def liberties(seconds: float = 10 * SECONDS) -> list[str]:
+    """What an answer can do on this machine and should not, found by trying each.
+
+    seconds: for one process to start, on a machine that may never have loaded PyTorch before.
+    Raises `RuntimeError` where no answer can be run at all.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "file"
+        file.touch()
+        code = TRIALS.format(marker=os.getpid(), file=str(file))
+        (reply,) = run_answers([{"names": list(LIBERTIES), "probe": "numbers", "code": code}], seconds)
+    if "error" in reply:
+        raise RuntimeError(f"answers cannot be run here ({reply['error']}); does kdcourse doctor pass?")
+    return [words for name, words in LIBERTIES.items() if reply["found"][name]]

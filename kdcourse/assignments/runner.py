@@ -1,0 +1,65 @@
+"""The process that runs one submission's answers: jobs come as JSON on standard input, each reply goes out as a line of JSON.
+
+It judges nothing. Whatever an answer does to it, the marker sees a line that is no reply, or none.
+"""
+
+import json
+import os
+import sys
+
+import torch
+from torch.nn import functional as F
+
+from kdcourse.assignments.confinement import confine
+from kdcourse.exercises import engine
+
+MOST = 1_000  # numbers in one value
+
+
+def main() -> None:
+    torch.set_num_threads(1)  # an answer may start no threads
+    request = json.load(sys.stdin)
+    replies = os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):  # whatever an answer prints, it prints to nobody
+        os.dup2(nothing, stream)
+    confine(request["in_namespaces"])
+    for job in request["jobs"]:
+        os.write(replies, json.dumps(run(job)).encode() + b"\n")
+    os._exit(0)  # what an answer left to be done at the end is not done
+
+
+def run(job: dict) -> dict:
+    """Run the code and probe what it defines: {"found": name -> value} or {"error": one line}."""
+    try:
+        scope = {"__name__": "answer", "torch": torch, "F": F}
+        exec(compile(job["code"], "answer", "exec"), scope)
+        if missing := [name for name in job["names"] if name not in scope]:
+            return {"error": f"the cell defines no {missing[0]}"}
+        return {"found": {name: encode(value) for name, value in probe(job, scope).items()}}
+    except (engine.Blank, NotImplementedError):
+        return {"error": "not attempted"}
+    except BaseException as error:  # SystemExit and the like are a student's too
+        return {"error": f"{type(error).__name__}: {error}"[:300]}
+
+
+def probe(job: dict, scope: dict) -> dict[str, object]:
+    if job["probe"] == "numbers":
+        return {name: engine.filled(scope[name]) for name in job["names"]}
+    function = scope[job["names"][0]]
+    cases = [tuple(torch.tensor(argument) for argument in case) for case in job["cases"]]
+    return {"values": engine.values, "gradients": engine.gradients}[job["probe"]](function, cases)
+
+
+def encode(value: object) -> object:
+    """None, a truth value, or nested lists of numbers. Raises what PyTorch raises for what is no tensor."""
+    if value is None or isinstance(value, bool):
+        return value
+    tensor = torch.as_tensor(value).detach()
+    if tensor.numel() > MOST:
+        raise ValueError(f"at most {MOST} numbers are wanted, got {tensor.numel()}")
+    return tensor.tolist()
+
+
+if __name__ == "__main__":
+    main()

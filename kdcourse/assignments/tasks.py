@@ -1,0 +1,135 @@
+"""The kinds of task: each says what is asked, what to send to the process that runs an answer, and what its reply is worth."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from kdcourse.assignments.measurement import Setting, outcome
+from kdcourse.exercises import engine
+
+CASES = 3
+
+
+@dataclass(frozen=True)
+class Check:
+    """One mark: what was looked at, whether it is right, and what to say where it is not."""
+
+    name: str
+    passed: bool
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class FunctionTask:
+    """A function to write: an exercise of the labs with some of its arguments fixed.
+
+    exercise: its identity. arguments: what the student's function takes, of "logits", "student_logits",
+    "teacher_logits" and "labels". settings: what the exercise's own function takes after them. probe: "values" or
+    "gradients" of the exercises' engine. spread: standard deviation of the last case's logits.
+    """
+
+    id: str
+    title: str
+    text: str
+    exercise: str
+    arguments: tuple[str, ...]
+    settings: tuple[float, ...]
+    probe: str
+    spread: float = 3.0
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        return ("values", "gradients" if self.probe == "gradients" else "arguments unchanged")
+
+    @property
+    def name(self) -> str:
+        return self.exercise.split(".")[1]
+
+    @property
+    def stub(self) -> str:
+        return f"def {self.name}({', '.join(self.arguments)}):\n    ..."
+
+    def cases(self, seed: int) -> list[tuple[Tensor, ...]]:
+        """Arguments of fresh calls: logits (N, C) and labels (N,), other sizes each time."""
+        generator = torch.Generator().manual_seed(seed)
+
+        def draw(argument: str, count: int, classes: int, spread: float) -> Tensor:
+            if argument == "labels":
+                return torch.randint(classes, (count,), generator=generator)
+            return spread * torch.randn(count, classes, generator=generator)
+
+        sizes = [(5 + number, 4 + 2 * number, 3.0) for number in range(CASES - 1)] + [(8, 7, self.spread)]
+        return [tuple(draw(argument, *size) for argument in self.arguments) for size in sizes]
+
+    def job(self, seed: int) -> dict:
+        cases = [[argument.tolist() for argument in case] for case in self.cases(seed)]
+        return {"names": [self.name], "probe": self.probe, "cases": cases}
+
+    def judge(self, found: Mapping[str, object], seed: int) -> list[Check]:
+        """Compare with the reference on the same arguments, and name the mistake where its numbers are known."""
+        card, cases = engine.exercise(self.exercise), self.cases(seed)
+
+        def probe(function: Callable) -> Mapping[str, object]:
+            return getattr(engine, self.probe)(lambda *given: function(*given, *self.settings), cases)
+
+        wanted = probe(card.reference)
+        found = {name: found[name] for name in wanted if name in found}
+        if engine.alike(found, wanted):
+            return [Check(name, True) for name in self.checks]
+        mistake = card.recognise(found, probe)
+        note = mistake.name if mistake else engine.first_difference(found, wanted)
+        values = engine.alike(_results(found), _results(wanted))
+        return [Check(self.checks[0], values, "" if values else note), Check(self.checks[1], False, note)]
+
+
+def _results(found: Mapping[str, object]) -> dict[str, object]:
+    """The values alone, of all that a probe finds."""
+    return {name: value for name, value in found.items() if name.startswith(("case", "loss"))}
+
+
+@dataclass(frozen=True)
+class ReportTask:
+    """An experiment to run, and its numbers to report; the marker runs the same and compares within `tolerances`."""
+
+    id: str
+    title: str
+    text: str
+    setting: Setting
+
+    # By how much libraries and processors may move a number: percentage points, and nats.
+    tolerances: ClassVar = {"labels_accuracy": 1.5, "distilled_accuracy": 1.5, "mean_entropy": 0.01}
+    checks: ClassVar = tuple(tolerances)
+    stub: ClassVar = (
+        "labels_accuracy = None  # percent, to 0.1\ndistilled_accuracy = None  # percent, to 0.1\n"
+        "mean_entropy = None  # nats, to 0.001"
+    )
+
+    def job(self, seed: int) -> dict:
+        return {"names": self.checks, "probe": "numbers"}
+
+    def judge(self, found: Mapping[str, object], seed: int) -> list[Check]:
+        known = outcome(self.setting)
+        return [self._near(name, found.get(name), known[name]) for name in self.checks]
+
+    def _near(self, name: str, given: object, wanted: float) -> Check:
+        if not isinstance(given, Tensor) or given.numel() != 1:
+            return Check(name, False, "one number is wanted")
+        if abs(given.item() - wanted) <= self.tolerances[name]:
+            return Check(name, True)
+        return Check(name, False, f"{given.item():.4g} is not what the marker finds")
+
+
+@dataclass(frozen=True)
+class WrittenTask:
+    """A question answered in words, which a person marks."""
+
+    id: str
+    title: str
+    text: str
+    checks: ClassVar = ()
+
+
+Task = FunctionTask | ReportTask | WrittenTask

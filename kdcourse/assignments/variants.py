@@ -1,0 +1,97 @@
+"""From a seed to the tasks of one assignment: every choice is drawn from the seed and the task's own name."""
+
+import random
+from collections.abc import Iterable
+
+from kdcourse.assignments.measurement import HIDDEN, SEEDS, STEPS, Setting
+from kdcourse.assignments.tasks import FunctionTask, ReportTask, Task, WrittenTask
+from kdcourse.data.glyphs import CHARACTERS
+
+TEMPERATURES = (1.5, 2.0, 2.5, 3.0, 5.0, 6.0, 8.0)
+SHARES = (0.2, 0.3, 0.4, 0.6, 0.7, 0.8)
+CLASSES, LABELLED = 6, (60, 120)
+LOGITS = ("student_logits", "teacher_logits")
+
+
+def assignment(seed: int, names: Iterable[str] | None = None) -> tuple[Task, ...]:
+    """The variant that `seed` draws, the same on every machine; leaving a task out changes no other.
+
+    seed: a whole number of at least 0. names: of `TASKS`; default all. Raises `ValueError` for other arguments.
+    """
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
+    names = list(names or TASKS)
+    if unknown := [name for name in names if name not in TASKS]:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {unknown[0]!r}")
+    return tuple(TASKS[name](name, random.Random(f"kdcourse {seed} {name}")) for name in TASKS if name in names)
+
+
+def _softened(name: str, draw: random.Random) -> FunctionTask:
+    temperature = draw.choice(TEMPERATURES)
+    text = f"Write `softmax_with_temperature`: the softmax of logits (N, C) at T = {temperature}, safe from overflow."
+    exercise = "02.softmax_with_temperature"
+    return FunctionTask(name, "Soften", text, exercise, ("logits",), (temperature,), "values", spread=2000.0)
+
+
+def _gradient(name: str, draw: random.Random) -> FunctionTask:
+    temperature = draw.choice(TEMPERATURES)
+    text = (
+        f"Write `soft_gradient`: the gradient of T² · KL(teacher ‖ student) at T = {temperature}, mean over the batch, with "
+        "respect to the student's logits, (N, C), by the formula and without autograd."
+    )
+    return FunctionTask(name, "Differentiate", text, "02.soft_gradient", LOGITS, (temperature,), "values")
+
+
+def _soft_target(name: str, draw: random.Random) -> FunctionTask:
+    temperature = draw.choice(TEMPERATURES)
+    text = (
+        f"Write `soft_target`: T² · KL(teacher ‖ student) between probabilities softened at T = {temperature}, mean over the "
+        "batch; no gradient into the teacher."
+    )
+    return FunctionTask(name, "Compare", text, "03.soft_target", LOGITS, (temperature,), "gradients")
+
+
+def _mixture(name: str, draw: random.Random) -> FunctionTask:
+    temperature, share, of_teacher = draw.choice(TEMPERATURES), draw.choice(SHARES), draw.random() < 0.5
+    side = "the teacher's part" if of_teacher else "the labels' part, as some sources have it,"
+    text = (
+        f"Write `distillation`: the mixture of soft target (T = {temperature}, with its T²) and cross-entropy with the "
+        f"labels, where alpha = {share} is the weight of {side} and 1 − alpha that of the other."
+    )
+    settings = (temperature, share if of_teacher else 1 - share)
+    return FunctionTask(name, "Mix", text, "03.distillation", (*LOGITS, "labels"), settings, "gradients")
+
+
+def _experiment(name: str, draw: random.Random) -> ReportTask:
+    letters = "".join(sorted(draw.sample(CHARACTERS, CLASSES), key=CHARACTERS.index))
+    setting = Setting(draw.randrange(1000), letters, draw.choice(LABELLED), draw.choice(TEMPERATURES))
+    text = (
+        f"Pictures of {', '.join(letters)} are plenty, but only {setting.labelled} of them have labels: "
+        f"`data.train.sample({setting.labelled})`. Train `kd.models.perceptron(({HIDDEN},))` on these labels alone; and on "
+        f"all of `data.train` without a label, from the teacher's soft targets at T = {setting.temperature} alone. Take "
+        f"{STEPS} steps each, else what `kd.Recipe` does by default, and the seeds 0 to {SEEDS - 1}. Report the mean "
+        "accuracy on the test pictures, in percent, of the students taught by labels and of those distilled; and the "
+        f"entropy of the teacher's answers softened at T = {setting.temperature}, mean over the test pictures, in nats. "
+        "The marker trains the same students."
+    )
+    return ReportTask(name, "Distil", text, setting)
+
+
+def _explanation(name: str, draw: random.Random) -> WrittenTask:
+    low, high = sorted(draw.sample(TEMPERATURES, 2))
+    questions = (
+        f"Why does the loss carry T², and what would change between T = {low} and T = {high} without it?",
+        f"What does a student learn from the teacher at T = {high} that it hardly sees at T = {low}?",
+        "How can pictures without labels teach a student, and what bounds what it learns from them?",
+    )
+    return WrittenTask(name, "Explain", f"{draw.choice(questions)} Three to five sentences; a person marks them.")
+
+
+TASKS = {
+    "02-softmax": _softened,
+    "02-gradient": _gradient,
+    "03-soft-target": _soft_target,
+    "03-mixture": _mixture,
+    "03-experiment": _experiment,
+    "03-explanation": _explanation,
+}

@@ -1,0 +1,295 @@
+"""Assignments: drawn from a seed, handed out without solutions, and marked without trust in what is handed in."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import kdcourse as kd
+from kdcourse import notebooks
+from kdcourse.assignments import confinement, marking, measurement, processes, runner, sheet, tasks
+from kdcourse.assignments.measurement import pictures
+from kdcourse.assignments.tasks import FunctionTask, ReportTask, WrittenTask
+from kdcourse.assignments.variants import TASKS, assignment
+from kdcourse.cli import app
+from kdcourse.exercises import engine
+
+SEED = 7
+KNOWN = {"labels_accuracy": 70.0, "distilled_accuracy": 91.3, "mean_entropy": 1.2}
+CONFINED = pytest.mark.skipif(not confinement.namespaces(), reason="this system grants no namespaces")
+
+
+def task(name: str, seed: int = SEED):
+    return assignment(seed, [name])[0]
+
+
+def reference(asked: FunctionTask) -> str:
+    """The exercise's own function with this task's settings, as an answer."""
+    given, settings = ", ".join(asked.arguments), ", ".join(map(repr, asked.settings))
+    call = f"exercise({asked.exercise!r}).reference({given}, {settings})"
+    return f"from kdcourse.exercises import exercise\ndef {asked.name}({given}):\n    return {call}"
+
+
+def right() -> dict[str, str]:
+    """Right answers to every task that is marked, where the experiment gives `KNOWN`."""
+    found = {asked.id: reference(asked) for asked in assignment(SEED) if isinstance(asked, FunctionTask)}
+    return found | {"03-experiment": "\n".join(f"{name} = {value}" for name, value in KNOWN.items())}
+
+
+def hand_in(path: Path, answers: dict[str, str]) -> Path:
+    """A sheet with these cells filled, the others as they were."""
+    notebook = sheet.compose(SEED, assignment(SEED))
+    for cell in notebook.cells:
+        if named := re.match(r"# Answer to (\S+)\n", cell.source):
+            cell.source = named[0] + answers[named[1]] if named[1] in answers else cell.source
+    notebooks.write(notebook, path)
+    return path
+
+
+def call(*arguments: str):
+    """The command's outcome, and what it said without its frame."""
+    done = CliRunner().invoke(app, list(arguments))
+    return done, re.sub(r"[\s│]+", " ", done.output)
+
+
+@pytest.fixture
+def known_outcome(monkeypatch):
+    """Marking is what is looked at; what the experiment gives has a test of its own."""
+    monkeypatch.setattr(tasks, "outcome", lambda setting: KNOWN)
+
+
+def test_a_seed_draws_the_same_tasks_each_time_and_other_seeds_others():
+    assert assignment(SEED) == assignment(SEED)
+    assert sheet.compose(SEED, assignment(SEED)) == sheet.compose(SEED, assignment(SEED))
+    drawn = [assignment(seed) for seed in range(20)]
+    assert all(len(set(variants)) > 3 for variants in zip(*drawn, strict=True))
+    assert [task(name) for name in TASKS] == list(assignment(SEED))  # leaving tasks out changes no other
+
+
+def test_the_sheet_holds_every_task_and_no_solution(tmp_path):
+    done, said = call("assign", "--seed", "7", "--out", str(tmp_path))
+    path = tmp_path / "assignment-7.ipynb"
+    assert done.exit_code == 0 and path.name in said
+    text = path.read_text(encoding="utf-8")
+    assert all(json.dumps(asked.text)[1:-1] in text or asked.text in text for asked in assignment(SEED))
+    assert "settings" not in text and "reference" not in text
+    stubs = sheet.answers(path)
+    assert list(stubs) == [asked.id for asked in assignment(SEED) if not isinstance(asked, WrittenTask)]
+    for name, source in stubs.items():
+        assert source == f"# Answer to {name}\n{task(name).stub}"
+    done, said = call("assign", "--seed", "7", "--out", str(tmp_path))
+    assert done.exit_code == 2 and "without assignment-7.ipynb" in said
+
+
+def test_a_class_is_marked_and_one_answer_that_breaks_out_costs_its_own_marks_only(tmp_path, known_outcome):
+    hand_in(tmp_path / "ada.ipynb", right())
+    line = json.dumps({"found": {"values": True, "passed": True, "marks": 99}, "passed": True}).encode() + b"\n"
+    forged = f"import os\nfor handle in range(3, 20):\n    try:\n        os.write(handle, {line!r})\n"
+    forged += "    except OSError:\n        pass\nos._exit(0)"
+    patched = "from kdcourse.exercises import engine\nengine.alike = lambda *_: True\n"
+    patched += "def softmax_with_temperature(logits):\n    return logits.softmax(1)"
+    hand_in(tmp_path / "bob.ipynb", right() | {"02-softmax": patched, "03-mixture": forged})
+    (tmp_path / "cy").mkdir()
+    (tmp_path / "cy" / "torn.ipynb").write_text('{"cells": [')
+    (tmp_path / ".hidden").mkdir()
+    hand_in(tmp_path / ".hidden" / "ada-checkpoint.ipynb", right())
+    rows = {row["submission"]: row for row in marking.mark(tmp_path, SEED)}
+    assert list(rows) == ["ada.ipynb", "bob.ipynb", "cy/torn.ipynb"]
+    assert rows["ada.ipynb"]["marks"] == rows["ada.ipynb"]["out_of"] == 11, rows["ada.ipynb"]
+    assert rows["bob.ipynb"]["marks"] == 11 - 2 - 2, rows["bob.ipynb"]
+    failed = {one["id"]: one["checks"] for one in rows["bob.ipynb"]["tasks"] if not one["checks"][-1]["passed"]}
+    assert (
+        failed.keys() == {"02-softmax", "03-mixture"}
+        and failed["02-softmax"][0]["note"] == "the temperature is ignored"
+    )
+    assert rows["cy/torn.ipynb"]["marks"] == 0 and "cannot be read" in rows["cy/torn.ipynb"]["error"]
+
+
+HOSTILE = {
+    "raises": "1 / 0",
+    "exits": "import sys\nsys.exit()",
+    "prints": "import os\nfor _ in range(2_000):\n    print('x' * 500_000)\n    os.write(2, b'x' * 500_000)\nx = 1",
+    "memory": "hoard = bytearray(1 << 34)",
+    "edits": "open({checker!r}, 'a')",
+    "vandalises": "import os\nos.chmod({checker!r}, 0o600)",
+    "network": "import _socket\n_socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM).connect(('192.0.2.1', 80))",
+    "frees itself": "import ctypes, struct\nlibc = ctypes.CDLL(None)\nlibc.unshare(0x10020000)\n"
+    "libc.syscall(442, -100, b'/', 0x8000, struct.pack('=4Q', 0, 1, 0, 0), 32)\nopen({checker!r}, 'a')",
+    "children": "import os\nif os.fork() == 0:\n    os.setsid()\n    os.execvp('sleep', [{orphan!r}, '600'])\nx = 1",
+    "kills": "import os\ntry:\n    os.kill({marker}, 9)\nfinally:\n    os._exit(0)",
+    "loops": "import ctypes, os, sys\nctypes.CDLL(None).prctl(1, 0)\nos.setsid()\n"
+    "os.execv(sys.executable, [{orphan!r}, '-I', '-S', '-c', 'while True: pass'])",
+    "floods": "import os\nfor handle in range(3, 40):\n    try:\n        os.write(handle, b'[' * 100_000 + b'\\n')\n"
+    "    except OSError:\n        pass\nos._exit(0)",
+    "honest": "x = 2.5",
+}
+SAID = {
+    "raises": "ZeroDivisionError",
+    "exits": "SystemExit",
+    "memory": "MemoryError",
+    "edits": "Read-only file system",
+    "vandalises": "Read-only file system",
+    "network": "Network is unreachable",
+    "frees itself": "Read-only file system",
+    "kills": "it ended the process",
+    "loops": "out of time",
+    "floods": "unreadable reply",
+}
+
+
+@CONFINED
+def test_hostile_answers_harm_nobody():
+    checker, orphan = Path(engine.__file__), f"kdcourse-orphan-{os.getpid()}"
+    before = checker.read_bytes(), checker.stat().st_mode
+    names = {"checker": str(checker), "orphan": orphan, "marker": os.getpid()}
+    jobs = [{"names": ["x"], "probe": "numbers", "code": code.format(**names)} for code in HOSTILE.values()]
+    replies = dict(zip(HOSTILE, processes.run_answers(jobs, 15.0), strict=True))
+    for name, words in SAID.items():
+        assert words in replies[name]["error"], (name, replies[name])
+    assert replies["prints"]["found"]["x"] == 1 and replies["honest"]["found"]["x"] == 2.5
+    assert (checker.read_bytes(), checker.stat().st_mode) == before
+    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not any(orphan.encode() in line for line in running)
+
+
+@CONFINED
+def test_what_an_answer_can_do_is_found_by_trying():
+    as_root = [processes.LIBERTIES["children"]] if os.geteuid() == 0 else []
+    assert processes.liberties() == as_root
+
+
+def test_liberties_are_told_and_a_machine_that_runs_no_answer_is_an_error(monkeypatch):
+    monkeypatch.setattr(processes, "run_answers", lambda jobs, _: [runner.run(job) for job in jobs])
+    assert {"signal other processes", "remove files"} <= set(processes.liberties())
+    monkeypatch.setattr(processes, "run_answers", lambda *_: [{"error": "out of time"}])
+    with pytest.raises(RuntimeError, match="out of time"):
+        processes.liberties()
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if isinstance(task(name), FunctionTask)])
+def test_a_task_is_right_with_the_reference_and_names_mistakes(name):
+    asked, named = task(name), 0
+    card = engine.exercise(asked.exercise)
+
+    def judge(function):
+        probe = runner.probe(asked.job(1), {asked.name: lambda *given: function(*given, *asked.settings)})
+        line = json.dumps({"found": {key: runner.encode(value) for key, value in probe.items()}})
+        return asked.judge(processes._decode(line.encode())["found"], 1)
+
+    assert [check.passed for check in judge(card.reference)] == [True, True]
+    for mistake in card.mistakes:
+        lost = [check for check in judge(mistake.function) if not check.passed]
+        assert lost, mistake.name
+        named += any(check.note == mistake.name for check in lost)
+    assert named >= len(card.mistakes) - 1
+    assert not any(check.passed for check in asked.judge({}, 1))
+
+
+def test_reported_numbers_are_right_within_the_tolerance(known_outcome):
+    def passed(**reported) -> list[bool]:
+        found = {name: torch.tensor(value) for name, value in (KNOWN | reported).items()}
+        return [check.passed for check in task("03-experiment").judge(found, 0)]
+
+    assert passed(labels_accuracy=71.4, mean_entropy=1.195) == [True, True, True]
+    assert passed(labels_accuracy=0.7, mean_entropy=1.22) == [False, True, False]
+    assert passed(distilled_accuracy=float("nan"), mean_entropy=[1.2, 1.2]) == [True, False, False]
+    assert [check.passed for check in task("03-experiment").judge({"mean_entropy": True}, 0)] == [False] * 3
+
+
+def test_the_marker_runs_the_experiment_that_the_text_asks_for():
+    """As a student would write it; the teacher is worth ten points, far more than the tolerance."""
+    asked = task("03-experiment")
+    assert isinstance(asked, ReportTask)
+    setting, known = asked.setting, measurement.outcome(asked.setting)
+    data = pictures(setting.data_seed, setting.classes)
+    teacher = kd.zoo.teacher("convnet", data, announce=False)
+    few = data.train.sample(setting.labelled)
+    found = {"labels_accuracy": 0.0, "distilled_accuracy": 0.0}
+    for seed in range(3):
+        for name in found:
+            student = kd.models.perceptron((64,), seed=seed)
+            method = kd.SoftTarget(temperature=setting.temperature) if name == "distilled_accuracy" else None
+            split = few if method is None else data.train
+            kd.train(student, split, method, teacher=teacher, steps=300, order_seed=seed, progress=False)
+            found[name] += kd.measure.accuracy(student, data.test) / 3
+    logits = kd.measure.predict(teacher, data.test) / setting.temperature
+    entropy = engine.exercise("02.entropy")(logits.softmax(dim=1)).mean().item()
+    assert found == pytest.approx({name: known[name] for name in found}, abs=0.3)
+    assert entropy == pytest.approx(known["mean_entropy"], abs=1e-4)
+    assert known["distilled_accuracy"] > known["labels_accuracy"] + 10
+
+
+def test_pictures_of_an_assignment():
+    data = pictures(3, "OQ8")
+    assert all(set(split.labels.tolist()) == {0, 1, 6} for split in (data.train, data.validation, data.test))
+    assert not data.train.images[:100].equal(pictures(4, "OQ8").train.images[:100])
+    for seed, classes, named in ((-1, "OQ", "seed"), (1, "O", "classes"), (1, "OO", "classes"), (1, "OX", "classes")):
+        with pytest.raises(ValueError, match=named):
+            pictures(seed, classes)
+
+
+def test_only_bounded_numbers_are_taken_from_a_reply(monkeypatch):
+    for value in (None, True, 2.5, 3, [1.0, float("nan")], torch.zeros(2, 3, requires_grad=True)):
+        line = json.dumps({"found": {"a": runner.encode(value)}}).encode()
+        assert engine.alike(processes._decode(line)["found"], {"a": value})
+    for value in ("text", object(), [0.0] * 20_000):
+        with pytest.raises((TypeError, ValueError, RuntimeError)):
+            runner.encode(value)
+    bad = (
+        "[" * 100_000,
+        "[]",
+        "",
+        "1" * 10_000,
+        "{",
+        "{}x",
+        *(json.dumps({"found": found}) for found in ("ab", [1], {"a": "b"}, {"a": {}}, {"a": [[1], 2]})),
+    )
+    for text in bad:
+        monkeypatch.setattr(processes, "_run", lambda *_, text=text: ([text.encode()], True))
+        assert processes.run_answers([{}]) == [{"error": "unreadable reply"}], text
+
+
+def test_bad_arguments_are_named(tmp_path):
+    for seed in (-1, 1.5, True, "7"):
+        with pytest.raises(ValueError, match="seed must be"):
+            assignment(seed)
+    with pytest.raises(ValueError, match=r"task must be one of 02-softmax, .*, got '04-x'"):
+        assignment(1, ["04-x"])
+    for arguments, words in (
+        (("assign", "--seed", "-1"), "seed must be a whole number of at least 0, got -1"),
+        (("assign", "--seed", "1", "--task", "04-x"), "task must be one of"),
+        (("mark", str(tmp_path), "--seed", "7"), "place must be a notebook"),
+        (("mark", str(tmp_path / "none.ipynb"), "--seed", "7"), "place must be a notebook"),
+        (("mark", __file__, "--seed", "7"), "place must be a notebook"),
+    ):
+        done, said = call(*arguments)
+        assert done.exit_code == 2 and words in said, said
+    large = tmp_path / "large.ipynb"
+    large.write_bytes(b" " * (sheet.LARGEST + 1))
+    for text in (None, "[1]", '{"cells": 1}', '{"cells": [1]}', "[" * 100_000):
+        if text is not None:
+            large.write_text(text)
+        with pytest.raises(ValueError, match="cannot be read"):
+            sheet.answers(large)
+
+
+def test_the_table_and_the_json_show_a_submission(tmp_path, monkeypatch):
+    check = {"name": "values", "passed": False, "note": "[red]T² left out\x1b[2J[/nothing]"}
+    row = {
+        "submission": "a[b].ipynb",
+        "marks": 1,
+        "out_of": 2,
+        "error": "",
+        "tasks": [{"id": "03-mixture", "checks": [check]}],
+    }
+    monkeypatch.setattr(marking, "mark", lambda *_, **__: [row])
+    monkeypatch.setattr(processes, "liberties", lambda: ["fly"])
+    path = str(hand_in(tmp_path / "a.ipynb", {}))
+    _, said = call("mark", path, "--seed", "7")
+    assert "a[b].ipynb" in said and "1 of 2" in said and "[red]T² left out" in said and "\x1b" not in said
+    assert "an answer can fly" in said
+    assert json.loads(CliRunner().invoke(app, ["mark", path, "--seed", "7", "--json"]).stdout) == [row]
