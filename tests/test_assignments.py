@@ -85,7 +85,7 @@ def test_the_sheet_holds_every_task_and_no_solution(tmp_path):
     assert done.exit_code == 2 and "without assignment-7.ipynb" in said
 
 
-def test_a_class_is_marked_and_one_answer_that_breaks_out_costs_its_own_marks_only(tmp_path, known_outcome):
+def test_a_class_is_marked_and_who_breaks_out_or_forges_loses_marks_alone(tmp_path, known_outcome):
     hand_in(tmp_path / "ada.ipynb", right())
     line = json.dumps({"found": {"values": True, "passed": True, "marks": 99}, "passed": True}).encode() + b"\n"
     forged = f"import os\nfor handle in range(3, 20):\n    try:\n        os.write(handle, {line!r})\n"
@@ -100,12 +100,11 @@ def test_a_class_is_marked_and_one_answer_that_breaks_out_costs_its_own_marks_on
     rows = {row["submission"]: row for row in marking.mark(tmp_path, SEED)}
     assert list(rows) == ["ada.ipynb", "bob.ipynb", "cy/torn.ipynb"]
     assert rows["ada.ipynb"]["marks"] == rows["ada.ipynb"]["out_of"] == 11, rows["ada.ipynb"]
-    assert rows["bob.ipynb"]["marks"] == 11 - 2 - 2, rows["bob.ipynb"]
+    # The forged line is taken for the mixture's reply, the end of the process for the experiment's: both are Bob's.
+    assert rows["bob.ipynb"]["marks"] == 11 - 2 - 2 - 3, rows["bob.ipynb"]
     failed = {one["id"]: one["checks"] for one in rows["bob.ipynb"]["tasks"] if not one["checks"][-1]["passed"]}
-    assert (
-        failed.keys() == {"02-softmax", "03-mixture"}
-        and failed["02-softmax"][0]["note"] == "the temperature is ignored"
-    )
+    assert failed.keys() == {"02-softmax", "03-mixture", "03-experiment"}
+    assert failed["02-softmax"][0]["note"] == "the temperature is ignored"
     assert rows["cy/torn.ipynb"]["marks"] == 0 and "cannot be read" in rows["cy/torn.ipynb"]["error"]
 
 
