@@ -201,7 +201,7 @@ kd.say(
 # A part of it again, here and now:
 
 # %%
-again = study.run("text only", "forward KL", "reverse KL", seeds=2)
+again = study.run("forward KL", "reverse KL", seeds=2)
 beside = foresight.beside(again)
 beside
 
@@ -211,11 +211,16 @@ assert (beside["stored"] - beside["now"]).abs().max() < 2  # processors round di
 # %% [markdown]
 # ## Read what they write
 #
-# The same beginning, continued by teacher and students.
+# The same beginning, continued by the teacher, by a student that has read the text but never heard the teacher, and by what two
+# divergences make of it.
 
 # %%
 prompts = kd.studies.lab_13.prompts(data.test)[:1]
-writers = {"teacher": teacher, **{arm: again.students[arm][0] for arm in again.students}}
+writers = {
+    "teacher": teacher,
+    "before distillation": study.recipes["forward KL"].student(seed=0),
+    **{arm: again.students[arm][0] for arm in again.students},
+}
 texts = {
     name: data.decode(model.write(prompts, 48, seed=1)[0]) for name, model in writers.items()
 }
