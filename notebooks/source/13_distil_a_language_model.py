@@ -266,11 +266,16 @@ kd.say(
 # **Predict**: after 60 steps, how far is its foresight from that of a student that learns on given text?
 
 # %%
-fresh = replace(study.recipes["forward KL"], student=kd.studies.lab_13.begun(data).student, steps=60)
+fresh = replace(
+    study.recipes["forward KL"], student=kd.studies.lab_13.begun(data).student, steps=60
+)
 from_noise = replace(fresh, method=kd.methods.OnPolicy(1), teacher=teacher)
 found = {
     name: kd.studies.lab_13.foresight(recipe.run(seed=0), data.test)
-    for name, recipe in {"on policy from noise": from_noise, "forward KL from noise": fresh}.items()
+    for name, recipe in {
+        "on policy from noise": from_noise,
+        "forward KL from noise": fresh,
+    }.items()
 }
 kd.say(
     "; ".join(f"{name}: **{value:.1f} %**" for name, value in found.items())
