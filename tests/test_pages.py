@@ -54,6 +54,13 @@ def moved(tab, control) -> None:
         tab.keyboard.press("ArrowLeft" if at_its_end else "ArrowRight")
 
 
+def changes(tab, control, view) -> None:
+    """Moved, the control changes its view."""
+    before = view.inner_html()
+    moved(tab, control)
+    tab.wait_for_function("([node, was]) => node.innerHTML !== was", arg=[view.element_handle(), before])
+
+
 @pytest.mark.browser
 @in_chromium
 @pytest.mark.parametrize("lab", [lab for lab in LABS if views(built(lab))], ids=lambda lab: lab.number)
@@ -68,11 +75,14 @@ def test_sliders_move_without_a_kernel(lab, tmp_path):
         for number in range(controls.count()):
             one = controls.nth(number)
             view = one.locator("xpath=following-sibling::*[1]")
+            resting = one.locator("input[type=range]:disabled").element_handles()
             # Sliders first: some lists choose what a slider acts on.
             for control in [*one.locator("input[type=range]:enabled").all(), *one.locator("select").all()]:
-                before = view.inner_html()
-                moved(tab, control)
-                tab.wait_for_function("([node, was]) => node.innerHTML !== was", arg=[view.element_handle(), before])
+                changes(tab, control, view)
+            for switch in one.locator("input[type=checkbox]:checked").all() if resting else []:
+                switch.uncheck()
+            for control in resting:
+                changes(tab, control, view)
         assert browser.problems(tab) == []
 
 

@@ -127,7 +127,8 @@ def divergence_playground(peaks: TwoPeaks | None = None) -> Linked | Live:
         "betas": BETAS,
         "best": [peaks.best(beta) for beta in BETAS],
     }
-    return linked("divergence", content, draw, **_controls(*peaks.best(0.5)))
+    rests = {"center": "best", "width": "best"}
+    return linked("divergence", content, draw, rests=rests, **_controls(*peaks.best(0.5)))
 
 
 @cache
@@ -138,14 +139,11 @@ def _students() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _controls(center: float, width: float) -> dict[str, ipywidgets.Widget]:
-    by_hand = {"disabled": True, "step": 0.1, "readout_format": ".1f", **WIDE}
+    by_hand = {"step": 0.1, "readout_format": ".1f", **WIDE}
     betas = [(f"{beta:.2f}", beta) for beta in BETAS]
-    controls = {
+    return {
         "beta": ipywidgets.SelectionSlider(options=betas, value=0.5, description="beta", **WIDE),
         "best": ipywidgets.Checkbox(value=True, description="the best for this beta", **WIDE),
         "center": ipywidgets.FloatSlider(center, min=CENTERS[0], max=CENTERS[-1], description="center", **by_hand),
         "width": ipywidgets.FloatSlider(width, min=WIDTHS[0], max=WIDTHS[-1], description="width", **by_hand),
     }
-    for name in ("center", "width"):
-        ipywidgets.jsdlink((controls["best"], "value"), (controls[name], "disabled"))
-    return controls

@@ -51,6 +51,11 @@ function control(spec, model) {
   model.on(`change:${spec.name}`, tell);
   write(spec, node, spec.value);
   tell();
+  if (spec.rests) {
+    const rest = () => { node.disabled = model.get(spec.rests); };
+    model.on(`change:${spec.rests}`, rest);
+    rest();
+  }
   row.append(spec.description, " ", node, " ", readout);
   return row;
 }

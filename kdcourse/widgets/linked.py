@@ -15,11 +15,17 @@ class Linked(Steered):
     """Controls above a view that follows them without the kernel, which is told their values.
 
     view: an anywidget with a trait for each control. draw(**values): the same as a still figure, described by the sentence
-    that the view says too.
+    that the view says too. rests: as in `linked`.
     """
 
-    def __init__(self, view: ipywidgets.DOMWidget, draw: Callable[..., Figure], controls: dict[str, ipywidgets.Widget]):
-        self.view, self.draw, self.controls = view, draw, controls
+    def __init__(
+        self,
+        view: ipywidgets.DOMWidget,
+        draw: Callable[..., Figure],
+        controls: dict[str, ipywidgets.Widget],
+        rests: Mapping[str, str],
+    ):
+        self.view, self.draw, self.controls, self.rests = view, draw, controls, rests
         self.links = [ipywidgets.jslink((control, _trait(control)), (view, name)) for name, control in controls.items()]
         self._page = Page([*controls.values(), view])
 
@@ -37,17 +43,33 @@ class Linked(Steered):
 
     def export(self) -> dict:
         """What `export.js` needs to bring the view to life on a page without a kernel."""
-        controls = [{"name": name, **_native(control)} for name, control in self.controls.items()]
+        controls = [
+            {"name": name, "rests": self.rests.get(name), **_native(control)} for name, control in self.controls.items()
+        ]
         return {"script": self.view.script, "content": self.view.content, "controls": controls}
 
     def _ipython_display_(self) -> None:
         self._page.show(self.figure, self.export())
 
 
-def linked(script: str, content: Mapping, draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> Linked | Live:
-    """The view that `script` draws from `content`; drawn by Python, as `live` does, where anywidget is missing."""
+def linked(
+    script: str,
+    content: Mapping,
+    draw: Callable[..., Figure],
+    *,
+    rests: Mapping[str, str] | None = None,
+    **controls: ipywidgets.Widget,
+) -> Linked | Live:
+    """The view that `script` draws from `content`; drawn by Python, as `live` does, where anywidget is missing.
+
+    rests: a control -> the checkbox that disables it while it is on.
+    """
+    rests = rests or {}
+    for name, switch in rests.items():
+        controls[name].disabled = controls[switch].value
+        ipywidgets.jsdlink((controls[switch], "value"), (controls[name], "disabled"))
     view = browser_view(script, content, **{name: _place(control) for name, control in controls.items()})
-    return live(draw, **controls) if view is None else Linked(view, draw, controls)
+    return live(draw, **controls) if view is None else Linked(view, draw, controls, rests)
 
 
 def browser_view(script: str, content: Mapping, **values) -> ipywidgets.DOMWidget | None:
