@@ -226,7 +226,7 @@ def mark(
     place: Annotated[Path, typer.Argument(help="A notebook that was handed in, or a folder of them.")],
     seed: Seed,
     task: Tasks = None,
-    seconds: Annotated[float, typer.Option(min=1, help="For all answers of one notebook.")] = 60,
+    seconds: Annotated[float, typer.Option(min=1, help="For all answers of one notebook.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="A row for each notebook, with all its checks.")] = False,
 ) -> None:
     """Mark what was handed in: which checks each notebook passes. Answers run in a process of their own, with limits."""
@@ -239,6 +239,9 @@ def mark(
         rows = marking.mark(place, seed, task, seconds=seconds)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    except RuntimeError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
     else:

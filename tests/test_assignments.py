@@ -19,6 +19,7 @@ from kdcourse.cli import app
 from kdcourse.exercises import engine
 
 SEED = 7
+PATIENT = 300.0  # seconds, where nothing should run out of time however busy the machine is
 KNOWN = {"labels_accuracy": 70.0, "distilled_accuracy": 91.3, "mean_entropy": 1.2}
 CONFINED = pytest.mark.skipif(not confinement.namespaces(), reason="this system grants no namespaces")
 
@@ -97,7 +98,7 @@ def test_a_class_is_marked_and_who_breaks_out_or_forges_loses_marks_alone(tmp_pa
     (tmp_path / "cy" / "torn.ipynb").write_text('{"cells": [')
     (tmp_path / ".hidden").mkdir()
     hand_in(tmp_path / ".hidden" / "ada-checkpoint.ipynb", right())
-    rows = {row["submission"]: row for row in marking.mark(tmp_path, SEED)}
+    rows = {row["submission"]: row for row in marking.mark(tmp_path, SEED, seconds=PATIENT)}
     assert list(rows) == ["ada.ipynb", "bob.ipynb", "cy/torn.ipynb"]
     assert rows["ada.ipynb"]["marks"] == rows["ada.ipynb"]["out_of"] == 11, rows["ada.ipynb"]
     # The forged line is taken for the mixture's reply, the end of the process for the experiment's: both are Bob's.
@@ -145,8 +146,10 @@ def test_hostile_answers_harm_nobody():
     checker, orphan = Path(engine.__file__), f"kdcourse-orphan-{os.getpid()}"
     before = checker.read_bytes(), checker.stat().st_mode
     names = {"checker": str(checker), "orphan": orphan, "marker": os.getpid()}
-    jobs = [{"names": ["x"], "probe": "numbers", "code": code.format(**names)} for code in HOSTILE.values()]
-    replies = dict(zip(HOSTILE, processes.run_answers(jobs, 15.0), strict=True))
+    jobs = {name: {"names": ["x"], "probe": "numbers", "code": code.format(**names)} for name, code in HOSTILE.items()}
+    loops = jobs.pop("loops")
+    replies = dict(zip(jobs, processes.run_answers(list(jobs.values()), PATIENT), strict=True))
+    (replies["loops"],) = processes.run_answers([loops], 5.0)
     for name, words in SAID.items():
         assert words in replies[name]["error"], (name, replies[name])
     assert replies["prints"]["found"]["x"] == 1 and replies["honest"]["found"]["x"] == 2.5
@@ -161,12 +164,16 @@ def test_what_an_answer_can_do_is_found_by_trying():
     assert processes.liberties() == as_root
 
 
-def test_liberties_are_told_and_a_machine_that_runs_no_answer_is_an_error(monkeypatch):
-    monkeypatch.setattr(processes, "run_answers", lambda jobs, _: [runner.run(job) for job in jobs])
+def test_liberties_are_told_and_a_machine_that_runs_no_answer_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "run_answers", lambda jobs: [runner.run(job) for job in jobs])
     assert {"signal other processes", "remove files"} <= set(processes.liberties())
-    monkeypatch.setattr(processes, "run_answers", lambda *_: [{"error": "out of time"}])
+    monkeypatch.setattr(processes, "run_answers", lambda _: [{"error": "out of time"}])
     with pytest.raises(RuntimeError, match="out of time"):
         processes.liberties()
+    monkeypatch.undo()
+    monkeypatch.setattr(processes.sys, "executable", "/bin/false")
+    done, said = call("mark", str(hand_in(tmp_path / "a.ipynb", {})), "--seed", "7")
+    assert done.exit_code == 1 and "does not start" in said
 
 
 @pytest.mark.parametrize("name", [name for name in TASKS if isinstance(task(name), FunctionTask)])

@@ -19,7 +19,7 @@ from kdcourse.assignments.variants import assignment
 def mark(place: Path, seed: int, names: Iterable[str] | None = None, *, seconds: float = SECONDS) -> list[dict]:
     """Mark a notebook, or every notebook in a folder: a row for each.
 
-    seed, names: as the assignment was made with. seconds: for one submission's answers, from the start of their process;
+    seed, names: as the assignment was made with. seconds: for one submission's answers, once their process is ready;
     after an answer that runs out of time, those behind it get as many again.
     A row holds `submission`, its path below the folder; `marks` of `out_of`; `error`, where the file cannot be read; and
     `tasks`, each with `id` and its `checks` (`name`, `passed`, `note`).

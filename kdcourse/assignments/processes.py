@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,8 @@ import torch
 
 from kdcourse.assignments.confinement import REPLY, namespaces
 
-SECONDS = 60.0
+SECONDS = 20.0  # for one submission's answers
+STARTING = 600.0  # seconds: a busy machine that never loaded PyTorch before
 PACKAGE = Path(__file__).parents[2]
 # What Python needs to start; nothing else of the marker's environment is shown to an answer.
 KEPT = ("PATH", "HOME", "PYTHONPATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LANG")
@@ -53,7 +55,7 @@ LIBERTIES = {
 
 
 def run_answers(jobs: list[dict], seconds: float = SECONDS) -> list[dict]:
-    """A reply for each job, {"found": name -> value} or {"error": one line}.
+    """A reply for each job, {"found": name -> value} or {"error": one line}; seconds: for all of them, once PyTorch is loaded.
 
     Where one ends the process, or its line is no reply, the jobs after it get a new process.
     """
@@ -72,11 +74,12 @@ def run_answers(jobs: list[dict], seconds: float = SECONDS) -> list[dict]:
 
 def _run(jobs: list[dict], seconds: float) -> tuple[list[bytes], bool]:
     """The lines that one process wrote, and whether it ended by itself in time."""
-    request = json.dumps({"jobs": jobs, "in_namespaces": bool(namespaces())}).encode()
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as said:
+        asked.write(json.dumps({"jobs": jobs, "in_namespaces": bool(namespaces())}).encode())
+        asked.seek(0)
         process = subprocess.Popen(
             [*namespaces(), sys.executable, "-m", "kdcourse.assignments.runner"],
-            stdin=subprocess.PIPE,
+            stdin=asked,
             stdout=said,
             stderr=subprocess.DEVNULL,
             cwd=PACKAGE,
@@ -84,15 +87,25 @@ def _run(jobs: list[dict], seconds: float) -> tuple[list[bytes], bool]:
             start_new_session=True,
         )
         try:
-            process.communicate(request, timeout=seconds)
+            _await_start(process, said.fileno())
+            process.wait(seconds)
             ended = True
         except subprocess.TimeoutExpired:
             ended = False
         finally:
             _end(process)
         said.seek(0)
-        # The last piece is empty, or a line that was cut off.
-        return said.read(REPLY).split(b"\n")[:-1], ended
+        # Before the first piece the process was ready; the last is empty, or a line that was cut off.
+        return said.read(REPLY).split(b"\n")[1:-1], ended
+
+
+def _await_start(process: subprocess.Popen, said: int) -> None:
+    """Wait for the line that says PyTorch is loaded, however slow the machine: the time limit is for answers."""
+    deadline = time.monotonic() + STARTING
+    while not os.fstat(said).st_size:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError("the process that runs answers does not start; does kdcourse doctor pass?")
+        time.sleep(0.05)
 
 
 def _end(process: subprocess.Popen) -> None:
@@ -123,17 +136,16 @@ def _value(value: object) -> object:
     return torch.as_tensor(value, dtype=torch.float64)
 
 
-def liberties(seconds: float = 10 * SECONDS) -> list[str]:
+def liberties() -> list[str]:
     """What an answer can do on this machine and should not, found by trying each.
 
-    seconds: for one process to start, on a machine that may never have loaded PyTorch before.
     Raises `RuntimeError` where no answer can be run at all.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "file"
         file.touch()
         code = TRIALS.format(marker=os.getpid(), file=str(file))
-        (reply,) = run_answers([{"names": list(LIBERTIES), "probe": "numbers", "code": code}], seconds)
+        (reply,) = run_answers([{"names": list(LIBERTIES), "probe": "numbers", "code": code}])
     if "error" in reply:
         raise RuntimeError(f"answers cannot be run here ({reply['error']}); does kdcourse doctor pass?")
     return [words for name, words in LIBERTIES.items() if reply["found"][name]]

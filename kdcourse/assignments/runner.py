@@ -1,4 +1,4 @@
-"""The process that runs one submission's answers: jobs come as JSON on standard input, each reply goes out as a line of JSON.
+"""The process that runs one submission's answers: jobs come as JSON on standard input, replies go out as lines of JSON.
 
 It judges nothing. Whatever an answer does to it, the marker sees a line that is no reply, or none.
 """
@@ -24,6 +24,7 @@ def main() -> None:
     for stream in (0, 1, 2):  # whatever an answer prints, it prints to nobody
         os.dup2(nothing, stream)
     confine(request["in_namespaces"])
+    os.write(replies, b"ready\n")
     for job in request["jobs"]:
         os.write(replies, json.dumps(run(job)).encode() + b"\n")
     os._exit(0)  # what an answer left to be done at the end is not done

@@ -8,6 +8,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from kdcourse.assignments.processes import SECONDS
 from kdcourse.assignments.tasks import ReportTask, Task, WrittenTask
 from kdcourse.notebooks import KERNEL, write
 
@@ -16,8 +17,8 @@ INTRODUCTION = """# Assignment {seed}
 
 Fill the answer cells, save, and hand in this notebook. Of your code only the answer cells are run, each alone, with `torch`
 and `F` (`torch.nn.functional`) at hand: a function must not lean on other cells. It is called with other tensors than yours,
-may neither write files nor use the network, and all answers together have a minute. Leave the first line of an answer cell
-as it is."""
+and may neither write files nor use the network; all answers together have {seconds:.0f} seconds. Leave the first line of an
+answer cell as it is."""
 DATA = """import kdcourse as kd
 from kdcourse.assignments.measurement import pictures
 
@@ -40,7 +41,7 @@ def hand_out(seed: int, tasks: Iterable[Task], folder: Path) -> Path:
 
 def compose(seed: int, tasks: Iterable[Task]) -> NotebookNode:
     """The notebook to fill. An answer cell begins with a comment that names its task."""
-    cells = [new_markdown_cell(INTRODUCTION.format(seed=seed))]
+    cells = [new_markdown_cell(INTRODUCTION.format(seed=seed, seconds=SECONDS))]
     cells.append(new_code_cell("import torch\nfrom torch.nn import functional as F"))
     for task in tasks:
         cells.append(new_markdown_cell(f"## {task.title}\n\n{task.text}"))
