@@ -25,7 +25,7 @@ PACKAGE = Path(__file__).parents[2]
 KEPT = ("PATH", "HOME", "PYTHONPATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LANG")
 # An answer that tries what answers should not be able to do.
 TRIALS = """
-import _socket, os
+import _socket, mmap, os
 def can(action, *arguments):
     try:
         action(*arguments)
@@ -37,7 +37,7 @@ def start():
         os._exit(0)
 network = can(lambda: _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM).connect(("192.0.2.1", 9)))  # sends nothing
 processes = can(os.kill, {marker}, 0)
-memory = can(bytearray, 1 << 34)
+memory = can(mmap.mmap, -1, 1 << 34)  # claimed, and not touched
 children = can(start)
 programs = can(lambda: next(os.scandir("/run")))
 permissions = can(os.chmod, {file!r}, 0o600)
@@ -110,14 +110,17 @@ def _await_start(process: subprocess.Popen, said: int) -> None:
 
 def _end(process: subprocess.Popen) -> None:
     """Kill the process and its own: those that left its group, too, and those that outlived it in its group."""
+    own = []
     with suppress(psutil.Error):
-        for child in psutil.Process(process.pid).children(recursive=True):
+        own = psutil.Process(process.pid).children(recursive=True)
+        for child in own:
             child.kill()
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     process.kill()
     process.wait()
+    psutil.wait_procs(own, timeout=1)
 
 
 def _decode(line: bytes) -> dict:
