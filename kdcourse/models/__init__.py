@@ -1,6 +1,6 @@
 """Families of teachers and students, built by name and size."""
 
-from kdcourse.models.images import ConvNet, Perceptron, SeparableNet, convnet, perceptron, separable
+from kdcourse.models.images import ConvNet, Perceptron, ResNet, SeparableNet, convnet, perceptron, resnet, separable
 from kdcourse.models.language import LanguageModel, gpt
 from kdcourse.models.sentiment import SentimentClassifier, bert, every_second_layer, pretrained
 
@@ -8,6 +8,7 @@ __all__ = [
     "ConvNet",
     "LanguageModel",
     "Perceptron",
+    "ResNet",
     "SentimentClassifier",
     "SeparableNet",
     "bert",
@@ -16,5 +17,6 @@ __all__ = [
     "gpt",
     "perceptron",
     "pretrained",
+    "resnet",
     "separable",
 ]
