@@ -35,7 +35,7 @@ _PLACES = {
     "TextRecipe": "finetuning",
     "DistillationTrainer": "trainer",
     "DistillationTrainingArguments": "trainer",
-    "TeacherCache": "training",
+    "TeacherCache": "cache",
     "train": "training",
 }
 _MODULES = {
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         widgets,
         zoo,
     )
+    from kdcourse.cache import TeacherCache
     from kdcourse.data import load_characters, load_images, load_texts
     from kdcourse.exercises import exercise, quiz
     from kdcourse.experiment import Recipe, compare
@@ -81,7 +82,7 @@ if TYPE_CHECKING:
     from kdcourse.runtime import say, setup
     from kdcourse.studies import study
     from kdcourse.trainer import DistillationTrainer, DistillationTrainingArguments
-    from kdcourse.training import TeacherCache, train
+    from kdcourse.training import train
 
 
 def __getattr__(name: str):

@@ -14,10 +14,11 @@ from typing import Protocol
 from torch import nn
 
 from kdcourse import measure
+from kdcourse.cache import TeacherCache
 from kdcourse.data.splits import ImageData, Split
 from kdcourse.ledger import Comparison, keep
 from kdcourse.methods import HardTarget, Method
-from kdcourse.training import History, TeacherCache, train
+from kdcourse.training import History, train
 
 
 @dataclass(frozen=True)

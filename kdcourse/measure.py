@@ -6,7 +6,7 @@ Where a function takes `model_or_logits`, logits that are already there, (N, C) 
 import io
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,14 +33,22 @@ def predict(model: nn.Module, split: Split | Sentences, batch_size: int = 1000) 
     return outputs(model, split, batch_size=batch_size)[LOGITS]
 
 
-@torch.no_grad()
 def outputs(model: nn.Module, split: Split, layers: Iterable[str] = (), batch_size: int = 1000) -> dict[str, Tensor]:
     """ "logits" and the outputs of named layers for every picture: name -> (N, …), in evaluation mode."""
+    answers = list(answered(model, split, layers, batch_size))
+    return {name: torch.cat([batch[name] for batch in answers]) for name in answers[0]}
+
+
+@torch.no_grad()
+def answered(
+    model: nn.Module, split: Split, layers: Iterable[str] = (), batch_size: int = 1000
+) -> Iterator[dict[str, Tensor]]:
+    """What `outputs` gives, batch after batch, for answers that are too many to be held at once."""
     with evaluating(model):
         tapped = Tapped(model, layers).eval()
-        answers = [tapped(images) for images in split.images.split(batch_size)]
-        collected = {name: torch.cat([features[name] for _, features in answers]).float() for name in answers[0][1]}
-        return {**collected, LOGITS: torch.cat([logits for logits, _ in answers]).float()}
+        for images in split.images.split(batch_size):
+            logits, features = tapped(images)
+            yield {**{name: features[name].float() for name in features}, LOGITS: logits.float()}
 
 
 def accuracy(model_or_logits: nn.Module | Tensor, split: Split) -> float:

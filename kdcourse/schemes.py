@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdcourse import measure
+from kdcourse.cache import TeacherCache
 from kdcourse.data.splits import Split
 from kdcourse.experiment import Recipe
 from kdcourse.losses.checks import check_positive, check_share
 from kdcourse.losses.response import soft_target
 from kdcourse.methods.base import Batch, Method
-from kdcourse.training import TeacherCache
 
 
 class Ensemble(nn.Module):
@@ -62,6 +62,9 @@ class Ensemble(nn.Module):
         log_p = (logits / self.temperature).log_softmax(dim=2)
         # By logsumexp: a class that every member gives 10⁻²⁰ keeps a finite logarithm.
         return self.temperature * (log_p + self.weights.log().view(-1, 1, 1)).logsumexp(dim=0)
+
+    def extra_repr(self) -> str:
+        return f"temperature={self.temperature}, mean={self.mean!r}"
 
 
 @dataclass(frozen=True)

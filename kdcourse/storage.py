@@ -7,7 +7,8 @@ whoever reads finds the old file, the new file or none, and never a part of one.
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,8 +20,9 @@ class DamagedFile(ValueError):
     """A file whose content is not what was once written: truncated, or changed by even one bit."""
 
 
-def write_safely(path: str | Path, write: Callable[[Path], object]) -> Path:
-    """Call `write` with a temporary path, then rename the result to `path`.
+@contextmanager
+def being_written(path: str | Path) -> Iterator[Path]:
+    """A temporary path to write to within the block, at whose end the file is renamed to `path`.
 
     An exception or a killed process leaves `path` as it was. Folders are made where they are missing.
     """
@@ -30,13 +32,19 @@ def write_safely(path: str | Path, write: Callable[[Path], object]) -> Path:
     os.close(handle)
     temporary = Path(name)
     try:
-        write(temporary)
+        yield temporary
         # mkstemp makes files that only their owner reads; a shared cache and a checkout want the usual rights.
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return path
+
+
+def write_safely(path: str | Path, write: Callable[[Path], object]) -> Path:
+    """Call `write` with a temporary path, then rename the result to `path`, as `being_written` does."""
+    with being_written(path) as temporary:
+        write(temporary)
+    return Path(path)
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Path:

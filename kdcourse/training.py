@@ -1,21 +1,20 @@
-"""The one training loop, and the cache of what a teacher answers.
+"""The one training loop.
 
 Every scheme of the course is a way to call `train`: the student, a split, a method, a teacher if the method wants one.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from kdcourse import measure, randomness
+from kdcourse.cache import TeacherCache
 from kdcourse.data.splits import Split
 from kdcourse.methods import Batch, HardTarget, Method
-from kdcourse.storage import DamagedFile, fingerprint, load_tensors, save_tensors
 from kdcourse.tapping import LOGITS, Tapped
 
 
@@ -32,57 +31,6 @@ class History:
     seconds: float = 0.0
     examples: int = 0
     interrupted: bool = False
-
-
-class TeacherCache:
-    """A teacher's logits and features, computed once for each split and looked up by example ever after.
-
-    The key is a fingerprint of the teacher's weights and of the split's pictures, in their order; batches then select
-    by the example's own position, so that shuffling cannot put answers and pictures out of step. With a `folder` the
-    answers survive the session; a damaged file is computed again, with a message.
-    """
-
-    def __init__(self, teacher: nn.Module, folder: str | Path | None = None):
-        self.teacher = teacher
-        self.folder = None if folder is None else Path(folder)
-        self._weights = fingerprint(teacher)
-        self._known: dict[tuple[str, str], Tensor] = {}
-
-    def logits(self, split: Split) -> Tensor:
-        """(N, C) logits, in the order of the split. Raises `ValueError` when the teacher has changed since."""
-        return self.outputs(split)[LOGITS]
-
-    def outputs(self, split: Split, names: Iterable[str] = (LOGITS,)) -> dict[str, Tensor]:
-        """ "logits" and the outputs of named layers, (N, …) in the order of the split. Raises as `logits` and `Tapped`."""
-        if fingerprint(self.teacher) != self._weights:
-            raise ValueError("teacher has changed since this TeacherCache was made; make a new one for the new weights")
-        names, pictures = list(names), fingerprint(split.images)
-        for name in names:
-            if (pictures, name) not in self._known and (stored := self._read(pictures, name)) is not None:
-                self._known[pictures, name] = stored.to(split.device)
-        missing = [name for name in names if (pictures, name) not in self._known]
-        if missing:
-            layers = [name for name in missing if name != LOGITS]
-            answers = measure.outputs(self.teacher, split, layers)
-            for name in missing:
-                self._known[pictures, name] = answers[name]
-                if self.folder:
-                    save_tensors(self._path(pictures, name), {name: answers[name]})
-        return {name: self._known[pictures, name] for name in names}
-
-    def _path(self, pictures: str, name: str) -> Path:
-        return self.folder / f"teacher-{name}-{self._weights}-{pictures}.safetensors"
-
-    def _read(self, pictures: str, name: str) -> Tensor | None:
-        if self.folder is None:
-            return None
-        try:
-            return load_tensors(self._path(pictures, name))[0][name]
-        except FileNotFoundError:
-            return None
-        except DamagedFile as error:
-            print(f"{error}; the teacher answers again.")
-            return None
 
 
 def train(
@@ -267,7 +215,7 @@ def _check(split, method, teacher, steps, batch_size, learning_rate, augment) ->
     if augment is not None and isinstance(teacher, TeacherCache):
         raise ValueError(
             "augment changes the pictures at every step, so cached teacher logits would be out of step with them; "
-            "pass the teacher itself instead of a TeacherCache"
+            "train on data.augmented(split), whose views stay, or pass the teacher itself instead of a TeacherCache"
         )
 
 

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 import kdcourse as kd
+from kdcourse.cache import TeacherCache
 from kdcourse.data.augment import random_shift_flip
 from kdcourse.data.splits import Split
-from kdcourse.training import TeacherCache, batches, frozen, train
+from kdcourse.training import batches, frozen, train
 
 
 def toy(count: int = 300, seed: int = 0) -> Split:

@@ -1,6 +1,6 @@
 """Data sets by name, from a folder, the cache, the network, or built in: pictures, sentences, characters."""
 
-from kdcourse.data.augment import random_shift_flip
+from kdcourse.data.augment import augmented, random_shift_flip
 from kdcourse.data.characters import CharacterData, Windows, load_characters
 from kdcourse.data.download import DownloadError
 from kdcourse.data.images import load_images
@@ -16,6 +16,7 @@ __all__ = [
     "Split",
     "TextData",
     "Windows",
+    "augmented",
     "load_characters",
     "load_images",
     "load_texts",

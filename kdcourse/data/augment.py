@@ -1,8 +1,12 @@
 """Augmentation of whole batches where they lie: no loop over pictures, no trip to the host."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from kdcourse.data.splits import Split
 
 
 def random_shift_flip(
@@ -32,3 +36,19 @@ def random_shift_flip(
         mirrored = torch.rand(count, **settings) < 0.5
         images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
     return images.clone(memory_format=torch.channels_last)
+
+
+def augmented(
+    split: Split, views: int = 4, *, augment: Callable[..., Tensor] = random_shift_flip, seed: int = 0
+) -> Split:
+    """A split of `views` augmented copies of every picture, drawn once: (V · N, C, H, W), view after view.
+
+    Augmentation that a `TeacherCache` can follow: the views stay what they are, so that its answers stay exact.
+    views: copies, default 4; each takes as much memory as the split. augment: called as augment(pictures, generator=...).
+    seed: fixes the views. Raises `ValueError` for fewer than one view.
+    """
+    if not isinstance(views, int) or views < 1:
+        raise ValueError(f"views must be a whole number of at least 1, got {views!r}")
+    generator = torch.Generator(split.device).manual_seed(seed)
+    images = torch.cat([augment(split.images, generator=generator) for _ in range(views)])
+    return Split(images, None if split.labels is None else split.labels.repeat(views))

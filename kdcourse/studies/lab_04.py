@@ -11,6 +11,7 @@ from functools import partial
 from torch import nn
 
 from kdcourse import zoo
+from kdcourse.cache import TeacherCache
 from kdcourse.data.splits import ImageData
 from kdcourse.experiment import Recipe
 from kdcourse.methods import (
@@ -28,7 +29,6 @@ from kdcourse.methods import (
 )
 from kdcourse.models import convnet, separable
 from kdcourse.studies.engine import define
-from kdcourse.training import TeacherCache
 
 STUDENT = (8, 16, 32, 32)
 PICTURES = 1000  # labelled ones

@@ -16,13 +16,13 @@ from functools import lru_cache, partial
 from torch import nn
 
 from kdcourse import measure, zoo
+from kdcourse.cache import TeacherCache
 from kdcourse.data.characters import CharacterData, Windows, load_characters
 from kdcourse.experiment import Recipe
 from kdcourse.methods import NextToken, OnPolicy, TokenDivergence
 from kdcourse.models.language import LanguageModel, gpt
 from kdcourse.schemes import Begun
 from kdcourse.studies.engine import define
-from kdcourse.training import TeacherCache
 
 STUDENT = {"width": 48, "depth": 2}
 WINDOWS = 600  # of the text, for the student

@@ -1,0 +1,161 @@
+"""What a teacher answers, asked once and looked up by example ever after."""
+
+import math
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from kdcourse import measure
+from kdcourse.data.splits import Split
+from kdcourse.storage import DamagedFile, being_written, fingerprint, load_tensors, save_tensors
+from kdcourse.tapping import LOGITS
+
+LIMIT = 4 * 2**30  # bytes
+
+
+class OnDisk:
+    """A tensor (N, …) that stays in a file, in half precision: `answers[index]` reads those rows, as float32 on `device`.
+
+    path: a file of NumPy's. Raises `FileNotFoundError`, and `DamagedFile` for one that is cut short.
+    """
+
+    def __init__(self, path: Path, device: torch.device):
+        try:
+            # Mapped, not read; "c" keeps what anybody should write to the rows out of the file.
+            self.values = torch.from_numpy(np.load(path, mmap_mode="c"))
+        except (ValueError, EOFError) as error:
+            raise DamagedFile(f"{path.name} is truncated") from error
+        self.device, self.shape = device, self.values.shape
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        return self.values[index.cpu()].to(self.device).float()
+
+
+class TeacherCache:
+    """A teacher's logits and features, computed once for each split and looked up by example ever after.
+
+    The key is a fingerprint of the teacher (its weights and how it prints) and of the split's pictures, in their order;
+    batches then select by the example's own position, so that shuffling cannot put answers and pictures out of step.
+
+    folder: where answers survive the session; a damaged file is computed again, with a message.
+    limit: bytes, default 4 GiB. What a layer says of a whole split is held in memory up to this size. What is larger goes
+        to a file in `folder`, else in a temporary one, in half precision (11 bits), and batches read their rows alone.
+    """
+
+    def __init__(self, teacher: nn.Module, folder: str | Path | None = None, *, limit: int = LIMIT):
+        self.teacher, self.limit = teacher, limit
+        self.folder = None if folder is None else Path(folder)
+        self._key = _key(teacher)
+        self._known: dict[tuple[str, str], Tensor | OnDisk] = {}
+        self._pictures = WeakTensorKeyDictionary()
+
+    def logits(self, split: Split) -> Tensor | OnDisk:
+        """(N, C) logits, in the order of the split. Raises `ValueError` when the teacher has changed since."""
+        return self.outputs(split)[LOGITS]
+
+    def outputs(self, split: Split, names: Iterable[str] = (LOGITS,)) -> dict[str, Tensor | OnDisk]:
+        """ "logits" and the outputs of named layers, (N, …) in the order of the split. Raises as `logits` and `Tapped`."""
+        if _key(self.teacher) != self._key:
+            raise ValueError("teacher has changed since this TeacherCache was made; make a new one for the new weights")
+        names, pictures = list(names), self._fingerprint(split.images)
+        for name in names:
+            if (pictures, name) not in self._known and (stored := self._read(pictures, name, split.device)) is not None:
+                self._known[pictures, name] = stored
+        missing = [name for name in names if (pictures, name) not in self._known]
+        if missing:
+            for name, answers in self._ask(split, pictures, missing).items():
+                self._known[pictures, name] = answers
+        return {name: self._known[pictures, name] for name in names}
+
+    def _fingerprint(self, images: Tensor) -> str:
+        """Taken once for each tensor, and anew when it was written to: for 60,000 pictures it takes half an epoch's time."""
+        version, known = self._pictures.get(images, (None, ""))
+        if version != images._version:
+            known = fingerprint(images)
+            self._pictures[images] = images._version, known
+        return known
+
+    def _ask(self, split: Split, pictures: str, names: Sequence[str]) -> dict[str, Tensor | OnDisk]:
+        """One pass of the teacher over the split; kept in the folder, if there is one."""
+        batches = measure.answered(self.teacher, split, [name for name in names if name != LOGITS])
+        first = next(batches)
+        shapes = {name: (len(split), *first[name].shape[1:]) for name in names}
+        held: dict[str, list[Tensor]] = {name: [] for name in names if self._fits(shapes[name])}
+        paths = {name: self._path(pictures, name, "npy") for name in names if name not in held}
+        with ExitStack() as stack:
+            files = {name: stack.enter_context(_half_file(path, shapes[name])) for name, path in paths.items()}
+            for answers in chain([first], batches):
+                for name, parts in held.items():
+                    parts.append(answers[name])
+                for name, file in files.items():
+                    file.write(_halves(name, answers[name]))
+        found = {name: torch.cat(parts) for name, parts in held.items()}
+        if self.folder:
+            for name, answers in found.items():
+                save_tensors(self._path(pictures, name, "safetensors"), {name: answers})
+        return found | {name: OnDisk(path, split.device) for name, path in paths.items()}
+
+    def _read(self, pictures: str, name: str, device: torch.device) -> Tensor | OnDisk | None:
+        if self.folder is None:
+            return None
+        for kind, read in (
+            ("safetensors", lambda path: load_tensors(path)[0][name].to(device)),
+            ("npy", lambda path: OnDisk(path, device)),
+        ):
+            try:
+                answers = read(self._path(pictures, name, kind))
+            except FileNotFoundError:
+                continue
+            except DamagedFile as error:
+                print(f"{error}; the teacher answers again.")
+                continue
+            if self._fits(answers.shape) == (kind == "safetensors"):
+                return answers
+        return None
+
+    def _fits(self, shape: Sequence[int]) -> bool:
+        return 4 * math.prod(shape) <= self.limit
+
+    def _path(self, pictures: str, name: str, kind: str) -> Path:
+        return self._place() / f"teacher-{name}-{self._key}-{pictures}.{kind}"
+
+    def _place(self) -> Path:
+        """The folder, else a temporary one that goes with the cache."""
+        if self.folder is not None:
+            return self.folder
+        if not hasattr(self, "_temporary"):
+            self._temporary = Path(tempfile.mkdtemp(prefix="kdcourse-"))
+            weakref.finalize(self, shutil.rmtree, self._temporary, ignore_errors=True)
+        return self._temporary
+
+
+def _key(teacher: nn.Module) -> str:
+    return fingerprint(teacher, repr(teacher))
+
+
+@contextmanager
+def _half_file(path: Path, shape: Sequence[int]) -> Iterator[BinaryIO]:
+    """A file of NumPy's to which the rows of a half-precision array of this shape are written, one after another."""
+    with being_written(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": tuple(shape)})
+        yield file
+
+
+def _halves(name: str, answers: Tensor) -> bytes:
+    halves = answers.half()
+    if not halves.isfinite().all():
+        raise ValueError(f"{name} of the teacher holds numbers beyond half precision's 65,504; give a higher limit=")
+    return halves.cpu().contiguous().numpy().tobytes()

@@ -1,0 +1,141 @@
+"""What a teacher answered is looked up in step with the batches, in memory or on disk, and any change is noticed."""
+
+import pytest
+import torch
+from torch import nn
+
+import kdcourse as kd
+from kdcourse.cache import OnDisk, TeacherCache
+from kdcourse.data import augmented, random_shift_flip
+from kdcourse.data.splits import Split, standardised
+from kdcourse.training import train
+
+
+def pictures(count: int = 120, seed: int = 0) -> Split:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(3, (count,), generator=generator)
+    images = torch.randn(count, 1, 8, 8, generator=generator) + labels.view(-1, 1, 1, 1)
+    return Split(images.contiguous(memory_format=torch.channels_last), labels)
+
+
+def teacher() -> nn.Module:
+    return kd.models.convnet((4, 8), classes=3, seed=5).eval()
+
+
+def student() -> nn.Module:
+    return kd.models.convnet((2, 4), classes=3, seed=0)
+
+
+def losses(split: Split, answering, method=None) -> torch.Tensor:
+    method = kd.Distillation(temperature=2) if method is None else method
+    return torch.tensor(train(student(), split, method, teacher=answering, steps=12, batch_size=40).losses)
+
+
+def asked(model: nn.Module) -> list:
+    """Grows with each batch that the first layer is shown."""
+    calls = []
+    model.stage1.register_forward_hook(lambda *_: calls.append(1))
+    return calls
+
+
+def test_views_are_drawn_once_and_keep_their_labels():
+    split = pictures()
+    views = augmented(split, 3, seed=1)
+    assert len(views) == 360 and torch.equal(views.labels, split.labels.repeat(3))
+    assert views.images.is_contiguous(memory_format=torch.channels_last)
+    first, second, _ = views.images.split(120)
+    assert not torch.equal(first, second), "each view is drawn anew"
+    assert torch.equal(augmented(split, 3, seed=1).images, views.images)
+    assert not torch.equal(augmented(split, 3, seed=2).images, views.images)
+    assert augmented(split.unlabelled(), 2).labels is None
+    with pytest.raises(ValueError, match="views must be"):
+        augmented(split, 0)
+
+
+def test_fixed_views_give_the_same_losses_cached_and_live():
+    model, views = teacher(), augmented(pictures(), 3)
+    torch.testing.assert_close(losses(views, TeacherCache(model)), losses(views, model))
+
+
+def test_augmentation_without_fixed_views_is_refused_with_the_way_out():
+    with pytest.raises(ValueError, match=r"data\.augmented"):
+        train(
+            *(student(), pictures(), kd.SoftTarget()),
+            teacher=TeacherCache(teacher()),
+            steps=2,
+            augment=random_shift_flip,
+        )
+
+
+def test_what_exceeds_the_limit_lies_on_disk_in_half_precision(tmp_path):
+    model, split = teacher(), pictures()
+    names, limit = ["logits", "stage1"], 4 * 120 * 3
+    exact = TeacherCache(model).outputs(split, names)
+    found = TeacherCache(model, tmp_path, limit=limit).outputs(split, names)
+    assert torch.equal(found["logits"], exact["logits"]), "logits fit and stay as they are"
+    assert isinstance(found["stage1"], OnDisk) and found["stage1"].shape == exact["stage1"].shape
+    order = torch.randperm(120)[:50]
+    assert found["stage1"][order].dtype == torch.float32
+    torch.testing.assert_close(found["stage1"][order], exact["stage1"][order], rtol=2**-11, atol=2**-24)
+    calls = asked(model)
+    again = TeacherCache(model, tmp_path, limit=limit).outputs(split, names)
+    assert torch.equal(again["stage1"][order], found["stage1"][order]) and not calls
+    assert isinstance(TeacherCache(model, tmp_path).outputs(split, names)["stage1"], torch.Tensor), "it fits now"
+
+
+def test_training_from_disk_gives_the_losses_of_a_live_teacher_to_half_precision():
+    model, split = teacher(), pictures()
+    method = kd.Distillation() + kd.methods.AttentionTransfer({"stage1": "stage1"})
+    cache = TeacherCache(model, limit=0)
+    torch.testing.assert_close(losses(split, cache, method), losses(split, model, method), rtol=2e-3, atol=1e-4)
+    folder = cache._temporary
+    assert len(list(folder.iterdir())) == 2
+    del cache
+    assert not folder.exists(), "a temporary folder goes with its cache"
+
+
+def test_a_truncated_file_is_written_again(tmp_path, capsys):
+    model, split = teacher(), pictures()
+    expected = TeacherCache(model, tmp_path, limit=0).logits(split)[torch.arange(120)]
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-1])
+    assert torch.equal(TeacherCache(model, tmp_path, limit=0).logits(split)[torch.arange(120)], expected)
+    assert "truncated; the teacher answers again" in capsys.readouterr().out
+
+
+def test_numbers_beyond_half_precision_are_refused_and_leave_no_file(tmp_path):
+    model = teacher()
+    nn.init.constant_(model.classifier.bias, 1e6)
+    with pytest.raises(ValueError, match="beyond half precision"):
+        TeacherCache(model, tmp_path, limit=0).logits(pictures())
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_changed_in_place_are_asked_about_anew():
+    model, split = teacher(), pictures()
+    cache, calls = TeacherCache(model), asked(model)
+    before = cache.logits(split)
+    cache.logits(split)
+    assert len(calls) == 1
+    split.images[3] += 1
+    after = cache.logits(split)
+    assert len(calls) == 2 and (before != after).any(dim=1).nonzero().flatten().tolist() == [3]
+
+
+def test_another_preprocessing_is_another_question(tmp_path):
+    model, raw = teacher(), torch.randint(256, (20, 1, 8, 8), dtype=torch.uint8)
+    one, other = (standardised(raw, [0] * 20, (mean,), (0.3,), "cpu") for mean in (0.3, 0.4))
+    cache = TeacherCache(model, tmp_path)
+    assert not torch.equal(cache.logits(one), cache.logits(other))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_teacher_that_computes_otherwise_with_the_same_weights_is_another_teacher(tmp_path):
+    members, split = [teacher(), teacher()], pictures()
+    cold, warm = (kd.schemes.Ensemble(members, temperature=number) for number in (1.0, 4.0))
+    TeacherCache(cold, tmp_path).logits(split), TeacherCache(warm, tmp_path).logits(split)
+    assert len(list(tmp_path.iterdir())) == 2
+    cache = TeacherCache(cold)
+    cold.temperature = 2.0
+    with pytest.raises(ValueError, match="teacher has changed"):
+        cache.logits(split)
