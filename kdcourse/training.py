@@ -130,7 +130,7 @@ def train(
     history.losses = torch.stack(losses).float().tolist() if losses else []
     history.seconds = time.perf_counter() - started
     history.examples = len(losses) * batch_size
-    _refuse_divergence(history.losses)
+    refuse_divergence(history.losses)
     return history
 
 
@@ -219,7 +219,8 @@ def _check(split, method, teacher, steps, batch_size, learning_rate, augment) ->
         )
 
 
-def _refuse_divergence(losses: list[float]) -> None:
+def refuse_divergence(losses: list[float]) -> None:
+    """Raise `FloatingPointError` with the first step whose loss is no number."""
     for step, loss in enumerate(losses, start=1):
         if loss != loss or loss in (float("inf"), float("-inf")):
             raise FloatingPointError(f"training diverged: the loss is {loss} at step {step}; lower learning_rate")

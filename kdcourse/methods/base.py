@@ -38,12 +38,15 @@ class Method(nn.Module):
     """A training objective. Parameters that a subclass registers are trained together with the student's.
 
     needs_teacher, needs_labels: whether a batch must hold them. needs_gradients: whether losses are differentiated with
-    respect to pictures or features, for which the teacher answers at every step instead of once.
+    respect to pictures or features, for which the teacher answers at every step instead of once. averages: whether the loss is
+    a mean over examples, each judged by its logits alone and with nothing learnt beside the student, so that the batches of
+    several runs can be laid end to end.
     """
 
     needs_teacher = True
     needs_labels = False
     needs_gradients = False
+    averages = False
 
     @property
     def features(self) -> list[tuple[str, str]]:
@@ -106,6 +109,7 @@ class WeightedSum(Method):
         self.needs_teacher = any(method.needs_teacher for method in self.methods)
         self.needs_labels = any(method.needs_labels for method in self.methods)
         self.needs_gradients = any(method.needs_gradients for method in self.methods)
+        self.averages = all(method.averages for method in self.methods)
 
     @property
     def features(self) -> list[tuple[str, str]]:
@@ -142,7 +146,7 @@ class WeightedSum(Method):
 class HardTarget(Method):
     """Labels only: the cross-entropy of the student, the baseline of every comparison."""
 
-    needs_teacher, needs_labels = False, True
+    needs_teacher, needs_labels, averages = False, True, True
 
     def forward(self, batch: Batch) -> Tensor:
         return F.cross_entropy(batch.student_logits, batch.labels)

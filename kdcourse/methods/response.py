@@ -29,6 +29,7 @@ class SoftTarget(FromLoss):
     """The teacher's softened probabilities as targets, no labels. Loss: `losses.soft_target`."""
 
     loss = staticmethod(response.soft_target)
+    averages = True
 
     def __init__(self, temperature: float = 4.0):
         super().__init__(temperature=temperature)
@@ -38,7 +39,7 @@ class Distillation(FromLoss):
     """The classic recipe: alpha · soft targets + (1 − alpha) · labels. Loss: `losses.distillation`."""
 
     loss = staticmethod(response.distillation)
-    needs_labels = True
+    needs_labels, averages = True, True
 
     def __init__(self, temperature: float = 4.0, alpha: float = 0.9):
         super().__init__(temperature=temperature, alpha=alpha)
@@ -48,13 +49,14 @@ class LogitMSE(FromLoss):
     """Logits matched directly. Loss: `losses.logit_mse`."""
 
     loss = staticmethod(response.logit_mse)
+    averages = True
 
 
 class Decoupled(FromLoss):
     """DKD: target and non-target knowledge weighted apart; its paper adds `HardTarget()`. Loss: `losses.decoupled`."""
 
     loss = staticmethod(response.decoupled)
-    needs_labels = True
+    needs_labels, averages = True, True
 
     def __init__(self, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0):
         super().__init__(alpha=alpha, beta=beta, temperature=temperature)
@@ -73,6 +75,7 @@ class StandardizedSoftTarget(FromLoss):
     """Soft targets from z-scored logits. Loss: `losses.standardized_soft_target`."""
 
     loss = staticmethod(response.standardized_soft_target)
+    averages = True
 
     def __init__(self, temperature: float = 2.0):
         super().__init__(temperature=temperature)

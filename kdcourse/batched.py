@@ -1,0 +1,134 @@
+"""Several runs of one small student as one batched model: error bars for little more than the cost of one run.
+
+A step of a small student is mostly overhead: a call of each layer, of the loss, of the optimiser. Stacked, the runs share
+those calls, and every weight gets the gradient and the update of its own run. Only rounding differs from one after another.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
+
+from kdcourse.cache import TeacherCache
+from kdcourse.data.splits import Split
+from kdcourse.methods import Batch, Method
+from kdcourse.training import History, batches, refuse_divergence
+
+WARM_UP, TRIED = 5, 25  # steps
+WORTH_TRYING = 10 * (WARM_UP + TRIED)  # a shorter run is over before it is known which way is faster
+
+
+def why_not(students: Sequence[nn.Module], method: Method, teachers: Sequence[nn.Module | TeacherCache | None]) -> str:
+    """What keeps these runs from being one batched model, in words; "" where nothing does."""
+    layers = [layer for student in students for layer in student.modules()]
+    if len({repr(student) for student in students}) > 1:
+        return "students must be of one architecture"
+    if any(isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0 for layer in layers):
+        return "students must be without dropout, whose draws are each run's own"
+    if any(True for student in students for _ in student.buffers()):
+        return "students must be without buffers, such as those of batch norm"
+    if not method.averages:
+        return f"method must be a mean over examples that needs their logits alone, which {method!r} is not"
+    if method.needs_teacher and not all(isinstance(teacher, TeacherCache) for teacher in teachers):
+        return "teachers must be TeacherCaches"
+    return ""
+
+
+def train_together(
+    students: Sequence[nn.Module],
+    splits: Sequence[Split],
+    method: Method,
+    *,
+    teachers: Sequence[TeacherCache | None],
+    order_seeds: Sequence[int],
+    steps: int,
+    batch_size: int = 128,
+    learning_rate: float = 3e-3,
+    weight_decay: float = 1e-2,
+    balanced: bool = False,
+    control: Callable[[int, list[Tensor], Method], Method | None] | None = None,
+) -> History:
+    """Train S students in place, each as `training.train` would with its own split, teacher and order of batches.
+
+    students, splits, teachers, order_seeds: S of each. The rest: as in `train`.
+    Returns a `History` whose losses are the mean over the runs. Raises `ValueError` with what `why_not` says, and
+    `FloatingPointError` on divergence.
+    """
+    if reason := why_not(students, method, teachers):
+        raise ValueError(reason)
+    started, device = time.perf_counter(), splits[0].device
+    pool, starts = _pooled(splits, teachers, method)
+    orders = [
+        torch.stack(list(batches(split, steps, batch_size, seed, balanced=balanced))) + start
+        for split, seed, start in zip(splits, order_seeds, starts, strict=True)
+    ]
+    weights, _ = stack_module_state([student.to(device) for student in students])  # name -> (S, …)
+    answer = torch.vmap(lambda own, images: functional_call(students[0], own, (images,)))
+    optimizer = torch.optim.AdamW(weights.values(), learning_rate, weight_decay=weight_decay, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
+    losses: list[Tensor] = []
+    for step, index in enumerate(torch.stack(orders, dim=1), start=1):  # (S, batch_size)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            logits = answer(weights, pool.images[index])  # (S, batch_size, C)
+        index = index.flatten()
+        known = {name: rows[index] for name, rows in pool.answers.items()}
+        loss = method(Batch(logits.flatten(0, 1).float(), **known))  # the mean over all runs' examples
+        optimizer.zero_grad()
+        (loss * len(students)).backward()  # so that each run has the gradient of its own mean
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.detach())
+        if control is not None and (method := control(step, losses, method)) is None:
+            break
+    for number, student in enumerate(students):
+        student.load_state_dict({name: stacked[number].detach() for name, stacked in weights.items()})
+        student.eval()
+    history = History(torch.stack(losses).tolist(), seconds=time.perf_counter() - started)
+    history.examples, history.interrupted = len(losses) * batch_size * len(students), len(losses) < steps
+    refuse_divergence(history.losses)
+    return history
+
+
+def seconds_of_a_step(run: Callable[..., object]) -> float:
+    """The median over a few steps of a training, started as run(control=...) and ended after them."""
+    ends: list[float] = []
+
+    def control(step: int, losses: list[Tensor], method: Method) -> Method | None:
+        ends.append(time.perf_counter())
+        return method if step < WARM_UP + TRIED else None
+
+    run(control=control)
+    return statistics.median(later - sooner for sooner, later in pairwise(ends[WARM_UP:]))
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """images: (N, …), those of all runs end to end. answers: what `Batch` calls labels and teacher's logits -> (N, …)."""
+
+    images: Tensor
+    answers: dict[str, Tensor]
+
+
+def _pooled(
+    splits: Sequence[Split], teachers: Sequence[TeacherCache | None], method: Method
+) -> tuple[_Pool, list[int]]:
+    """The pool and where in it each run's examples begin; runs that share split and teacher share them there too."""
+    pairs = {(id(split), id(teacher)): (split, teacher) for split, teacher in zip(splits, teachers, strict=True)}
+    ends = accumulate(len(split) for split, _ in pairs.values())
+    start_of = dict(zip(pairs, (0, *ends), strict=False))
+    answers = {}
+    if method.needs_labels:
+        answers["labels"] = _joined([split.labelled("train_together") for split, _ in pairs.values()])
+    if method.needs_teacher:
+        answers["teacher_logits"] = _joined([teacher.logits(split) for split, teacher in pairs.values()])
+    pool = _Pool(_joined([split.images for split, _ in pairs.values()]), answers)
+    return pool, [start_of[id(split), id(teacher)] for split, teacher in zip(splits, teachers, strict=True)]
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
