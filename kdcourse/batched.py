@@ -73,9 +73,10 @@ def train_together(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
     losses: list[Tensor] = []
     for step, index in enumerate(torch.stack(orders, dim=1), start=1):  # (S, batch_size)
+        shape, index = index.shape, index.flatten()
+        images = pool.images.index_select(0, index).unflatten(0, shape)  # in a third of the time of pool.images[index]
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            logits = answer(weights, pool.images[index])  # (S, batch_size, C)
-        index = index.flatten()
+            logits = answer(weights, images)  # (S, batch_size, C)
         known = {name: rows[index] for name, rows in pool.answers.items()}
         loss = method(Batch(logits.flatten(0, 1).float(), **known))  # the mean over all runs' examples
         optimizer.zero_grad()

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -79,7 +80,7 @@ def build(
         if not solutions:
             notebooks.record_runtime(one, seconds)
     if execute and not solutions:
-        _renew_readme()
+        _renew_readme("runtimes", notebooks.runtime_table())
 
 
 @app.command()
@@ -137,11 +138,16 @@ def teachers(
 @app.command()
 def bench(
     what: Annotated[
-        str, typer.Argument(help="widgets: from a key on a slider to the picture. dashboard: what it costs.")
-    ],
+        str,
+        typer.Argument(
+            help="training: a student alone, and taught in three ways. widgets: from a key on a slider to the picture. "
+            "dashboard: what it costs."
+        ),
+    ] = "training",
+    quick: Annotated[bool, typer.Option(help="training: a few steps, nothing kept.")] = False,
 ) -> None:
     """Measure the course's own speed, beside a plain baseline in the same run."""
-    benches = {"widgets": _bench_widgets, "dashboard": _bench_dashboard}
+    benches = {"training": partial(_bench_training, quick), "widgets": _bench_widgets, "dashboard": _bench_dashboard}
     if what not in benches:
         raise typer.BadParameter(f"what must be one of {', '.join(benches)}, got {what!r}")
     benches[what]()
@@ -171,6 +177,18 @@ def progress() -> None:
 
     rows = [(row["lab"], row["exercise"], SIGNS[row["outcome"]], row["attempts"], row["hints"]) for row in summary()]
     _print_table(("lab", "exercise", "outcome", "attempts", "hints"), rows)
+
+
+def _bench_training(quick: bool) -> None:
+    from kdcourse import notebooks, runtime
+    from kdcourse.bench import report
+
+    device = runtime.device()
+    found = report.measured(device, quick=quick, say=typer.echo)
+    _print_table(report.HEADER, report.rows(found))
+    typer.echo(report.in_words(found))
+    if not quick and (notebooks.ROOT / "README.md").is_file():  # in a checkout
+        _renew_readme("bench", report.as_markdown(report.keep(found, device)))
 
 
 def _bench_widgets() -> None:
@@ -281,15 +299,15 @@ def _paint(status: str) -> str:
     return {"green": "green", "amber": "yellow", "red": "red"}[status]
 
 
-def _renew_readme() -> None:
-    """Put the measured runtimes between README's two markers."""
+def _renew_readme(part: str, measured: str) -> None:
+    """Put what was measured between README's two markers of this part."""
     from kdcourse import notebooks
     from kdcourse.storage import write_safely
 
     readme = notebooks.ROOT / "README.md"
-    before, rest = readme.read_text(encoding="utf-8").split("<!-- runtimes -->\n", 1)
-    _, after = rest.split("<!-- end of runtimes -->", 1)
-    text = f"{before}<!-- runtimes -->\n{notebooks.runtime_table()}\n<!-- end of runtimes -->{after}"
+    before, rest = readme.read_text(encoding="utf-8").split(f"<!-- {part} -->\n", 1)
+    _, after = rest.split(f"<!-- end of {part} -->", 1)
+    text = f"{before}<!-- {part} -->\n{measured}\n<!-- end of {part} -->{after}"
     write_safely(readme, lambda path: path.write_text(text, encoding="utf-8"))
 
 

@@ -51,6 +51,7 @@ def train(
     on_evaluation: Callable[[int, float], None] | None = None,
     control: Callable[[int, list[Tensor], Method], Method | None] | None = None,
     draws: Callable[[int, nn.Module], AbstractContextManager] = randomness.shared,
+    compiler: str | None = None,
     progress: bool = True,
 ) -> History:
     """Train `student` in place for a fixed number of steps: AdamW under a one-cycle schedule.
@@ -70,6 +71,8 @@ def train(
     control: called as control(step, losses, method) after each step; gives the method of the next one, the same or a
         `method.tuned(...)`, or None to end the run here. Losses still lie on the device: reading one makes a GPU wait.
     draws: where dropout and a method's own first weights draw from; `randomness.own` for a run beside other work.
+    compiler: a backend of torch.compile for the student, such as "inductor", on a GPU with CUDA graphs; the same to rounding.
+        Compiling takes up to a minute, so it is for long runs; default none.
     Returns a `History`. An interrupt from the keyboard ends the run early and keeps what was learnt.
     Raises `ValueError` for a method whose needs are not met and for bad settings, `FloatingPointError` on divergence.
     """
@@ -103,6 +106,9 @@ def train(
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
         # Only the model is wrapped: bf16 scales no losses, and a wrapped optimiser costs a fifth of a small student's step.
         run = accelerator.prepare(tapped.train())
+        if compiler is not None:
+            graphs = on_gpu and compiler == "inductor"
+            run = torch.compile(run, backend=compiler, mode="reduce-overhead" if graphs else None)
         try:
             order = batches(split, steps, batch_size, order_seed, balanced=balanced)
             for step, index in enumerate(_bar(order, steps, progress), start=1):

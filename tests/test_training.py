@@ -220,6 +220,18 @@ def test_bad_settings_are_named(change, message):
         train(student(), settings.pop("split"), settings.pop("method"), **settings)
 
 
+def test_a_compiled_student_learns_the_same():
+    eager, compiled = student(), student()
+    method, cache = kd.Distillation(), TeacherCache(normed_teacher().eval())
+    runs = [
+        train(model, toy(), method, teacher=cache, steps=10, batch_size=32, compiler=compiler)
+        for model, compiler in ((eager, None), (compiled, "aot_eager"))  # all of torch.compile but machine code
+    ]
+    torch.testing.assert_close(torch.tensor(runs[0].losses), torch.tensor(runs[1].losses))
+    torch.testing.assert_close(eager.classifier.weight, compiled.classifier.weight, rtol=1e-3, atol=1e-5)
+    assert list(eager.state_dict()) == list(compiled.state_dict())
+
+
 def test_divergence_is_an_error_and_not_a_result():
     with pytest.raises(FloatingPointError, match="lower learning_rate"):
         train(student(), toy(), steps=60, batch_size=32, learning_rate=1e18)

@@ -1,5 +1,7 @@
 """Argument checks that all losses share: an error names the argument, what came and what is accepted."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -94,10 +96,10 @@ def check_labels(labels: Tensor, logits: Tensor) -> None:
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != logits.shape[:1]:
         raise ValueError(f"labels must be int64 of shape ({len(logits)},), got {_kind(labels)}")
     # Reading a value back makes a GPU wait, so values are looked at on the CPU only.
-    if labels.device.type == "cpu" and not ((labels >= 0) & (labels < logits.shape[1])).all():
-        raise ValueError(
-            f"labels must be from 0 to {logits.shape[1] - 1}, got values from {labels.min()} to {labels.max()}"
-        )
+    if labels.device.type == "cpu" and len(labels):
+        low, high = (int(value) for value in labels.aminmax())
+        if low < 0 or high >= logits.shape[1]:
+            raise ValueError(f"labels must be from 0 to {logits.shape[1] - 1}, got values from {low} to {high}")
 
 
 def check_positive(name: str, value: float) -> None:
@@ -116,8 +118,8 @@ def check_weight(name: str, value: float) -> None:
 
 
 def _refuse_nan(name: str, tensor: Tensor) -> None:
-    # As with labels: cheap on the CPU, a wait on a GPU.
-    if tensor.device.type == "cpu" and tensor.isnan().any():
+    # As with labels: cheap on the CPU, a wait on a GPU. A sum is NaN where a value is, and one pass; few others are NaN.
+    if tensor.device.type == "cpu" and math.isnan(tensor.detach().sum()) and tensor.isnan().any():
         raise ValueError(f"{name} must not hold NaN, got {int(tensor.isnan().sum())} of {tensor.numel()} values")
 
 

@@ -1,0 +1,92 @@
+"""What `kdcourse bench` measured: kept in results/bench.json, one entry for each kind of device, and shown in README."""
+
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from kdcourse.bench.training import TEXTBOOK, matmul_rate, measure_seeds, measure_ways, workloads
+from kdcourse.notebooks import ROOT
+from kdcourse.storage import write_safely
+
+KEPT = ROOT / "results" / "bench.json"
+TURNS = 5
+HEADER = ("networks", "way", "images/s", "seconds × plain", "speed × textbook", "% of matmul", "MiB")
+
+
+def measured(device: torch.device, *, quick: bool = False, say: Callable[[str], object] = print) -> dict:
+    """All measurements on this device, as they are kept. quick: one turn of a few steps, to see that it works."""
+    turns, ways = 1 if quick else TURNS, []
+    for workload in workloads(device):
+        if quick:
+            workload = replace(workload, steps=2, pictures=2 * workload.batch_size)
+        say(f"{workload.name}: {turns} × {workload.steps} steps in each way …")
+        ways += measure_ways(workload, device, turns)
+    say("Several seeds as one batched model …")
+    seeds = measure_seeds(device, steps=10 if quick else 500, turns=turns)
+    return {
+        "machine": machine(device),
+        "date": datetime.now(UTC).date().isoformat(),
+        "torch": version("torch"),
+        "matmul_gflops": matmul_rate(device) / 1e9,
+        "turns": turns,
+        "ways": [asdict(cost) for cost in ways],
+        "seeds": asdict(seeds),
+    }
+
+
+def machine(device: torch.device) -> str:
+    """The GPU's name, or the processor's with the number of threads that torch uses."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    named = Path("/proc/cpuinfo")
+    lines = named.read_text(encoding="utf-8").splitlines() if named.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    count = torch.get_num_threads()
+    return f"{models[0] if models else platform.processor() or platform.machine()}, {count} thread{'s' * (count > 1)}"
+
+
+def keep(found: dict, device: torch.device, path: Path = KEPT) -> dict:
+    """Put it beside what other kinds of device have measured; everything that is kept now, by kind."""
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known[device.type] = found
+    text = json.dumps(known, indent=1, ensure_ascii=False) + "\n"
+    write_safely(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return known
+
+
+def rows(found: dict) -> list[tuple[str, ...]]:
+    """A line for each way, under `HEADER`."""
+    slowest = {way["workload"]: way["times_plain"] for way in found["ways"] if way["way"] == TEXTBOOK}
+    return [
+        (
+            *(way["workload"], way["way"], f"{way['images_per_second']:,.0f}", f"{way['times_plain']:.2f}"),
+            *(f"{slowest[way['workload']] / way['times_plain']:.1f}", f"{100 * way['share']:.1f}"),
+            f"{way['mebibytes']:,.0f}",
+        )
+        for way in found["ways"]
+    ]
+
+
+def in_words(found: dict) -> str:
+    """What the table does not say: the machine, and what several seeds cost."""
+    seeds = found["seeds"]
+    return (
+        f"{found['machine']}; a matrix product reaches {found['matmul_gflops']:,.0f} GFLOP/s; torch {found['torch']}; "
+        f"{found['date']}; medians of {found['turns']} turns. {seeds['count']} seeds of a {seeds['student']} take "
+        f"{seeds['one_by_one']:.1f} × the time of one when they run one by one, {seeds['batched']:.1f} × as one batched model."
+    )
+
+
+def as_markdown(known: dict) -> str:
+    """README's part: a table and its sentence for each kind of device."""
+    parts = []
+    for found in known.values():
+        lines = [HEADER, ("---",) * 2 + ("---:",) * (len(HEADER) - 2), *rows(found)]
+        parts += ["\n".join(f"| {' | '.join(line)} |" for line in lines), in_words(found)]
+    return "\n\n".join(parts)

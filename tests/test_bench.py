@@ -1,0 +1,116 @@
+"""The bench measures what it says, in turns; no test looks at how long anything took."""
+
+import json
+from dataclasses import asdict
+from functools import partial
+
+import pytest
+import torch
+
+from kdcourse.bench import report, textbook, training
+from kdcourse.bench.memory import peak_mebibytes
+from kdcourse.data.splits import standardised
+from kdcourse.models import perceptron
+
+CPU = torch.device("cpu")
+SMALL = training.Workload(
+    *("small", partial(perceptron, (16,), inputs=48), partial(perceptron, (4,), inputs=48), (3, 4, 4), 64, 3, 16)
+)
+
+
+def test_every_way_is_measured_beside_the_plain_student():
+    costs = training.measure_ways(SMALL, CPU, turns=2)
+    assert [cost.way for cost in costs] == [training.PLAIN, training.CACHED, training.LIVE, training.TEXTBOOK]
+    assert costs[0].times_plain == 1
+    assert all(cost.images_per_second > 0 and cost.mebibytes > 0 and cost.share > 0 for cost in costs)
+    with pytest.raises(ValueError, match="turns must be"):
+        training.measure_ways(SMALL, CPU, turns=0)
+
+
+def test_shares_count_the_teachers_work_where_it_answers():
+    _, operations = training._ways(SMALL, CPU)
+    # Two operations a weight forward; backward as many again, and once more for what a layer's input gets, but the first's.
+    student, teacher = 2 * 2 * 48 * 4 + 3 * 2 * 4 * 10, 2 * (48 * 16 + 16 * 10)
+    assert operations[training.PLAIN] == operations[training.CACHED] == student
+    assert operations[training.LIVE] == operations[training.TEXTBOOK] == student + teacher
+
+
+def test_ways_take_turns_and_ratios_are_taken_within_them():
+    order = []
+    taken = training._by_turns({name: partial(order.append, name) for name in "abc"}, turns=4)
+    assert "".join(order) == "abc" + "bca" + "cab" + "abc" and all(len(times) == 4 for times in taken.values())
+    assert training._ratio([2.0, 8.0, 90.0], [1.0, 2.0, 30.0]) == 3
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_textbook_loop_sees_the_pictures_that_the_split_holds(channels):
+    generator = torch.Generator().manual_seed(0)
+    raw = torch.randint(256, (10, channels, 5, 4), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(10)
+    split = standardised(raw, labels, (0.5,) * channels, (0.25,) * channels, CPU)
+    seen = torch.empty_like(split.images)
+    for images, numbers in textbook.loader_of(raw, labels, 0.5, 0.25, batch_size=5):
+        seen[numbers] = images
+    torch.testing.assert_close(seen, split.images)
+
+
+def test_the_textbook_loop_learns_from_the_teacher():
+    (_, raw), teacher = training._pictures(SMALL, CPU), SMALL.teacher()
+    loader = textbook.loader_of(raw, teacher(torch.zeros(64, 3, 4, 4)).argmax(dim=1), 0.5, 0.25, batch_size=16)
+    losses = textbook.textbook(SMALL.student(), teacher, loader, steps=200)
+    assert len(losses) == 200 and sum(losses[-20:]) < 0.8 * sum(losses[:20])
+
+
+def test_memory_is_looked_at_while_the_call_runs():
+    def hold() -> None:
+        torch.ones(64 * 2**18).mul(2)
+
+    assert peak_mebibytes(hold, CPU) > peak_mebibytes(lambda: None, CPU) + 48
+
+
+def test_seeds_are_measured_alone_one_by_one_and_batched():
+    found = training.measure_seeds(CPU, count=2, steps=3, turns=1)
+    assert found.student == "perceptron 784-32-10" and found.count == 2
+    assert min(found.seconds, found.one_by_one, found.batched) > 0
+
+
+def test_what_was_measured_is_kept_by_device_and_shown(tmp_path):
+    ways = [
+        training.Cost("pair", training.PLAIN, 8000.0, 1.0, 0.12, 300.0),
+        training.Cost("pair", training.CACHED, 7500.0, 1.06, 0.11, 301.0),
+        training.Cost("pair", training.TEXTBOOK, 800.0, 10.6, 0.3, 310.0),
+    ]
+    found = {
+        **{"machine": report.machine(CPU), "date": "2026-11-21", "torch": "2.6", "matmul_gflops": 110.0, "turns": 5},
+        **{"ways": list(map(asdict, ways)), "seeds": asdict(training.Seeds("perceptron", 5, 0.5, 4.9, 1.6))},
+    }
+    assert "thread" in found["machine"]
+    path = tmp_path / "bench.json"
+    report.keep({**found, "machine": "a GPU"}, torch.device("cuda"), path)
+    known = report.keep(found, CPU, path)
+    assert json.loads(path.read_text(encoding="utf-8")) == known and list(known) == ["cuda", "cpu"]
+    assert report.rows(found)[1] == ("pair", training.CACHED, "7,500", "1.06", "10.0", "11.0", "301")
+    text = report.as_markdown(known)
+    assert "a GPU; a matrix product reaches 110 GFLOP/s" in text and text.count("| pair |") == 6
+    assert "5 seeds of a perceptron take 4.9 × the time of one when they run one by one, 1.6 × as one" in text
+
+
+def test_readmes_table_is_what_was_measured():
+    if not report.KEPT.is_file():
+        pytest.skip("kdcourse bench has kept nothing yet")
+    readme = (report.ROOT / "README.md").read_text(encoding="utf-8")
+    assert report.as_markdown(json.loads(report.KEPT.read_text(encoding="utf-8"))) in readme
+
+
+def test_the_command_measures_quickly_and_keeps_nothing(monkeypatch):
+    from typer.testing import CliRunner
+
+    from kdcourse.cli import app
+
+    monkeypatch.setattr(report, "workloads", lambda device: [SMALL])
+    monkeypatch.setattr(report, "keep", lambda *_: pytest.fail("nothing is kept"))
+    monkeypatch.setenv("KDCOURSE_DEVICE", "cpu")
+    said = CliRunner().invoke(app, ["bench", "--quick"])
+    assert said.exit_code == 0, said.output
+    assert "small: 1 × 2 steps in each way" in said.output and "as one batched model." in said.output
+    assert CliRunner().invoke(app, ["bench", "nothing"]).exit_code == 2
