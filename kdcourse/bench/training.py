@@ -20,7 +20,7 @@ from kdcourse.cache import TeacherCache
 from kdcourse.data.splits import Split, standardised
 from kdcourse.experiment import Recipe
 from kdcourse.methods import Distillation
-from kdcourse.models import convnet, perceptron, resnet
+from kdcourse.models import convnet, perceptron, resnet8x4, resnet32x4
 from kdcourse.training import frozen, train
 
 PLAIN, CACHED, LIVE, TEXTBOOK = "plain student", "KD through the cache", "KD, teacher at each step", "KD, textbook loop"
@@ -73,15 +73,11 @@ def workloads(device: torch.device) -> list[Workload]:
     """The course's pairs and the literature's. A GPU gets longer runs, being faster."""
     long = 10 if device.type == "cuda" else 1
     grey, colour = (1, 28, 28), (3, 32, 32)
-    residual = {"classes": 100, "channels": 3}
     return [
         Workload("perceptrons 1200-1200 → 64, lab 03", perceptron, partial(perceptron, (64,)), grey, 1000, 500),
         Workload("perceptrons 1200-1200 → 800-800", perceptron, partial(perceptron, (800, 800)), grey, 5120, 40 * long),
         Workload("CNNs 32-64-128-256 → 8-16-32-32", convnet, partial(convnet, (8, 16, 32, 32)), grey, 3840, 30 * long),
-        Workload(
-            *("resnet32x4 → resnet8x4", partial(resnet, 32, **residual), partial(resnet, 8, **residual)),
-            *(colour, 256, 4 * long, 64),
-        ),
+        Workload("resnet32x4 → resnet8x4", resnet32x4, resnet8x4, colour, 256, 4 * long, 64),
     ]
 
 

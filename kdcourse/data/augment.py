@@ -24,17 +24,30 @@ def random_shift_flip(
         raise ValueError(f"images must be (N, C, H, W) floating point, got {tuple(images.shape)} {images.dtype}")
     if not isinstance(shift, int) or shift < 0:
         raise ValueError(f"shift must be a whole number of pixels, 0 or more, got {shift!r}")
-    count, _, height, width = images.shape
-    settings = {"generator": generator, "device": images.device}
+    return move(images, shift, *draw_moves(len(images), shift, flip, generator, images.device))
+
+
+def draw_moves(
+    count: int, shift: int, flip: bool, generator: torch.Generator | None, device: torch.device | str
+) -> tuple[Tensor, Tensor]:
+    """What happens to each picture: (2, count) the windows down and right, of 2 shift + 1; (count,) whether it is mirrored."""
+    settings = {"generator": generator, "device": device}
+    windows = (
+        torch.randint(2 * shift + 1, (2, count), **settings) if shift else torch.zeros(2, count, dtype=torch.int64)
+    )
+    mirrored = torch.rand(count, **settings) < 0.5 if flip else torch.zeros(count, dtype=torch.bool)
+    return windows.to(device), mirrored.to(device)
+
+
+def move(images: Tensor, shift: int, windows: Tensor, mirrored: Tensor) -> Tensor:
+    """Move and mirror each picture (N, C, H, W) as `draw_moves` has drawn for it."""
     if shift:
+        _, _, height, width = images.shape
         padded = F.pad(images, (shift,) * 4, mode="replicate")
         # A view of every possible window, (N, C, 2 shift + 1, 2 shift + 1, H, W); indexing copies one for each picture.
-        windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-        down, right = torch.randint(2 * shift + 1, (2, count), **settings)
-        images = windows[torch.arange(count, device=images.device), :, down, right]
-    if flip:
-        mirrored = torch.rand(count, **settings) < 0.5
-        images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
+        every = padded.unfold(2, height, 1).unfold(3, width, 1)
+        images = every[torch.arange(len(images), device=images.device), :, windows[0], windows[1]]
+    images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
     return images.clone(memory_format=torch.channels_last)
 
 

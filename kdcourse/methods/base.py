@@ -38,14 +38,16 @@ class Method(nn.Module):
     """A training objective. Parameters that a subclass registers are trained together with the student's.
 
     needs_teacher, needs_labels: whether a batch must hold them. needs_gradients: whether losses are differentiated with
-    respect to pictures or features, for which the teacher answers at every step instead of once. averages: whether the loss is
-    a mean over examples, each judged by its logits alone and with nothing learnt beside the student, so that the batches of
+    respect to pictures or features, for which the teacher answers at every step instead of once. relates_examples: whether
+    the loss compares the examples of a batch, so that it is no mean over parts of the batch. averages: whether the loss is a
+    mean over examples, each judged by its logits alone and with nothing learnt beside the student, so that the batches of
     several runs can be laid end to end.
     """
 
     needs_teacher = True
     needs_labels = False
     needs_gradients = False
+    relates_examples = False
     averages = False
 
     @property
@@ -109,6 +111,7 @@ class WeightedSum(Method):
         self.needs_teacher = any(method.needs_teacher for method in self.methods)
         self.needs_labels = any(method.needs_labels for method in self.methods)
         self.needs_gradients = any(method.needs_gradients for method in self.methods)
+        self.relates_examples = any(method.relates_examples for method in self.methods)
         self.averages = all(method.averages for method in self.methods)
 
     @property

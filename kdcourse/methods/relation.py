@@ -17,6 +17,7 @@ class FromRelation(LayerMethod):
     """A method that is one function of `losses.relation`, with its hyper-parameters as `settings`."""
 
     loss = None
+    relates_examples = True
 
     def match(self, adapter: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
         return self.loss(student, teacher, **self.settings)

@@ -66,6 +66,7 @@ class Correlation(FromLoss):
     """DIST: correlations within the rows and columns of the predictions. Loss: `losses.correlation`."""
 
     loss = staticmethod(response.correlation)
+    relates_examples = True
 
     def __init__(self, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0):
         super().__init__(beta=beta, gamma=gamma, temperature=temperature)

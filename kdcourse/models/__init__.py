@@ -1,6 +1,18 @@
 """Families of teachers and students, built by name and size."""
 
-from kdcourse.models.images import ConvNet, Perceptron, ResNet, SeparableNet, convnet, perceptron, resnet, separable
+from kdcourse.models.cifar import (
+    cifar_resnet50,
+    mobilenetv2,
+    resnet8,
+    resnet8x4,
+    resnet20,
+    resnet32,
+    resnet32x4,
+    resnet110,
+    vgg11,
+    vgg13,
+)
+from kdcourse.models.images import ConvNet, Perceptron, SeparableNet, convnet, perceptron, separable
 from kdcourse.models.language import LanguageModel, gpt
 from kdcourse.models.sentiment import SentimentClassifier, bert, every_second_layer, pretrained
 
@@ -8,15 +20,23 @@ __all__ = [
     "ConvNet",
     "LanguageModel",
     "Perceptron",
-    "ResNet",
     "SentimentClassifier",
     "SeparableNet",
     "bert",
+    "cifar_resnet50",
     "convnet",
     "every_second_layer",
     "gpt",
+    "mobilenetv2",
     "perceptron",
     "pretrained",
-    "resnet",
+    "resnet8",
+    "resnet8x4",
+    "resnet20",
+    "resnet32",
+    "resnet32x4",
+    "resnet110",
     "separable",
+    "vgg11",
+    "vgg13",
 ]
