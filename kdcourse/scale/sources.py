@@ -1,0 +1,204 @@
+"""Examples for a run, wherever they lie: in memory as in the labs, or in a folder that is read as training goes.
+
+What happens to a picture depends on the seed, the view and the picture alone, so that a run that is cut among processes, or
+stopped and resumed, sees the very same pictures.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import tee
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kdcourse.data import load_characters, load_images
+from kdcourse.data.augment import draw_moves, move
+from kdcourse.data.glyphs import CHARACTERS, glyphs
+from kdcourse.data.splits import Examples, Split, standardised
+from kdcourse.scale.keys import RecipeError
+from kdcourse.scale.names import Look
+from kdcourse.scale.recipe import Data
+from kdcourse.storage import fingerprint
+
+Share = tuple[int | None, Tensor]  # which view, and which examples; None for pictures as they are
+IMAGENET = (
+    (0.485, 0.456, 0.406),
+    (0.229, 0.224, 0.225),
+)  # mean and deviation that torchvision's weights were trained with
+
+
+@dataclass
+class Part:
+    """Some examples on the device: images (N, …), labels, their positions (N,) on the host, and which view of them."""
+
+    images: Tensor
+    labels: Tensor | None
+    index: Tensor
+    view: int | None
+
+
+def open_data(
+    data: Data, seed: int, device: torch.device
+) -> tuple["InMemory | FromFolder", "InMemory | FromFolder", Look]:
+    """What is learnt from, what is judged on, and what models must know of both. Raises `RecipeError`."""
+    if data.folder is not None:
+        train, test = (FromFolder(Path(data.folder), part, data, seed, device) for part in ("train", "val"))
+        if train.classes != test.classes:
+            raise RecipeError(f"data.folder must hold the same classes in train/ and val/, got others in {data.folder}")
+        return train, test, Look(len(train.classes), 3, 3 * data.size**2)
+    train, test, classes = _load(data, device)
+    if data.pictures and data.pictures < len(train):
+        train = train.sample(data.pictures)
+    channels = train.images.shape[1] if train.images.ndim == 4 else 1
+    return InMemory(train, data, seed), InMemory(test, Data(), seed), Look(classes, channels, train.images[0].numel())
+
+
+def view_of(data: Data, epoch: int) -> int:
+    """Which view of the pictures an epoch sees: its own, or one of the fixed ones in turn."""
+    return epoch % data.views if data.views else epoch if data.augmented else 0
+
+
+class InMemory:
+    """Examples that lie on the device: a batch is an index selection."""
+
+    def __init__(self, examples: Examples, data: Data, seed: int):
+        self.examples, self.data, self.seed = examples, data, seed
+        self._moves: tuple[int, tuple[Tensor, Tensor]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.examples.fingerprint, self.data.shift, self.data.mirror, self.seed)
+
+    def stream(self, shares: Iterable[Share]) -> Iterator[Part]:
+        for view, index in shares:
+            place = index.to(self.examples.device)
+            images = self.examples.images[place]
+            if view is not None and self.data.augmented:
+                windows, mirrored = self._moves_of(view)
+                images = move(images, self.data.shift, windows[:, place], mirrored[place])
+            yield Part(images, None if self.examples.labels is None else self.examples.labels[place], index, view)
+
+    def _moves_of(self, view: int) -> tuple[Tensor, Tensor]:
+        """What happens to every picture in this view, drawn on the host: one seed, the same on every device."""
+        if self._moves is None or self._moves[0] != view:
+            generator = torch.Generator().manual_seed(mixed(self.seed, "view", view))
+            drawn = draw_moves(len(self), self.data.shift, self.data.mirror, generator, "cpu")
+            self._moves = view, tuple(one.to(self.examples.device) for one in drawn)
+        return self._moves[1]
+
+
+class FromFolder(torch.utils.data.Dataset):
+    """An ImageFolder, `<part>/<class>/<picture>`, decoded by worker processes while the models compute."""
+
+    def __init__(self, root: Path, part: str, data: Data, seed: int, device: torch.device):
+        from torchvision.datasets import ImageFolder
+        from torchvision.transforms import v2
+
+        try:
+            found = ImageFolder(root / part)
+        except FileNotFoundError as error:
+            raise RecipeError(f"data.folder must hold {part}/<class>/<picture>, got {str(root)!r}: {error}") from error
+        self.samples, self.classes = found.samples, found.classes
+        if part == "train" and data.pictures:
+            self.samples = self.samples[:: max(1, len(self.samples) // data.pictures)][: data.pictures]
+        self.root, self.data, self.seed, self.device = root, data, seed, device
+        plain = [v2.Resize(data.size * 8 // 7), v2.CenterCrop(data.size)]
+        mirror = [v2.RandomHorizontalFlip()] if data.mirror else []
+        self.plain = v2.Compose(plain)
+        self.augmented = v2.Compose([*([v2.RandomResizedCrop(data.size)] if data.crop else plain), *mirror])
+        self.finish = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(*IMAGENET)])
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of names and sizes: reading a million pictures for a key would take an hour."""
+        files = [
+            (str(Path(path).relative_to(self.root)), Path(path).stat().st_size, label) for path, label in self.samples
+        ]
+        return fingerprint(files, self.data.size, self.data.crop, self.data.mirror, self.seed)
+
+    def __getitem__(self, wanted: tuple[int | None, int]) -> tuple[Tensor, int]:
+        from PIL import Image
+
+        view, position = wanted
+        path, label = self.samples[position]
+        with Image.open(path) as file:
+            picture = file.convert("RGB")
+        if view is None:
+            return self.finish(self.plain(picture)), label
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(mixed(self.seed, view, position))
+            return self.finish(self.augmented(picture)), label
+
+    def stream(self, shares: Iterable[Share]) -> Iterator[Part]:
+        shares, wanted = tee(shares)
+        loader = torch.utils.data.DataLoader(
+            self,
+            batch_sampler=_Wanted(wanted),
+            num_workers=self.data.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+        for (view, index), (images, labels) in zip(shares, loader, strict=True):
+            images = images.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+            yield Part(images, labels.to(self.device, non_blocking=True), index, view)
+
+
+def draw_folder(root: Path, size: int = 32, pictures: int = 24) -> Path:
+    """A small ImageFolder of glyphs in colour, for trying a recipe without its data."""
+    from torchvision.io import write_png
+
+    for part, seed in (("train", 0), ("val", 1)):
+        for number, (picture, label) in enumerate(zip(*glyphs(pictures, seed), strict=True)):
+            folder = root / part / CHARACTERS[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            write_png(picture.expand(3, -1, -1).contiguous(), str(folder / f"{number}.png"))
+    return root
+
+
+def mixed(*things: object) -> int:
+    """A seed for a generator, far from that of anything else."""
+    return int(fingerprint(*things)[:15], 16)
+
+
+class _Wanted:
+    """What a DataLoader calls a batch sampler: lists of (view, position)."""
+
+    def __init__(self, shares: Iterator[Share]):
+        self.shares = shares
+
+    def __iter__(self) -> Iterator[list[tuple[int | None, int]]]:
+        for view, index in self.shares:
+            yield [(view, place) for place in index.tolist()]
+
+
+def _load(data: Data, device: torch.device) -> tuple[Examples, Examples, int]:
+    """Training and test examples in memory, and the number of classes."""
+    if data.name == "glyphs" and data.pictures:
+        # Drawn on the spot and at half the side, so that a trial waits for nothing; enough that two classes of ten suffice.
+        drawn = [glyphs(5 * data.pictures, seed) for seed in (0, 1)]
+        splits = [standardised(images[:, :, ::2, ::2], labels, (0.1,), (0.3,), device) for images, labels in drawn]
+        return _chosen(splits[0], data), splits[1], len(CHARACTERS)
+    try:
+        if data.name in ("tinyshakespeare", "plays"):
+            text = load_characters(data.name, fallback=False, device=device)
+            return text.train, text.test, len(text.alphabet)
+        found = load_images(data.name, fallback=False, device=device)
+    except ValueError as error:
+        raise RecipeError(f"data.{error}") from error
+    train = found.train if data.hold_out else _joined(found.train, found.validation)
+    return _chosen(train, data), found.test, len(found.classes)
+
+
+def _joined(*splits: Split) -> Split:
+    return Split(torch.cat([one.images for one in splits]), torch.cat([one.labels for one in splits]))
+
+
+def _chosen(train: Split, data: Data) -> Split:
+    train = train.only(*data.only) if data.only else train
+    return train.without(*data.without) if data.without else train

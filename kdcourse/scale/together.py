@@ -1,0 +1,138 @@
+"""What several processes must do together, so that they compute what one would: sums, whole batches, batch norm, a stop."""
+
+import signal
+from types import FrameType
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import Tensor, distributed, nn
+
+from kdcourse import runtime
+from kdcourse.scale.recipe import Training
+from kdcourse.tapping import Tapped
+
+
+def engine(training: Training) -> Accelerator:
+    """Hugging Face accelerate, as the launcher has set it up; buffers are equal on all processes without being sent around."""
+    return Accelerator(
+        cpu=runtime.device().type == "cpu",
+        mixed_precision="bf16" if training.precision == "bf16" else "no",
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+    )
+
+
+class ProcessLost(RuntimeError):
+    """Another process of the run is gone, so this one cannot go on either."""
+
+
+class Summed(torch.autograd.Function):
+    """The sum over processes; so is its gradient, and the gradient's own."""
+
+    @staticmethod
+    def forward(ctx, mine: Tensor) -> Tensor:
+        total = mine.contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return Summed.apply(gradient)
+
+
+class Gathered(torch.autograd.Function):
+    """The parts of a batch from all processes, in their order: (n, …) -> (processes · n, …).
+
+    Each process computes the loss of the whole batch, so the gradients of one part come from all of them; the engine's mean over
+    processes brings them back to size.
+    """
+
+    @staticmethod
+    def forward(ctx, mine: Tensor) -> Tensor:
+        parts = [
+            torch.empty_like(mine, memory_format=torch.contiguous_format) for _ in range(distributed.get_world_size())
+        ]
+        distributed.all_gather(parts, mine.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return Summed.apply(gradient).chunk(distributed.get_world_size())[distributed.get_rank()]
+
+
+def whole(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else Gathered.apply(tensor)
+
+
+class NormTogether(nn.BatchNorm2d):
+    """Batch norm over the batches of all processes, in sums: what `nn.SyncBatchNorm` does, which knows GPUs only."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(maps)
+        count = maps.numel() // maps.shape[1] * distributed.get_world_size()
+        mean = Summed.apply(maps.sum(dim=(0, 2, 3))) / count
+        centred = maps - mean.view(1, -1, 1, 1)
+        variance = Summed.apply(centred.square().sum(dim=(0, 2, 3))) / count
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+            self.num_batches_tracked.add_(1)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+
+
+def norm_together(module: nn.Module, device: torch.device) -> nn.Module:
+    """Let every batch norm see the batches of all processes; parameters and buffers stay the same ones."""
+    if device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    if isinstance(module, nn.BatchNorm2d):
+        other = NormTogether(module.num_features, module.eps, module.momentum).train(module.training)
+        other._parameters, other._buffers = module._parameters, module._buffers
+        return other
+    for name, child in module.named_children():
+        module.add_module(name, norm_together(child, device))
+    return module
+
+
+def shard(tapped: Tapped, device: torch.device) -> Tapped:
+    """Spread a frozen model's weights over the processes; each layer is put together when its turn comes."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
+    body = tapped.model if tapped.extract is None else tapped.extract
+    # By layers, not by blocks: what a tapped model runs are its layers, and no block's own code.
+    for layer in list(body.modules()):
+        if next(layer.parameters(recurse=False), None) is not None:
+            fully_shard(layer, mesh=mesh)
+    return tapped
+
+
+class Agreement:
+    """Within the block SIGTERM and Ctrl-C no longer end this process at once; `on` tells all processes when any was told to."""
+
+    def __init__(self, accelerator: Accelerator):
+        self.accelerator, self.asked = accelerator, False
+
+    def __enter__(self) -> "Agreement":
+        self._before = {number: signal.signal(number, self._hear) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def on(self, *questions: bool) -> list[bool]:
+        """Whether any process was asked to stop, then for each question whether any process says yes: the same on all."""
+        votes = torch.tensor([self.asked, *questions], dtype=torch.float32, device=self.accelerator.device)
+        return (self.accelerator.reduce(votes, "sum") > 0).tolist()
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+
+def tells_of_a_loss(error: RuntimeError) -> bool:
+    """Whether an error is what a process hears when another is gone: the backends' own kinds of error, or gloo's words."""
+    words = str(error).lower()
+    kinds = (distributed.DistBackendError, distributed.DistNetworkError)
+    return isinstance(error, kinds) or "gloo" in words or "connection" in words
