@@ -21,7 +21,7 @@ from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.recipe import Data, Training
 from kdcourse.scale.schedule import learning_rate, optimizer_of, shares
 from kdcourse.scale.sources import FromFolder, InMemory, Part, mixed
-from kdcourse.scale.together import Agreement, ProcessLost, norm_together, tells_of_a_loss, whole
+from kdcourse.scale.together import Agreement, norm_together, whole
 from kdcourse.tapping import Tapped
 
 LOOK_EVERY = 10  # steps after which the processes ask each other whether to stop or to save
@@ -99,40 +99,28 @@ def learn(job: Job, accelerator: Accelerator) -> list[float]:
     run = accelerator.prepare(objective.train())
     mine = shares(len(job.source), job.data, job.training, job.seed, range(begun, steps), accelerator)
     saved = time.monotonic()
-    try:
-        with Agreement(accelerator) as agreement, torch.random.fork_rng():
-            for step, part in enumerate(
-                _bar(job.source.stream(mine), job.name, begun, steps, accelerator), start=begun
-            ):
-                torch.manual_seed(mixed(job.seed, step, accelerator.process_index))
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(job.training, step, per_epoch, steps)
-                part.images = part.images.requires_grad_() if method.needs_gradients else part.images
-                loss = run(part, job.teach(part), job.teacher)
-                optimizer.zero_grad()
-                accelerator.backward(loss)
-                optimizer.step()
-                recent.append(loss.detach())  # read every few steps: reading makes a GPU wait
-                if (step + 1) % LOOK_EVERY == 0 or step + 1 == steps:
-                    losses, recent = losses + torch.stack(recent).float().tolist(), []
-                    late = time.monotonic() - saved > 60 * job.training.checkpoint_minutes
-                    stop, due, diverged = agreement.on(late, not math.isfinite(sum(losses[-LOOK_EVERY:])))
-                    if diverged:
-                        raise FloatingPointError(
-                            f"{job.name} diverged by step {step + 1}: lower training.learning_rate"
-                        )
-                    if (stop or due) and step + 1 < steps:
-                        _save(job, step + 1, optimizer, losses, accelerator)
-                        saved = time.monotonic()
-                    if stop and step + 1 < steps:
-                        raise Stopped(f"{job.name} was asked to stop and is saved after step {step + 1:,} of {steps:,}")
-    except RuntimeError as error:
-        if processes == 1 or not tells_of_a_loss(error):
-            raise
-        stands = job.checkpoints.newest()[0]
-        raise ProcessLost(
-            f"another process of this run is gone, so {job.name} stops; its last checkpoint is of step {stands:,} of {steps:,}"
-        ) from error
+    with Agreement(accelerator, job.name, begun) as agreement, torch.random.fork_rng():
+        for step, part in enumerate(_bar(job.source.stream(mine), job.name, begun, steps, accelerator), start=begun):
+            torch.manual_seed(mixed(job.seed, step, accelerator.process_index))
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(job.training, step, per_epoch, steps)
+            part.images = part.images.requires_grad_() if method.needs_gradients else part.images
+            loss = run(part, job.teach(part), job.teacher)
+            optimizer.zero_grad()
+            accelerator.backward(loss)
+            optimizer.step()
+            recent.append(loss.detach())  # read every few steps: reading makes a GPU wait
+            if (step + 1) % LOOK_EVERY == 0 or step + 1 == steps:
+                losses, recent = losses + torch.stack(recent).float().tolist(), []
+                late = time.monotonic() - saved > 60 * job.training.checkpoint_minutes
+                stop, due, diverged = agreement.on(late, not math.isfinite(sum(losses[-LOOK_EVERY:])))
+                if diverged:
+                    raise FloatingPointError(f"{job.name} diverged by step {step + 1}: lower training.learning_rate")
+                if (stop or due) and step + 1 < steps:
+                    _save(job, step + 1, optimizer, losses, accelerator)
+                    saved, agreement.saved = time.monotonic(), step + 1
+                if stop and step + 1 < steps:
+                    raise Stopped(f"{job.name} was asked to stop and is saved after step {step + 1:,} of {steps:,}")
     accelerator.unwrap_model(run, keep_fp32_wrapper=False)
     job.student.eval()
     return losses

@@ -146,9 +146,9 @@ def read_recipe(where: str | Path, changes: Mapping[str, Any] | None = None) -> 
     return _recipe(path.stem, found, changes or {})
 
 
-def settings_of(run: Run) -> str:
+def settings_of(run: Run, seed: int) -> str:
     """What a run's outcome depends on, as JSON: the key of its checkpoints."""
-    known = asdict(run)
+    known = {**asdict(run), "seed": seed}
     known.pop("published")
     for name in ("workers", "folder"):
         known["data"].pop(name)

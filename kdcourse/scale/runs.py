@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from kdcourse import schemes
+from kdcourse.methods import Method
 from kdcourse.scale.answers import teaching
 from kdcourse.scale.checkpoints import Checkpoints
 from kdcourse.scale.judge import score
@@ -53,7 +54,10 @@ def train_recipe(
         recipe = recipe.small(folder)
     students: dict[str, nn.Module] = {}
     outcomes = []
-    for name in recipe.order(list(runs or recipe.runs)):
+    order = recipe.order(list(runs or recipe.runs))
+    for name in order:  # before the first of them trains for a day
+        _method(recipe, name)
+    for name in order:
         outcomes.append(_train(recipe, name, students, output, seed, accelerator))
     if accelerator.is_main_process:
         table = {"recipe": recipe.name, "seed": seed, "runs": [asdict(one) for one in outcomes]}
@@ -71,12 +75,10 @@ def _train(
     teachers = list(dict.fromkeys(one for other in recipe.runs for one in recipe.taught_by(other)))
     own = seed + 1000 * (teachers.index(name) + 1) if name in teachers else seed
     train, test, look = open_data(run.data, seed, accelerator.device)
-    method = build_method(run.method, f"{where}.method")
+    method = _method(recipe, name)
     student = students[name] = build_model(run.student, f"{where}.student", look, own)
     teacher = _teacher(run, where, students, look, seed)
-    if method.needs_teacher and teacher is None:
-        raise RecipeError(f"{where}.teacher must be given for {method!r}, got nothing")
-    checkpoints = Checkpoints(output / name, settings_of(run))
+    checkpoints = Checkpoints(output / name, settings_of(run, seed))
     known = checkpoints.final()
     if known is not None:
         student.load_state_dict(known[0])
@@ -86,6 +88,10 @@ def _train(
     started = time.monotonic()
     job = Job(name, student, method, train, run.data, run.training, checkpoints, seed, teach, teacher)
     losses = learn(job, accelerator)
+    # As it was built, without the batch norm that several processes share: it may be a teacher now, whose layers are tapped.
+    trained, student = student, build_model(run.student, f"{where}.student", look, own).to(accelerator.device)
+    student.load_state_dict(trained.state_dict())
+    students[name] = student.eval()
     found = score(student, test, accelerator)
     outcome = Outcome(name, found, list(run.published), round(time.monotonic() - started, 1), len(losses))
     if accelerator.is_main_process:
@@ -93,6 +99,14 @@ def _train(
     accelerator.wait_for_everyone()
     accelerator.print(f"{name}: {', '.join(f'{one:.2f}' for one in found)} after {len(losses):,} steps.")
     return outcome
+
+
+def _method(recipe: Recipe, name: str) -> Method:
+    where, run = f"{recipe.name}: runs.{name}", recipe.runs[name]
+    method = build_method(run.method, f"{where}.method")
+    if method.needs_teacher and run.teacher is None:
+        raise RecipeError(f"{where}.teacher must be given for {method!r}, got nothing")
+    return method
 
 
 def _teacher(run: Run, where: str, students: dict[str, nn.Module], look: Look, seed: int) -> nn.Module | None:

@@ -109,16 +109,24 @@ def shard(tapped: Tapped, device: torch.device) -> Tapped:
 
 
 class Agreement:
-    """Within the block SIGTERM and Ctrl-C no longer end this process at once; `on` tells all processes when any was told to."""
+    """Within the block SIGTERM and Ctrl-C no longer end this process at once; `on` tells all processes when any was told to.
 
-    def __init__(self, accelerator: Accelerator):
-        self.accelerator, self.asked = accelerator, False
+    saved: the step of the last checkpoint. Raises `ProcessLost` out of the block where another process is gone.
+    """
+
+    def __init__(self, accelerator: Accelerator, name: str, saved: int):
+        self.accelerator, self.name, self.saved, self.asked = accelerator, name, saved, False
 
     def __enter__(self) -> "Agreement":
         self._before = {number: signal.signal(number, self._hear) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if self.accelerator.num_processes > 1 and isinstance(error, RuntimeError) and tells_of_a_loss(error):
+            # The launcher is about to end this process: its signal must not cut the message short, so nothing is put back.
+            raise ProcessLost(
+                f"another process of this run is gone, so {self.name} stops; its last checkpoint is of step {self.saved:,}"
+            ) from error
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
