@@ -152,14 +152,14 @@ def train(
         folder = output or Path("runs") / f"{read.name}{'-small' if small else ''}" / f"seed-{seed}"
         outcomes = scale.train_recipe(read, folder, runs=runs or [], seed=seed, small=small)
     except (scale.RecipeError, scale.ProcessLost, scale.Stopped, FloatingPointError) as error:
-        typer.echo(f"kdcourse: {error}", err=True)
-        if not isinstance(error, scale.RecipeError | FloatingPointError):
-            typer.echo("The same command goes on from there.", err=True)
+        goes_on = isinstance(error, scale.ProcessLost | scale.Stopped)
+        if _is_first() or isinstance(error, scale.ProcessLost):
+            typer.echo(f"kdcourse: {error}.{' The same command goes on from there.' if goes_on else ''}", err=True)
         # 143 is what a process ended by SIGTERM returns, which tells a scheduler to start it again.
         raise typer.Exit(
             143 if isinstance(error, scale.Stopped) else 2 if isinstance(error, scale.RecipeError) else 1
         ) from error
-    if int(os.environ.get("RANK", 0)) == 0:
+    if _is_first():
         shown = [(one.name, _scores(one.score), _scores(one.published), f"{one.steps:,}") for one in outcomes]
         _print_table(("run", "measured", "published", "steps"), shown)
 
@@ -313,6 +313,11 @@ def _changes(given: list[str]) -> dict:
     if wrong := [key for key, sign, _ in pairs if not sign]:
         raise typer.BadParameter(f"--set must be key=value, got {wrong[0]!r}")
     return {key: yaml.safe_load(value) for key, _, value in pairs}
+
+
+def _is_first() -> bool:
+    """Whether this process speaks for all that the launcher has started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _scores(values: list[float]) -> str:

@@ -1,5 +1,6 @@
 """What a teacher answers, once for each picture and view: each process asks it for its own parts, all read every part."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,10 +30,13 @@ def teaching(
         return lambda part: (None, {})
     if run.cached and method.needs_gradients:
         raise RecipeError(f"cached must be false for {method!r}, which differentiates what the teacher says, got true")
-    key = fingerprint(teacher) if run.cached else ""
-    names = [theirs for _, theirs in method.features]
-    tapped = Tapped(teacher.to(accelerator.device).requires_grad_(False), names, role="teacher").eval()
-    if run.sharded and accelerator.num_processes > 1:
+    names = sorted({theirs for _, theirs in method.features})
+    key = fingerprint(teacher, names) if run.cached else ""
+    spread = run.sharded and accelerator.num_processes > 1
+    # Other runs may have the same teacher, whole.
+    model = copy.deepcopy(teacher) if spread else teacher
+    tapped = Tapped(model.to(accelerator.device).requires_grad_(False), names, role="teacher").eval()
+    if spread:
         shard(tapped, accelerator.device)
 
     def ask(images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -49,8 +53,8 @@ class Answers:
     """Logits and features of every example, from files that the processes have divided among themselves.
 
     source: an `InMemory` or `FromFolder`. views: how many fixed views of each picture. ask: images -> (logits, {layer: output}).
-    folder: where the files are; all processes must see it. key: of the teacher's weights. Parts are the same whatever the number
-    of processes, so a run that is stopped and resumed makes only those that are missing.
+    folder: where the files are; all processes must see it. key: of the teacher's weights and layers. Parts are the same whatever
+    the number of processes, so a run that is stopped and resumed makes only those that are missing.
     Raises `RecipeError` where a part that another process made cannot be read.
     """
 

@@ -21,7 +21,7 @@ from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.recipe import Data, Training
 from kdcourse.scale.schedule import learning_rate, optimizer_of, shares
 from kdcourse.scale.sources import FromFolder, InMemory, Part, mixed
-from kdcourse.scale.together import Agreement, norm_together, whole
+from kdcourse.scale.together import Agreement, norm_together, own_draws, whole
 from kdcourse.tapping import Tapped
 
 LOOK_EVERY = 10  # steps after which the processes ask each other whether to stop or to save
@@ -69,10 +69,9 @@ class Objective(nn.Module):
             {name: bring(one.float()) for name, one in found.items()} for found in (features, their_features)
         )
         student = self.tapped.model
-        images = part.images if self.method.needs_gradients else bring(part.images)
         labels = bring(part.labels) if self.method.needs_labels else None
         theirs = None if theirs is None else bring(theirs.float())
-        return Batch(bring(logits.float()), theirs, labels, images, ours, others, student, teacher)
+        return Batch(bring(logits.float()), theirs, labels, part.images, ours, others, student, teacher)
 
 
 def learn(job: Job, accelerator: Accelerator) -> list[float]:
@@ -99,7 +98,7 @@ def learn(job: Job, accelerator: Accelerator) -> list[float]:
     run = accelerator.prepare(objective.train())
     mine = shares(len(job.source), job.data, job.training, job.seed, range(begun, steps), accelerator)
     saved = time.monotonic()
-    with Agreement(accelerator, job.name, begun) as agreement, torch.random.fork_rng():
+    with Agreement(accelerator, job.name, begun) as agreement, own_draws(accelerator.device):
         for step, part in enumerate(_bar(job.source.stream(mine), job.name, begun, steps, accelerator), start=begun):
             torch.manual_seed(mixed(job.seed, step, accelerator.process_index))
             for group in optimizer.param_groups:
@@ -121,8 +120,7 @@ def learn(job: Job, accelerator: Accelerator) -> list[float]:
                     saved, agreement.saved = time.monotonic(), step + 1
                 if stop and step + 1 < steps:
                     raise Stopped(f"{job.name} was asked to stop and is saved after step {step + 1:,} of {steps:,}")
-    accelerator.unwrap_model(run, keep_fp32_wrapper=False)
-    job.student.eval()
+    accelerator.free_memory()
     return losses
 
 
@@ -130,7 +128,7 @@ def _prepare(job: Job, tapped: Tapped) -> None:
     """Let the method make what it learns beside the student, the same on every process."""
     few = next(job.source.stream([(0, torch.arange(2))]))
     few.images = few.images.requires_grad_() if job.method.needs_gradients else few.images
-    with torch.random.fork_rng(), evaluating(tapped):
+    with own_draws(few.images.device), evaluating(tapped):
         torch.manual_seed(job.seed)
         with torch.no_grad():
             answers = job.teach(few)

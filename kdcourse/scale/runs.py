@@ -74,10 +74,12 @@ def _train(
     # Teachers have first weights of their own, so that none begins as its student's twin.
     teachers = list(dict.fromkeys(one for other in recipe.runs for one in recipe.taught_by(other)))
     own = seed + 1000 * (teachers.index(name) + 1) if name in teachers else seed
-    train, test, look = open_data(run.data, seed, accelerator.device)
+    with accelerator.local_main_process_first():  # one downloads, the others find it there
+        train, test, look = open_data(run.data, seed, accelerator.device)
     method = _method(recipe, name)
     student = students[name] = build_model(run.student, f"{where}.student", look, own)
-    teacher = _teacher(run, where, students, look, seed)
+    with accelerator.local_main_process_first():
+        teacher = _teacher(run, where, students, look, seed)
     checkpoints = Checkpoints(output / name, settings_of(run, seed))
     known = checkpoints.final()
     if known is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kdcourse.data import load_characters, load_images
+from kdcourse.data import DownloadError, load_characters, load_images
 from kdcourse.data.augment import draw_moves, move
 from kdcourse.data.glyphs import CHARACTERS, glyphs
 from kdcourse.data.splits import Examples, Split, standardised
@@ -191,6 +191,8 @@ def _load(data: Data, device: torch.device) -> tuple[Examples, Examples, int]:
         found = load_images(data.name, fallback=False, device=device)
     except ValueError as error:
         raise RecipeError(f"data.{error}") from error
+    except DownloadError as error:
+        raise RecipeError(f"data.name {data.name!r} cannot be had: {error}") from error
     train = found.train if data.hold_out else _joined(found.train, found.validation)
     return _chosen(train, data), found.test, len(found.classes)
 

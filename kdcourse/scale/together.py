@@ -1,6 +1,7 @@
 """What several processes must do together, so that they compute what one would: sums, whole batches, batch norm, a stop."""
 
 import signal
+from contextlib import AbstractContextManager
 from types import FrameType
 
 import torch
@@ -57,6 +58,11 @@ class Gathered(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:
         return Summed.apply(gradient).chunk(distributed.get_world_size())[distributed.get_rank()]
+
+
+def own_draws(device: torch.device) -> AbstractContextManager:
+    """Within the block the global generators may be seeded; afterwards they are as before. No other GPU is touched."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def whole(tensor: Tensor | None) -> Tensor | None:
