@@ -45,13 +45,11 @@ def train_recipe(
     Raises `RecipeError`, `Stopped`, `ProcessLost`, `FloatingPointError` as `scale.loop.learn` does.
     """
     output = Path(output)
+    recipe = recipe.small(output / "pictures") if small else recipe
     accelerator = engine(next(iter(recipe.runs.values())).training)
-    if small:
-        folder = output / "pictures"
-        if accelerator.is_main_process and any(run.data.folder for run in recipe.runs.values()):
-            draw_folder(folder)
-        accelerator.wait_for_everyone()
-        recipe = recipe.small(folder)
+    if small and accelerator.is_main_process and any(run.data.folder for run in recipe.runs.values()):
+        draw_folder(output / "pictures")
+    accelerator.wait_for_everyone()
     students: dict[str, nn.Module] = {}
     outcomes = []
     order = recipe.order(list(runs or recipe.runs))

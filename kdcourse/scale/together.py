@@ -6,6 +6,7 @@ from types import FrameType
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from torch import Tensor, distributed, nn
 
 from kdcourse import runtime
@@ -15,10 +16,12 @@ from kdcourse.tapping import Tapped
 
 def engine(training: Training) -> Accelerator:
     """Hugging Face accelerate, as the launcher has set it up; buffers are equal on all processes without being sent around."""
+    AcceleratorState._reset_state()  # another recipe, or a lab before it in the same session, may have had another precision
     return Accelerator(
         cpu=runtime.device().type == "cpu",
         mixed_precision="bf16" if training.precision == "bf16" else "no",
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        # A method on features alone, or on gradients, leaves the last layer or its bias without a gradient.
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=True)],
     )
 
 
