@@ -39,7 +39,20 @@ _PLACES = {
     "train": "training",
 }
 _MODULES = {
-    *("data", "exercises", "experiment", "losses", "measure", "methods", "models", "plots", "schemes", "studies"),
+    *(
+        "compression",
+        "data",
+        "exercises",
+        "experiment",
+        "export",
+        "losses",
+        "measure",
+        "methods",
+        "models",
+        "plots",
+        "schemes",
+        "studies",
+    ),
     *("tapping", "training", "tuning", "widgets", "zoo"),
 }
 
@@ -47,9 +60,11 @@ __all__ = sorted({"__version__", *_PLACES, *_MODULES})
 
 if TYPE_CHECKING:
     from kdcourse import (
+        compression,
         data,
         exercises,
         experiment,
+        export,
         losses,
         measure,
         methods,

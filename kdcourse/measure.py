@@ -6,8 +6,10 @@ Where a function takes `model_or_logits`, logits that are already there, (N, C) 
 import io
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BINS = 15  # of a reliability diagram, as in Guo et al. (2017)
+METERS = Path("/sys/class/powercap")  # where Linux shows the energy meters of processors
 
 
 def predict(model: nn.Module, split: Split | Sentences, batch_size: int = 1000) -> Tensor:
@@ -166,7 +169,9 @@ def parameters(model: nn.Module) -> int:
 
 
 def size_in_bytes(model: nn.Module) -> int:
-    """Bytes of the model's saved state."""
+    """Bytes of the model's saved state, or of the file that it was read from."""
+    if (file := getattr(model, "file", None)) is not None:
+        return file.stat().st_size
     buffer = io.BytesIO()
     torch.save(model.state_dict(), buffer)
     return buffer.getbuffer().nbytes
@@ -182,30 +187,44 @@ def flops(model: nn.Module, split: Split) -> int:
     return counter.get_total_flops()
 
 
+def seconds(run: Callable[[], object], repeats: int, warm_up: int = 5) -> float:
+    """Median seconds of `repeats` calls, after a warm-up that is not counted."""
+    taken = []
+    for turn in range(warm_up + repeats):
+        started = time.perf_counter()
+        run()
+        if turn >= warm_up:
+            taken.append(time.perf_counter() - started)
+    return torch.tensor(taken, dtype=torch.float64).median().item()
+
+
 @torch.inference_mode()
 def latency(model: nn.Module, split: Split, batch_size: int = 1, repeats: int = 50) -> float:
     """Median milliseconds for one batch, after a warm-up of five."""
-    images, taken = split.images[:batch_size], []
     with evaluating(model):
-        for turn in range(repeats + 5):
-            started = time.perf_counter()
-            model(images)
-            if images.device.type == "cuda":
-                torch.cuda.synchronize()
-            if turn >= 5:
-                taken.append(time.perf_counter() - started)
-    return 1000 * torch.tensor(taken).median().item()
+        return 1000 * seconds(partial(_answer, model, split.images[:batch_size]), repeats)
+
+
+@torch.inference_mode()
+def energy(model: nn.Module, split: Split, batch_size: int = 1, repeats: int = 500) -> float | None:
+    """Millijoules for one batch; None where the processor has no meter, or none that may be read.
+
+    The meters (RAPL, on Linux) count the whole processor, other programs included: measure on an idle machine.
+    """
+    images = split.images[:batch_size]
+    if (before := _joules()) is None:
+        return None
+    with evaluating(model):
+        for _ in range(repeats):
+            _answer(model, images)
+    taken = _joules() - before
+    return 1000 * taken / repeats if taken > 0 else None  # a counter that ran over begins at 0 again
 
 
 def sentences_per_second(model: nn.Module, split: Sentences, batch_size: int = 32, repeats: int = 5) -> float:
     """How many sentences are read and judged in a second, tokens and all: median of `repeats` batches after a warm-up."""
-    texts, taken = split.texts[:batch_size], []
-    for turn in range(repeats + 2):
-        started = time.perf_counter()
-        model.predict(texts, batch_size=batch_size)
-        if turn >= 2:
-            taken.append(time.perf_counter() - started)
-    return len(texts) / torch.tensor(taken).median().item()
+    texts = split.texts[:batch_size]
+    return len(texts) / seconds(partial(model.predict, texts, batch_size=batch_size), repeats, warm_up=2)
 
 
 def summary(models: dict[str, nn.Module], split: Split | Sentences) -> "pd.DataFrame":
@@ -230,6 +249,43 @@ def summary(models: dict[str, nn.Module], split: Split | Sentences) -> "pd.DataF
         for name, model in models.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _answer(model: nn.Module, images: Tensor) -> None:
+    """One batch, to its end."""
+    model(images)
+    if images.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _joules() -> float | None:
+    """What the processors have taken since they were started, one meter a socket."""
+    try:
+        counts = [int(meter.read_text()) for meter in METERS.glob("intel-rapl:[0-9]/energy_uj")]
+    except OSError:
+        return None
+    return sum(counts) / 1e6 if counts else None
+
+
+def costs(models: dict[str, nn.Module], split: Split) -> "pd.DataFrame":
+    """A row for each model: accuracy, kilobytes, operations, milliseconds for one picture and for 64, and millijoules for one.
+
+    A dash stands for what cannot be read: operations outside PyTorch or on numbers that are no floats, energy without a meter.
+    """
+    import pandas as pd
+
+    def row(model: nn.Module) -> dict[str, object]:
+        operations, joules = flops(model, split), energy(model, split)
+        return {
+            "accuracy, %": round(accuracy(model, split), 1),
+            "kB": round(size_in_bytes(model) / 1000),
+            "MFLOPs": round(operations / 1e6, 2) if operations else "–",
+            "ms for 1": round(latency(model, split), 3),
+            "ms for 64": round(latency(model, split, batch_size=64), 3),
+            "mJ for 1": "–" if joules is None else round(joules, 3),
+        }
+
+    return pd.DataFrame.from_dict({name: row(model) for name, model in models.items()}, orient="index")
 
 
 def _logits(model_or_logits: nn.Module | Tensor, split: Split) -> Tensor:

@@ -1,4 +1,4 @@
-"""Data sets by name, from a folder, the cache, the network, or built in: pictures, sentences, characters."""
+"""Data sets by name, from a folder, the cache, the network, or built in: pictures, sentences, characters, a table."""
 
 from kdcourse.data.augment import augmented, random_shift_flip
 from kdcourse.data.characters import CharacterData, Windows, load_characters
@@ -6,6 +6,7 @@ from kdcourse.data.download import DownloadError
 from kdcourse.data.images import load_images
 from kdcourse.data.imperfect import long_tail, noisy_labels, tail_counts
 from kdcourse.data.splits import ImageData, Split
+from kdcourse.data.tables import table
 from kdcourse.data.texts import Sentences, TextData, load_texts
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "long_tail",
     "noisy_labels",
     "random_shift_flip",
+    "table",
     "tail_counts",
 ]

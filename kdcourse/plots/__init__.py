@@ -27,6 +27,7 @@ from kdcourse.plots.grids import sweep
 from kdcourse.plots.inside import alignment, neighbours, relations
 from kdcourse.plots.plane import landscape, profiles
 from kdcourse.plots.schemes import adopted, disagreement, front, mixture, per_class, reliability
+from kdcourse.plots.traced import traced
 
 __all__ = [
     "Figure",
@@ -56,5 +57,6 @@ __all__ = [
     "softened",
     "sweep",
     "temperature_limits",
+    "traced",
     "two_similarities",
 ]

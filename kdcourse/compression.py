@@ -1,0 +1,105 @@
+"""A trained network made smaller: weights set to zero, units taken out, numbers in fewer bits. What is given is not changed."""
+
+import copy
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from kdcourse.losses.checks import check_share
+from kdcourse.models.images import Perceptron
+
+
+def without_weights(model: nn.Module, share: float) -> nn.Module:
+    """A copy in which this share of all weights of linear layers, those nearest to zero, is zero and stays so in training.
+
+    The masks are `torch.nn.utils.prune`'s; `settled` writes them into the weights. Biases are kept.
+    Source: Han, Pool, Tran, Dally (2015), *Learning both Weights and Connections for Efficient Neural Networks*, §3.
+    """
+    check_share("share", share)
+    pruned = _trainable(model)
+    weights = [(layer, "weight") for layer in linear_layers(pruned)]
+    prune.global_unstructured(weights, pruning_method=prune.L1Unstructured, amount=float(share))
+    return pruned
+
+
+def settled(model: nn.Module) -> nn.Module:
+    """The same model with its masks written into the weights and gone; to be called once training is over."""
+    for layer in linear_layers(model):
+        if prune.is_pruned(layer):
+            prune.remove(layer, "weight")
+    return model
+
+
+def without_units(model: Perceptron, share: float) -> Perceptron:
+    """A smaller perceptron that has lost this share of each hidden layer's units, those with the shortest incoming weights.
+
+    It has no dropout. At least one unit of each layer stays. Source of the criterion: Li et al. (2017), *Pruning Filters for
+    Efficient ConvNets*, §3.1, with the Euclidean norm.
+    """
+    check_share("share", share)
+    *hidden, last = linear_layers(model)
+    weights, biases, keep = [], [], torch.arange(hidden[0].in_features, device=last.weight.device)
+    for layer in hidden:
+        strongest = layer.weight.norm(dim=1).topk(max(1, round((1 - share) * layer.out_features))).indices.sort().values
+        weights.append(layer.weight[strongest][:, keep])
+        biases.append(layer.bias[strongest])
+        keep = strongest
+    return _filled([*weights, last.weight[:, keep]], [*biases, last.bias])
+
+
+def in_int8(model: nn.Module, *, activations: bool = False) -> nn.Module:
+    """A copy whose linear layers hold their weights in 8 bits, one scale for each output, by `torchao`.
+
+    activations: round what flows in to 8 bits too, with a scale for each picture found as it comes.
+    """
+    quantise, weights_only, with_activations = _torchao()
+    coarse = settled(_trainable(model)).eval().requires_grad_(False)
+    quantise(coarse, with_activations() if activations else weights_only())
+    return coarse
+
+
+def linear_layers(model: nn.Module) -> list[nn.Linear]:
+    """In the order in which they were made, which is that of the network."""
+    return [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+
+
+def _trainable(model: nn.Module) -> nn.Module:
+    """A copy that can learn, without dropout: what is left of a network has no unit to spare."""
+    copied = copy.deepcopy(model).requires_grad_(True)
+    for layer in copied.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0
+    return copied
+
+
+def _filled(weights: list[Tensor], biases: list[Tensor]) -> Perceptron:
+    """A perceptron with these weights (O, I) and biases (O,), layer by layer."""
+    model = Perceptron([weights[0].shape[1], *(len(bias) for bias in biases)]).to(biases[0].device)
+    with torch.no_grad():
+        for layer, weight, bias in zip(linear_layers(model), weights, biases, strict=True):
+            layer.weight.copy_(weight)
+            layer.bias.copy_(bias)
+    return model.eval()
+
+
+def _torchao():
+    """Its function and two of its settings. The import warns, whoever imports it, of what only its authors can mend."""
+    with _silent("torch.utils._pytree"):
+        from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8WeightOnlyConfig, quantize_
+    return quantize_, Int8WeightOnlyConfig, Int8DynamicActivationInt8WeightConfig
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Warnings of one logger held back."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,503 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Choose your compression
+#
+# The network works, and it is too large for the place where it has to run. Lab 00 named four ways on. Here they are measured on one
+# and the same network, combined, and taken out of PyTorch altogether.
+#
+# **You will** prune, quantise, distil and fine-tune one network, export what comes out, and draw accuracy against latency.
+# **You will learn** what each way makes smaller and what it leaves as slow as before, and how they combine.
+# **You need** lab 03. **Time:** 60 minutes of yours; the machine needs about a minute in all.
+
+# %% tags=["setup"]
+import kdcourse as kd
+
+kd.setup()
+
+# %% [markdown]
+# This lab is about the processor on which such a network ends up, so all of it runs on the CPU, with or without a GPU beside it.
+
+# %%
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+data = kd.load_images(device="cpu")
+lab = kd.studies.lab_12
+
+# %% [markdown]
+# ## Warm up on a table
+#
+# Distillation needs answers, not pictures. Here are rows of 20 numbers in three classes. A teacher has learnt from all of them; a
+# student of 8 units gets 200 rows with labels, or the same 200 rows with the teacher's answers, or every row with the teacher's answers and no
+# label at all.
+#
+# **Predict** the order.
+
+# %%
+rows = kd.data.table()
+
+
+def of_size(*hidden):
+    return partial(kd.models.perceptron, hidden, classes=3, inputs=20)
+
+
+teacher = kd.Recipe(of_size(64, 64), rows.train, steps=1500).run(0)
+labelled = kd.Recipe(
+    of_size(8), partial(rows.train.sample, 200), steps=400, learning_rate=1e-2
+)
+taught = replace(labelled, method=kd.SoftTarget(1), teacher=kd.TeacherCache(teacher))
+arms = {
+    "200 labels": labelled,
+    "the same 200, taught": taught,
+    "all rows, taught": replace(taught, train=rows.train.unlabelled()),
+}
+outcome = kd.compare(arms, rows, seeds=5)
+outcome.table()
+
+# %%
+same = outcome.difference("the same 200, taught")
+kd.claim("Answers for all rows beat 200 labels", outcome.difference("all rows, taught"))
+kd.say(
+    f"On the same 200 rows the teacher brings {same}: **{same.verdict}**. The teacher itself has "
+    f"{kd.measure.accuracy(teacher, rows.test):.1f} %. The loop, the losses and the words are those of the picture labs: to them, a row "
+    f"is a picture of one pixel with 20 channels."
+)
+
+# %% [markdown]
+# ## One network, and a stopwatch
+#
+# The network is the perceptron that taught you in the labs before. How long does it take? A single call tells you little: the first is slow
+# for its own reasons, and now and then another program holds one up.
+
+# %%
+network = kd.zoo.teacher("perceptron", data)
+
+# %%
+kd.exercise("12.milliseconds")
+
+
+# %% tags=["exercise"] exercise="12.milliseconds"
+def milliseconds(run, clock, repeats):
+    """run() does the work, clock() tells seconds -> median milliseconds of this many calls, after five to get warm."""
+    ...  # your code
+
+
+# %%
+milliseconds = kd.exercise("12.milliseconds").check(milliseconds)
+
+
+# %%
+def timed(model, batch=64, repeats=50):
+    images = data.test.images[:batch]
+    with torch.inference_mode():
+        return float(milliseconds(lambda: model(images), time.perf_counter, repeats))
+
+
+one, many = timed(network, batch=1), timed(network)
+kd.say(
+    f"One picture takes {one:.2f} ms, 64 together {many:.2f} ms: {many / 64:.3f} ms each. Alone, a picture waits until all "
+    f"{kd.measure.parameters(network):,} numbers have come from memory; 64 share the trip."
+)
+
+# %% [markdown]
+# ## Prune: weights, or units
+#
+# Many weights are close to zero. Take out those, and see how many the network needs.
+
+# %%
+kd.exercise("12.magnitude_mask")
+
+
+# %% tags=["exercise"] exercise="12.magnitude_mask"
+def magnitude_mask(weight, share):
+    """Weight (O, I), share to be taken out -> mask (O, I), torch.bool, True for the weights that stay."""
+    ...  # your code
+
+
+# %%
+magnitude_mask = kd.exercise("12.magnitude_mask").check(magnitude_mask)
+
+# %% [markdown]
+# `torch.nn.utils.prune` does this for a whole network, and keeps the masks while it trains on; `kd.compression.without_weights` calls it.
+#
+# The other way takes out whole units: a row of one matrix, and the column of the next one that listened to it.
+
+# %%
+kd.exercise("12.remove_units")
+
+
+# %% tags=["exercise"] exercise="12.remove_units"
+def remove_units(weight, bias, following, keep):
+    """Weight (H, I), bias (H,), the next layer's weight (O, H), units that stay (K,) -> all three without the others."""
+    ...  # your code
+
+
+# %%
+remove_units = kd.exercise("12.remove_units").check(remove_units)
+
+# %%
+first, second, _ = kd.compression.linear_layers(network)
+strongest = first.weight.norm(dim=1).topk(150).indices.sort().values
+narrow = kd.compression.linear_layers(kd.compression.without_units(network, 0.875))[0]
+weight, bias, _ = remove_units(first.weight, first.bias, second.weight, strongest)
+assert torch.equal(narrow.weight, weight) and torch.equal(narrow.bias, bias)
+
+# %% [markdown]
+# **Predict**, before you move the slider: half the weights, or half the units: which hurts more? Which of the two becomes faster?
+
+# %%
+shares = [0, 25, 50, 75, 87.5, 95]
+ways = {
+    "weights": kd.compression.without_weights,
+    "units": kd.compression.without_units,
+}
+few = data.validation.take(torch.arange(2000))
+accuracy, waiting = {}, {}
+for way, without in ways.items():
+    pruned = [kd.compression.settled(without(network, share / 100)).eval() for share in shares]
+    accuracy[way] = [kd.measure.accuracy(model, few) for model in pruned]
+    waiting[way] = [timed(model, repeats=20) for model in pruned]
+
+panels = {"validation accuracy, %": accuracy, "ms for 64 pictures": waiting}
+
+
+def draw(share):
+    return kd.plots.traced(
+        shares, panels, xlabel="share taken out, %", chosen=shares.index(share)
+    )
+
+
+# %%
+import ipywidgets as widgets
+
+pruning = kd.widgets.live(
+    draw, share=widgets.SelectionSlider(options=shares, value=50, description="taken out, %")
+)
+pruning
+
+# %% tags=["widget-test"]
+for share in (0, 75, 95):
+    pruning.move(share=share)
+    assert f"share taken out, % {share:g}." in pruning.description
+
+# %%
+place = shares.index(87.5)
+holes, fewer, whole = waiting["weights"][place], waiting["units"][place], waiting["weights"][0]
+assert fewer < 0.6 * whole and fewer < holes
+kd.say(
+    f"With seven weights in eight gone the network takes {holes:.2f} ms for 64 pictures, and {whole:.2f} ms before: a dense kernel "
+    f"multiplies by zero as by any other number. With seven units in eight gone it takes **{fewer:.2f} ms**: the matrices themselves are smaller. "
+    f"Weights are the finer knife: {accuracy['weights'][place]:.0f} % against {accuracy['units'][place]:.0f} %, before anything is repaired."
+)
+
+# %% [markdown]
+# ## Quantise: fewer bits
+#
+# A weight takes 32 bits. Eight are 255 steps: a whole number, and one scale for each row.
+
+# %%
+kd.exercise("12.to_int8")
+
+
+# %% tags=["exercise"] exercise="12.to_int8"
+def to_int8(weight):
+    """Weight (O, I) -> codes (O, I) from -127 to 127, torch.int8, and scale (O, 1); codes * scale is close to weight."""
+    ...  # your code
+
+
+# %%
+to_int8 = kd.exercise("12.to_int8").check(to_int8)
+
+# %% [markdown]
+# `torchao` does it for a network, in two ways. With *weights only*, each matrix is unpacked before it is used. With *activations too*, what flows
+# in is rounded as it comes, and the product itself is one of whole numbers. **Predict**: bytes, accuracy, time?
+
+# %%
+coarse = {
+    "the network": network,
+    "int8, weights only": kd.compression.in_int8(network),
+    "int8, activations too": kd.compression.in_int8(network, activations=True),
+}
+costs = kd.measure.costs(coarse, data.test)
+costs
+
+# %%
+kilobytes, alone = costs["kB"], costs["ms for 1"]
+kd.say(
+    f"A quarter of the bytes ({kilobytes.iloc[1]:,} kB for {kilobytes.iloc[0]:,}), {costs['accuracy, %'].iloc[1]:.1f} % for "
+    f"{costs['accuracy, %'].iloc[0]:.1f} %. And the time for one picture: {alone.iloc[0]:.2f} ms in 32 bits, {alone.iloc[1]:.2f} and {alone.iloc[2]:.2f} ms in 8. "
+    "Plain PyTorch packs and unpacks in operations of their own, and on a network this small that costs what it likes. Bytes belong to the numbers, "
+    "time belongs to the kernel; another runtime follows below."
+)
+
+# %% [markdown]
+# ## Fine-tune: another task
+#
+# The fourth way of lab 00's table makes nothing smaller. It is for when the task has changed: here a new camera gives negatives.
+
+# %%
+negatives = lab.negative(data.test)
+kd.plots.pictures(
+    data.pictures(torch.cat([data.test.images[:8], negatives.images[:8]])),
+    ["before"] * 8 + ["now"] * 8,
+)
+
+# %%
+tuning = kd.study("12-fine-tuning", data)
+now, before = tuning.stored(), tuning.stored("-before")
+now.table()
+
+# %%
+gained, lost = now.difference("fine-tuned"), before.difference("fine-tuned")
+kd.claim("Fine-tuning learns the new task", gained, at_least=10)
+kd.say(
+    f"On negatives fine-tuning brings {gained}; on the pictures that the network was made for, {lost}: **{lost.verdict}**. "
+    "Not one byte and not one operation less. It is no compression, but repairing what compression broke is done the same way."
+)
+
+# %% [markdown]
+# ## Repair: two teachers, labels and the network itself
+#
+# What pruning broke, training can mend. The pruned network gets 5,000 pictures and 300 steps: with their labels, or without them, taught by
+# the network that it was cut from. Beside it stands a student of the very same shape that starts from nothing: distillation alone. Five
+# seeds, stored (`kdcourse results 12` repeats it).
+#
+# **Predict**: does it matter where a small network's first weights come from?
+
+# %%
+study = kd.study("12-compression", data)
+stored = study.stored()
+stored.table()
+
+# %%
+stored.figure()
+
+# %% [markdown]
+# What trains nothing has no luck of seeds: its interval is a point, and says nothing of the luck of the test pictures.
+
+# %%
+kd.claim(
+    "A teacher repairs what pruning units broke",
+    stored.difference("units pruned, teacher", "units pruned"),
+    at_least=5,
+)
+by_teacher = stored.difference("units pruned, teacher", "units pruned, labels")
+bits = stored.difference("units pruned, teacher, int8", "units pruned, teacher")
+kd.say(
+    f"Taught by its former self, with no label, the pruned network differs by {by_teacher} from one repaired by labels: "
+    f"**{by_teacher.verdict}**. Int8 on top: {bits}, **{bits.verdict}**. Against the network as it was the three together cost "
+    f"{stored.difference('units pruned, teacher, int8')}."
+)
+
+# %% [markdown]
+# Here and now, a part of it again, two seeds.
+
+# %%
+again = study.run("units pruned, labels", "units pruned, teacher", "small, teacher", seeds=2)
+beside = stored.beside(again)
+beside
+
+# %%
+assert (beside["stored"] - beside["now"]).abs().max() < 2.5  # processors round differently
+
+# %% [markdown]
+# ## When it does not help: a student from nothing
+#
+# A distilled student may have any architecture. Here it has the pruned network's, and none of its weights.
+
+# %%
+inherited = stored.difference("units pruned, teacher", "small, teacher")
+patient = stored.difference("units pruned, teacher", "small, teacher, budget × 4")
+kd.claim("Weights that are inherited beat first weights by chance, for one budget", inherited)
+kd.say(
+    f"Against four times its own budget for the student from nothing, the pruned network stands at {patient}: inheriting "
+    f"**{patient.verdict}**. Where the large network is yours and its architecture will do, prune and let it teach. "
+    "Distil from nothing where you need another architecture, or have been given answers and no weights."
+)
+
+# %% [markdown]
+# ## Leave PyTorch
+#
+# Where a network ends up there is often no PyTorch. `torch.export` catches its operations as a graph, and
+# `torch.onnx.export` writes that graph as a file that other programs can read.
+
+# %%
+repaired = again.students["units pruned, teacher"][0]
+steps = kd.export.graph(repaired, data.test).graph.nodes
+print("\n".join(str(step.target) for step in steps if step.op == "call_function"))
+
+# %%
+folder = Path(tempfile.mkdtemp())
+file = kd.export.to_onnx(repaired, data.test, folder / "repaired.onnx")
+np.save(folder / "images.npy", data.test.images[:1000].numpy())
+
+outside = """
+import sys, numpy, onnxruntime
+session = onnxruntime.InferenceSession("repaired.onnx")
+logits = session.run(["logits"], {"images": numpy.load("images.npy")})[0]
+numpy.save("logits.npy", logits)
+print("Answered for", len(logits), "pictures. PyTorch loaded:", "torch" in sys.modules)
+"""
+done = subprocess.run(
+    [sys.executable, "-c", outside], cwd=folder, capture_output=True, text=True, check=True
+)
+print(done.stdout)
+
+# %%
+theirs = torch.from_numpy(np.load(folder / "logits.npy"))
+ours = kd.measure.predict(repaired, data.test)[:1000]
+largest = (theirs - ours).abs().max().item()
+assert largest < 1e-4 and "PyTorch loaded: False" in done.stdout
+kd.say(
+    f"Another process, no PyTorch in it, the same answers: the largest difference of any logit is {largest:.0e}."
+)
+
+# %% [markdown]
+# ## Draw the front
+#
+# Every candidate in one runtime, so that only the networks differ: the network and three pruned copies of it, repaired by their teacher, and
+# the student from nothing; each in 32 bits and in 8, which ONNX Runtime has kernels for. **Predict**: which are worth their time?
+
+# %%
+cache = kd.TeacherCache(network)
+models = {"whole": network, "1/8, from nothing": again.students["small, teacher"][0]}
+for kept in (1 / 2, 1 / 4):
+    student = lab.left_of(network, kd.compression.without_units, 1 - kept)
+    models[f"1/{1 / kept:g}"] = lab.by_teacher(data, student, cache).run(0)
+models["1/8"] = repaired
+
+candidates = {}
+for number, (name, model) in enumerate(models.items()):
+    whole_file = kd.export.to_onnx(model, data.test, folder / f"{number}.onnx")
+    int8_file = kd.export.int8_onnx(whole_file, folder / f"{number}-int8.onnx")
+    candidates[name] = kd.export.OnnxModel(whole_file)
+    candidates[f"{name}, int8"] = kd.export.OnnxModel(int8_file)
+
+measured = kd.measure.costs(candidates, data.test)
+measured.drop(columns="MFLOPs")
+
+# %% [markdown]
+# Choose on validation data; the test column above is for the report.
+
+# %%
+scores = [kd.measure.accuracy(model, data.validation) for model in candidates.values()]
+
+
+def front(pictures):
+    waits = measured[f"ms for {pictures}"].to_numpy()
+    return kd.plots.front(
+        waits,
+        scores,
+        list(candidates),
+        kd.tuning.front(waits, scores),
+        xlabel=f"ms for {pictures} in ONNX Runtime",
+        ylabel="validation accuracy, %",
+    )
+
+
+# %%
+fronts = kd.widgets.live(
+    front, pictures=widgets.ToggleButtons(options=[1, 64], description="pictures")
+)
+fronts
+
+# %% tags=["widget-test"]
+for pictures in (1, 64, 1):
+    fronts.move(pictures=pictures)
+    assert (
+        f"ms for {pictures} in ONNX Runtime of {len(candidates)} candidates"
+        in fronts.description
+    )
+
+# %%
+runs = measured["ms for 64"]
+quicker = runs["whole"] / runs["whole, int8"]
+most = runs["whole"] / runs["1/8"]
+assert most > 2
+kd.say(
+    f"Here int8 makes the whole network {quicker:.1f} times as fast on 64 pictures, by kernels made for it, where plain PyTorch made it slower; "
+    f"keeping one unit in eight makes it {most:.1f} times as fast. The two multiply the bytes: {measured['kB']['whole']:,} kB become "
+    f"{measured['kB']['1/8, int8']:,} kB."
+)
+
+# %% [markdown]
+# ### Lab 00's table, measured
+#
+# One way a row, in PyTorch; a dash stands for what this machine cannot read, such as energy where the processor shows no meter.
+
+# %%
+ways = {
+    "as it was": network,
+    "distillation": models["1/8, from nothing"],
+    "pruning weights": kd.compression.settled(
+        kd.compression.without_weights(network, lab.WEIGHTS)
+    ),
+    "pruning units": kd.compression.without_units(network, lab.UNITS),
+    "pruning units + its teacher": repaired,
+    "quantisation": coarse["int8, activations too"],
+}
+kd.measure.costs(ways, data.test)
+
+# %% [markdown]
+# Fine-tuning has the first row's costs, to the byte.
+#
+# ### Beside the published figures
+#
+# | what | figure | source |
+# |---|---|---|
+# | weights of AlexNet that stay, no loss of accuracy | 1 in 9 | Han et al. 2015 |
+# | pruned shapes trained from nothing, with enough epochs | as good as pruned and fine-tuned | Liu et al. 2019 |
+#
+# Liu and colleagues gave the network from nothing a full training on all labelled pictures; here it has 5,000 and a short budget.
+#
+# ## Recap
+#
+# - Distillation changes the architecture, pruning the shape, quantisation the numbers, fine-tuning the task.
+# - Zeros save nothing in a dense kernel; units that are gone do. Bytes fall by four in int8; time only where the kernel is made for it.
+# - The large network is a teacher for what was cut out of it, and needs no labels for that.
+# - Export, then compare logits outside PyTorch, and measure where it will run.
+#
+# ### Check yourself
+
+# %%
+quiz = kd.quiz("12")
+quiz
+
+# %% tags=["widget-test"]
+quiz.try_every_option()
+
+# %% [markdown]
+# ### On your own
+#
+# - Negatives without labels: let the network's answers to the pictures of before teach a copy that sees their negatives.
+# - Four bits: round to 15 steps instead of 255. What does the accuracy say, and can the teacher repair it?
+# - Prune in three small cuts with 100 steps after each, in place of one cut with 300.
+#
+# **At full size** (a GPU): `torch.compile` before the stopwatch, `kd.zoo.teacher("convnet", data)`, and filters in place of units.
+#
+# ### Read further
+#
+# - Han, Pool, Tran, Dally (2015), *Learning both Weights and Connections for Efficient Neural Networks*.
+# - Li et al. (2017), *Pruning Filters for Efficient ConvNets*.
+# - Jacob et al. (2018), *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference*.
+# - Liu et al. (2019), *Rethinking the Value of Network Pruning*.
+# - Polino, Pascanu, Alistarh (2018), *Model compression via distillation and quantization*.

@@ -1,0 +1,69 @@
+"""Answers to lab 12's exercises as students write them: right ones, and wrong ones by the name that the check must give."""
+
+import statistics
+
+import numpy as np
+import torch
+
+
+def clocked(run, clock, repeats, *, warm_up=5, skipped=5, summary=statistics.median, unit=1000):
+    marks = [clock()]
+    for _ in range(warm_up + repeats):
+        run()
+        marks.append(clock())
+    return unit * summary(np.diff(marks)[skipped:].tolist())
+
+
+def threshold(w, share):
+    return w.abs() > np.quantile(w.abs().numpy(), share, method="inverted_cdf")
+
+
+def lengthwise(w, s):
+    return torch.stack([row.abs() >= row.abs().sort().values[round(s * len(row))] for row in w])
+
+
+def sliced(w, b, n, k):
+    return w.index_select(0, k), b.index_select(0, k), n.index_select(1, k)
+
+
+def codes(w, top=127, *, whole=False, rounding=torch.round, kind=torch.int8):
+    m = w.abs().max().repeat(len(w))[:, None] if whole else w.abs().max(1).values[:, None]
+    return rounding(w * top / m).to(torch.int32).to(kind), m / top
+
+
+RIGHT = {
+    "12.milliseconds": [clocked],
+    "12.magnitude_mask": [threshold],
+    "12.remove_units": [sliced, lambda w, b, n, k: [w[k, :], b[k], n.T[k].T]],
+    "12.to_int8": [codes],
+}
+WRONG = {
+    "12.milliseconds": {
+        "no warm-up": lambda r, c, n: clocked(r, c, n, warm_up=0, skipped=0),
+        "the warm-up is counted": lambda r, c, n: clocked(r, c, n, skipped=0),
+        "the mean": lambda r, c, n: clocked(r, c, n, summary=statistics.mean),
+        "the fastest call": lambda r, c, n: clocked(r, c, n, summary=min),
+        "seconds": lambda r, c, n: clocked(r, c, n, unit=1),
+    },
+    "12.magnitude_mask": {
+        "the largest go": lambda w, s: ~threshold(w, 1 - s),
+        "the sign is not dropped": lambda w, s: w > np.quantile(w.numpy(), s, method="inverted_cdf"),
+        "row by row": lengthwise,
+        "the share stays": lambda w, s: threshold(w, 1 - s),
+        "the mask the other way round": lambda w, s: ~threshold(w, s),
+    },
+    "12.remove_units": {
+        "rows of the next layer": lambda w, b, n, k: (w[k], b[k], n.index_select(0, k)),
+        "columns of the first layer": lambda w, b, n, k: (w.index_select(1, k), b[k], n[:, k]),
+        "the bias stays whole": lambda w, b, n, k: (w[k], b.clone(), n[:, k]),
+        "zeros, not less": lambda w, b, n, k: (lambda m: (m[:, None] * w, m * b, m * n))(torch.isin(torch.arange(len(b)), k).float()),
+        "the units that stay are taken out": lambda w, b, n, k: sliced(w, b, n, torch.nonzero(~torch.isin(torch.arange(len(b)), k))[:, 0]),
+    },
+    "12.to_int8": {
+        "one scale for the whole matrix": lambda w: codes(w, whole=True),
+        "cut off, not rounded": lambda w: codes(w, rounding=torch.trunc),
+        "255 steps on one side": lambda w: codes(w, top=255),
+        "the scale upside down": lambda w: (codes(w)[0], 127 / w.abs().max(1, keepdim=True).values),
+        "still floats": lambda w: codes(w, kind=torch.float32),
+    },
+}  # fmt: skip
