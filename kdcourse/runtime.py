@@ -4,8 +4,9 @@ import ctypes
 import os
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, distributions, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,15 +84,31 @@ def _machine(place: torch.device) -> str:
 
 
 def _add_what_is_missing() -> None:
-    """Install what the course needs and is not there. What is there keeps its version: torch and numpy belong to the machine."""
-    found = {one: version_of(one.name) for one in requirements()}
-    missing = [str(one) for one, number in found.items() if number is None]
+    """Install what the course needs and is not there. Whatever is there keeps its version: it belongs to the machine."""
+    missing = [str(one) for one in requirements() if version_of(one.name) is None]
     if not missing:
         return
-    kept = [f"{one.name}=={number}" for one, number in found.items() if number is not None]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", *missing, *kept]
-    if subprocess.run(command, capture_output=True).returncode:
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "kept.txt"
+        kept.write_text("\n".join(_installed()), encoding="utf-8")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", str(kept), *missing]
+        done = subprocess.run(command, capture_output=True)
+    if done.returncode:
         print(f"{', '.join(missing)} could not be installed; only the labs that use it need it.")
+
+
+def _installed() -> list[str]:
+    """A pin for every package of this machine, as it is imported: of two versions the first on the path."""
+    from packaging.utils import canonicalize_name
+    from packaging.version import InvalidVersion, Version
+
+    pins: dict[str, str] = {}
+    for one in distributions():
+        name = one.metadata.get("Name")
+        if name and one.version:  # what an interrupted installation leaves behind has neither
+            with suppress(InvalidVersion):
+                pins.setdefault(canonicalize_name(name), str(Version(one.version)))
+    return [f"{name}=={number}" for name, number in pins.items()]
 
 
 def say(markdown: str) -> None:

@@ -72,6 +72,12 @@ def every_figure(images, soft, matrix):
         "front": plots.front(
             [10, 20, 40], [70.0, 75, 72], ["4", "8", "16"], [0, 1], xlabel="parameters", ylabel="accuracy, %", budget=30
         ),
+        "traced": plots.traced(
+            grid,
+            {"accuracy, %": {"weights": soft[0][:4], "units": soft[1][:4]}, "ms": {"weights": grid, "units": grid}},
+            xlabel="share, %",
+            chosen=2,
+        ),
         "neighbours": plots.neighbours(images, {"teacher": images}, CLASSES[:3], {"teacher": CLASSES[1:4]}),
     }
 
@@ -137,6 +143,20 @@ def test_curves_say_where_the_mean_is_highest():
     values = np.array([[1.0, 5.0, 3.0], [3.0, 7.0, 5.0]])
     figure = plots.curves([1, 2, 4], {"s": values}, levels={"s": [4.0, 5.0]}, xlabel="T", ylabel="accuracy, %")
     assert "s: highest at 2 with 6.0, lowest 2.0, labels only 4.5" in figure.description
+
+
+def test_traced_says_what_stands_at_the_mark_and_at_the_beginning():
+    panels = {
+        "accuracy, %": {"weights": [90.0, 80.0], "units": [90.0, 60.0]},
+        "ms": {"weights": [4, 4], "units": [4, 1]},
+    }
+    told = [plots.traced([0, 87.5], panels, xlabel="share, %", chosen=chosen).description for chosen in (0, 1)]
+    assert told[0].startswith("share, % 0. accuracy, %: weights 90 (90 at 0); units 90")
+    assert told[1].endswith("units 60 (90 at 0); ms: weights 4 (4 at 0); units 1 (4 at 0).")
+    with pytest.raises(ValueError, match="chosen must be from 0 to 1, got 2"):
+        plots.traced([0, 87.5], panels, xlabel="share, %", chosen=2)
+    with pytest.raises(ValueError, match=r"weights must be a table of shape \(1, 2\), got shape \(1, 3\)"):
+        plots.traced([0, 1], {"ms": {"weights": [1, 2, 3]}}, xlabel="share, %", chosen=0)
 
 
 def test_similarity_names_the_strongest_pair_beside_the_diagonal():

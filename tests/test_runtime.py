@@ -45,12 +45,13 @@ def test_say_prints_outside_a_notebook(capsys):
 
 @pytest.fixture
 def pip(monkeypatch):
-    """On Colab; what pip is asked for is collected and not done."""
+    """On Colab; what pip is asked for is collected, with the pins that it is given, and not done."""
     monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
     asked = []
 
     def run(command, **_):
-        asked.append(command)
+        place = command.index("--constraint") + 1
+        asked.append([*command[: place - 1], *command[place + 1 :], *Path(command[place]).read_text().split()])
         return subprocess.CompletedProcess(command, returncode=len(asked) - 1)
 
     monkeypatch.setattr(runtime.subprocess, "run", run)
@@ -59,12 +60,24 @@ def pip(monkeypatch):
 
 def test_on_colab_what_is_missing_is_added_and_nothing_else_is_touched(pip, monkeypatch, capsys):
     versions = {"torch": "2.11.0+cu128", "numpy": "2.1.3", "optuna": None}
+    there = [
+        ("torch", "2.11.0+cu128"),
+        ("numpy", "2.1.3"),
+        ("Proto_Buf", "5.29.6"),
+        ("numpy", "1.0"),
+        ("x", "-"),
+        (None, "1"),
+    ]
+    found = [types.SimpleNamespace(metadata={"Name": name}, version=number) for name, number in there]
+    monkeypatch.setattr(runtime, "distributions", lambda: found)
     needed = ["torch>=2.6", "numpy>=1.26", "optuna>=4", 'jupyterlab>=4.2; extra == "lab"']
     monkeypatch.setattr(runtime, "requires", lambda _: needed)
     monkeypatch.setattr(runtime, "version_of", versions.__getitem__)
     runtime.setup()
-    assert pip == [
-        [sys.executable, "-m", "pip", "install", "--quiet", "optuna>=4", "torch==2.11.0+cu128", "numpy==2.1.3"]
+    (asked,) = pip
+    assert [asked[:6], asked[6:]] == [
+        [sys.executable, "-m", "pip", "install", "--quiet", "optuna>=4"],
+        ["torch==2.11.0+cu128", "numpy==2.1.3", "proto-buf==5.29.6"],
     ]
     assert "optuna" not in capsys.readouterr().out
     runtime.setup()
