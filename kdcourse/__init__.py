@@ -39,21 +39,8 @@ _PLACES = {
     "train": "training",
 }
 _MODULES = {
-    *(
-        "compression",
-        "data",
-        "exercises",
-        "experiment",
-        "export",
-        "losses",
-        "measure",
-        "methods",
-        "models",
-        "plots",
-        "schemes",
-        "studies",
-    ),
-    *("tapping", "training", "tuning", "widgets", "zoo"),
+    *("compression", "costs", "data", "exercises", "experiment", "export", "losses", "measure", "methods", "models"),
+    *("plots", "schemes", "studies", "tapping", "training", "tuning", "widgets", "zoo"),
 }
 
 __all__ = sorted({"__version__", *_PLACES, *_MODULES})
@@ -61,6 +48,7 @@ __all__ = sorted({"__version__", *_PLACES, *_MODULES})
 if TYPE_CHECKING:
     from kdcourse import (
         compression,
+        costs,
         data,
         exercises,
         experiment,

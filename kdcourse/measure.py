@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BINS = 15  # of a reliability diagram, as in Guo et al. (2017)
-METERS = Path("/sys/class/powercap")  # where Linux shows the energy meters of processors
 
 
 def predict(model: nn.Module, split: Split | Sentences, batch_size: int = 1000) -> Tensor:
@@ -198,27 +196,18 @@ def seconds(run: Callable[[], object], repeats: int, warm_up: int = 5) -> float:
     return torch.tensor(taken, dtype=torch.float64).median().item()
 
 
+def answer(model: nn.Module, images: Tensor) -> None:
+    """Look at one batch, and come back when it is done, on a GPU too."""
+    model(images)
+    if images.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
 @torch.inference_mode()
 def latency(model: nn.Module, split: Split, batch_size: int = 1, repeats: int = 50) -> float:
     """Median milliseconds for one batch, after a warm-up of five."""
     with evaluating(model):
-        return 1000 * seconds(partial(_answer, model, split.images[:batch_size]), repeats)
-
-
-@torch.inference_mode()
-def energy(model: nn.Module, split: Split, batch_size: int = 1, repeats: int = 500) -> float | None:
-    """Millijoules for one batch; None where the processor has no meter, or none that may be read.
-
-    The meters (RAPL, on Linux) count the whole processor, other programs included: measure on an idle machine.
-    """
-    images = split.images[:batch_size]
-    if (before := _joules()) is None:
-        return None
-    with evaluating(model):
-        for _ in range(repeats):
-            _answer(model, images)
-    taken = _joules() - before
-    return 1000 * taken / repeats if taken > 0 else None  # a counter that ran over begins at 0 again
+        return 1000 * seconds(partial(answer, model, split.images[:batch_size]), repeats)
 
 
 def sentences_per_second(model: nn.Module, split: Sentences, batch_size: int = 32, repeats: int = 5) -> float:
@@ -249,43 +238,6 @@ def summary(models: dict[str, nn.Module], split: Split | Sentences) -> "pd.DataF
         for name, model in models.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _answer(model: nn.Module, images: Tensor) -> None:
-    """One batch, to its end."""
-    model(images)
-    if images.device.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def _joules() -> float | None:
-    """What the processors have taken since they were started, one meter a socket."""
-    try:
-        counts = [int(meter.read_text()) for meter in METERS.glob("intel-rapl:[0-9]/energy_uj")]
-    except OSError:
-        return None
-    return sum(counts) / 1e6 if counts else None
-
-
-def costs(models: dict[str, nn.Module], split: Split) -> "pd.DataFrame":
-    """A row for each model: accuracy, kilobytes, operations, milliseconds for one picture and for 64, and millijoules for one.
-
-    A dash stands for what cannot be read: operations outside PyTorch or on numbers that are no floats, energy without a meter.
-    """
-    import pandas as pd
-
-    def row(model: nn.Module) -> dict[str, object]:
-        operations, joules = flops(model, split), energy(model, split)
-        return {
-            "accuracy, %": round(accuracy(model, split), 1),
-            "kB": round(size_in_bytes(model) / 1000),
-            "MFLOPs": round(operations / 1e6, 2) if operations else "–",
-            "ms for 1": round(latency(model, split), 3),
-            "ms for 64": round(latency(model, split, batch_size=64), 3),
-            "mJ for 1": "–" if joules is None else round(joules, 3),
-        }
-
-    return pd.DataFrame.from_dict({name: row(model) for name, model in models.items()}, orient="index")
 
 
 def _logits(model_or_logits: nn.Module | Tensor, split: Split) -> Tensor:

@@ -104,24 +104,3 @@ def test_the_median_leaves_the_warm_up_and_the_hiccup_out(monkeypatch):
     ticks = iter([0, 9, 10, 11, 20, 21, 30, 90, 100, 101])  # before and after each of five calls
     monkeypatch.setattr(measure.time, "perf_counter", lambda: next(ticks))
     assert measure.seconds(lambda: None, repeats=4, warm_up=1) == 1
-
-
-def test_energy_is_read_where_there_is_a_meter(tmp_path, monkeypatch):
-    monkeypatch.setattr(measure, "METERS", tmp_path)
-    model = models.perceptron((7,), inputs=4, classes=3)
-    assert measure.energy(model, SPLIT) is None
-    for socket in (0, 1):
-        (tmp_path / f"intel-rapl:{socket}").mkdir()
-        (tmp_path / f"intel-rapl:{socket}" / "energy_uj").write_text("1000000\n")
-
-    class Hungry(nn.Module):
-        """Two sockets that take a joule a call, each."""
-
-        def forward(self, images):
-            for meter in tmp_path.glob("*/energy_uj"):
-                meter.write_text(str(int(meter.read_text()) + 1_000_000))
-
-    assert measure.energy(Hungry(), SPLIT, repeats=3) == pytest.approx(2000)
-    assert measure.energy(model, SPLIT) is None  # a meter that stands still says nothing
-    table = measure.costs({"small": model}, SPLIT)
-    assert table.loc["small", "mJ for 1"] == "–" and table.loc["small", "ms for 64"] > 0

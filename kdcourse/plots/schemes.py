@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.ticker import LogLocator, NullLocator
 
 from kdcourse.palette import (
     COLOURS,
@@ -159,6 +160,10 @@ def front(
     if budget is not None:
         axes.axvline(budget, color=COLOURS[1], linestyle="--", label="budget")
     axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.margins(x=0.12, y=0.1)
     plain(axes)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     steps = ", ".join(f"{names[place]} ({scores[place]:.1f})" for place in kept)

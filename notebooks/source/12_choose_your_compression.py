@@ -206,7 +206,8 @@ assert fewer < 0.6 * whole and fewer < holes
 kd.say(
     f"With seven weights in eight gone the network takes {holes:.2f} ms for 64 pictures, and {whole:.2f} ms before: a dense kernel "
     f"multiplies by zero as by any other number. With seven units in eight gone it takes **{fewer:.2f} ms**: the matrices themselves are smaller. "
-    f"Weights are the finer knife: {accuracy['weights'][place]:.0f} % against {accuracy['units'][place]:.0f} %, before anything is repaired."
+    f"Both have cost it: {accuracy['weights'][place]:.0f} % and {accuracy['units'][place]:.0f} % where there were "
+    f"{accuracy['units'][0]:.0f} %. What is broken can be repaired, below."
 )
 
 # %% [markdown]
@@ -237,16 +238,25 @@ coarse = {
     "int8, weights only": kd.compression.in_int8(network),
     "int8, activations too": kd.compression.in_int8(network, activations=True),
 }
-costs = kd.measure.costs(coarse, data.test)
+costs = kd.costs.table(coarse, data.test)
 costs
 
+
 # %%
-kilobytes, alone = costs["kB"], costs["ms for 1"]
+def pace(before, after):
+    return (
+        f"{before / after:.1f} times as fast"
+        if after < before
+        else f"{after / before:.1f} times as slow"
+    )
+
+
+whole, unpacked, rounded = costs.to_dict("records")
 kd.say(
-    f"A quarter of the bytes ({kilobytes.iloc[1]:,} kB for {kilobytes.iloc[0]:,}), {costs['accuracy, %'].iloc[1]:.1f} % for "
-    f"{costs['accuracy, %'].iloc[0]:.1f} %. And the time for one picture: {alone.iloc[0]:.2f} ms in 32 bits, {alone.iloc[1]:.2f} and {alone.iloc[2]:.2f} ms in 8. "
-    "Plain PyTorch packs and unpacks in operations of their own, and on a network this small that costs what it likes. Bytes belong to the numbers, "
-    "time belongs to the kernel; another runtime follows below."
+    f"{unpacked['kB']:,} kB in place of {whole['kB']:,}, {unpacked['accuracy, %']:.1f} and {rounded['accuracy, %']:.1f} % right in place of "
+    f"{whole['accuracy, %']:.1f} %. And for one picture the first is **{pace(whole['ms for 1'], unpacked['ms for 1'])}**, the second "
+    f"**{pace(whole['ms for 1'], rounded['ms for 1'])}**: plain PyTorch rounds, packs and unpacks in operations of their own, which a network has "
+    "to be large to pay for. Bytes belong to the numbers, time belongs to the kernel; another runtime follows below."
 )
 
 # %% [markdown]
@@ -392,7 +402,7 @@ for number, (name, model) in enumerate(models.items()):
     candidates[name] = kd.export.OnnxModel(whole_file)
     candidates[f"{name}, int8"] = kd.export.OnnxModel(int8_file)
 
-measured = kd.measure.costs(candidates, data.test)
+measured = kd.costs.table(candidates, data.test)
 measured.drop(columns="MFLOPs")
 
 # %% [markdown]
@@ -429,14 +439,12 @@ for pictures in (1, 64, 1):
     )
 
 # %%
-runs = measured["ms for 64"]
-quicker = runs["whole"] / runs["whole, int8"]
-most = runs["whole"] / runs["1/8"]
-assert most > 2
+runs, size = measured["ms for 64"], measured["kB"]
+assert runs["1/8"] < runs["whole"] / 2
 kd.say(
-    f"Here int8 makes the whole network {quicker:.1f} times as fast on 64 pictures, by kernels made for it, where plain PyTorch made it slower; "
-    f"keeping one unit in eight makes it {most:.1f} times as fast. The two multiply the bytes: {measured['kB']['whole']:,} kB become "
-    f"{measured['kB']['1/8, int8']:,} kB."
+    f"On 64 pictures int8 is **{pace(runs['whole'], runs['whole, int8'])}** here, by kernels made for it; keeping one unit in eight is "
+    f"**{pace(runs['whole'], runs['1/8'])}**, and both together {pace(runs['whole'], runs['1/8, int8'])}. {size['whole']:,} kB have become "
+    f"{size['1/8, int8']:,} kB."
 )
 
 # %% [markdown]
@@ -455,7 +463,7 @@ ways = {
     "pruning units + its teacher": repaired,
     "quantisation": coarse["int8, activations too"],
 }
-kd.measure.costs(ways, data.test)
+kd.costs.table(ways, data.test)
 
 # %% [markdown]
 # Fine-tuning has the first row's costs, to the byte.
