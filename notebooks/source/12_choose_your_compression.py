@@ -85,7 +85,7 @@ kd.say(
 # %% [markdown]
 # ## One network, and a stopwatch
 #
-# The network is the perceptron that taught you in the labs before. How long does it take? A single call tells you little: the first is slow
+# The network is the perceptron that taught in the labs before. How long does it take? A single call tells you little: the first is slow
 # for its own reasons, and now and then another program holds one up.
 
 # %%
@@ -166,13 +166,13 @@ assert torch.equal(narrow.weight, weight) and torch.equal(narrow.bias, bias)
 
 # %%
 shares = [0, 25, 50, 75, 87.5, 95]
-ways = {
+cuts = {
     "weights": kd.compression.without_weights,
     "units": kd.compression.without_units,
 }
 few = data.validation.take(torch.arange(2000))
 accuracy, waiting = {}, {}
-for way, without in ways.items():
+for way, without in cuts.items():
     pruned = [kd.compression.settled(without(network, share / 100)).eval() for share in shares]
     accuracy[way] = [kd.measure.accuracy(model, few) for model in pruned]
     waiting[way] = [timed(model, repeats=20) for model in pruned]
@@ -251,11 +251,11 @@ def pace(before, after):
     )
 
 
-whole, unpacked, rounded = costs.to_dict("records")
+in_32, unpacked, rounded = costs.to_dict("records")
 kd.say(
-    f"{unpacked['kB']:,} kB in place of {whole['kB']:,}, {unpacked['accuracy, %']:.1f} and {rounded['accuracy, %']:.1f} % right in place of "
-    f"{whole['accuracy, %']:.1f} %. And for one picture the first is **{pace(whole['ms for 1'], unpacked['ms for 1'])}**, the second "
-    f"**{pace(whole['ms for 1'], rounded['ms for 1'])}**: plain PyTorch rounds, packs and unpacks in operations of their own, which a network has "
+    f"{unpacked['kB']:,} kB in place of {in_32['kB']:,}, {unpacked['accuracy, %']:.1f} and {rounded['accuracy, %']:.1f} % right in place of "
+    f"{in_32['accuracy, %']:.1f} %. And for one picture the first is **{pace(in_32['ms for 1'], unpacked['ms for 1'])}**, the second "
+    f"**{pace(in_32['ms for 1'], rounded['ms for 1'])}**: plain PyTorch rounds, packs and unpacks in operations of their own, which a network has "
     "to be large to pay for. Bytes belong to the numbers, time belongs to the kernel; another runtime follows below."
 )
 
@@ -339,7 +339,7 @@ inherited = stored.difference("units pruned, teacher", "small, teacher")
 patient = stored.difference("units pruned, teacher", "small, teacher, budget × 4")
 kd.claim("Weights that are inherited beat first weights by chance, for one budget", inherited)
 kd.say(
-    f"Against four times its own budget for the student from nothing, the pruned network stands at {patient}: inheriting "
+    f"Give the student from nothing four times the budget, and the pruned network has {patient} against it: inheriting "
     f"**{patient.verdict}**. Where the large network is yours and its architecture will do, prune and let it teach. "
     "Distil from nothing where you need another architecture, or have been given answers and no weights."
 )

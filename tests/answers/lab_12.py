@@ -28,7 +28,7 @@ def sliced(w, b, n, k):
 
 def codes(w, top=127, *, whole=False, rounding=torch.round, kind=torch.int8):
     m = w.abs().max().repeat(len(w))[:, None] if whole else w.abs().max(1).values[:, None]
-    return rounding(w * top / m).to(torch.int32).to(kind), m / top
+    return rounding(w / (m / top)).to(torch.int32).to(kind), m / top
 
 
 RIGHT = {
