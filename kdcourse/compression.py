@@ -1,9 +1,6 @@
 """A trained network made smaller: weights set to zero, units taken out, numbers in fewer bits. What is given is not changed."""
 
 import copy
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +24,7 @@ def without_weights(model: nn.Module, share: float) -> nn.Module:
 
 
 def settled(model: nn.Module) -> nn.Module:
-    """The same model with its masks written into the weights and gone; to be called once training is over."""
+    """The same model with its masks written into the weights and gone: once training is over, and before it is copied."""
     for layer in linear_layers(model):
         if prune.is_pruned(layer):
             prune.remove(layer, "weight")
@@ -56,9 +53,10 @@ def in_int8(model: nn.Module, *, activations: bool = False) -> nn.Module:
 
     activations: round what flows in to 8 bits too, with a scale for each picture found as it comes.
     """
-    quantise, weights_only, with_activations = _torchao()
-    coarse = settled(_trainable(model)).eval().requires_grad_(False)
-    quantise(coarse, with_activations() if activations else weights_only())
+    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8WeightOnlyConfig, quantize_
+
+    coarse = _trainable(model).eval().requires_grad_(False)
+    quantize_(coarse, Int8DynamicActivationInt8WeightConfig() if activations else Int8WeightOnlyConfig())
     return coarse
 
 
@@ -84,22 +82,3 @@ def _filled(weights: list[Tensor], biases: list[Tensor]) -> Perceptron:
             layer.weight.copy_(weight)
             layer.bias.copy_(bias)
     return model.eval()
-
-
-def _torchao():
-    """Its function and two of its settings. The import warns, whoever imports it, of what only its authors can mend."""
-    with _silent("torch.utils._pytree"):
-        from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8WeightOnlyConfig, quantize_
-    return quantize_, Int8WeightOnlyConfig, Int8DynamicActivationInt8WeightConfig
-
-
-@contextmanager
-def _silent(name: str) -> Iterator[None]:
-    """Warnings of one logger held back."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

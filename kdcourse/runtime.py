@@ -1,6 +1,7 @@
 """The machine a lab runs on: its device, and the first cell of each lab."""
 
 import ctypes
+import logging
 import os
 import subprocess
 import sys
@@ -67,6 +68,7 @@ def version_of(package: str) -> str | None:
 
 def setup() -> None:
     """The first cell of each lab: on Colab add what it lacks; choose the device and say in one line what the lab runs on."""
+    logging.getLogger("torch.utils._pytree").addFilter(_concerns_us)
     if in_colab():
         _add_what_is_missing()
     place = device()
@@ -75,6 +77,11 @@ def setup() -> None:
         torch.set_float32_matmul_precision("high")
     elif in_colab():
         print(f"The lab runs without a GPU too. To have one: {SWITCH_ON_A_GPU}, then run this cell again.")
+
+
+def _concerns_us(record: logging.LogRecord) -> bool:
+    """Not what torch tells whoever imports torchao, or transformers beside it: only torchao's authors can mend that."""
+    return "is an Enum subclass" not in record.msg
 
 
 def _machine(place: torch.device) -> str:

