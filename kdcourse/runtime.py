@@ -81,7 +81,7 @@ def setup() -> None:
 
 def _concerns_us(record: logging.LogRecord) -> bool:
     """Not what torch tells whoever imports torchao, or transformers beside it: only torchao's authors can mend that."""
-    return "is an Enum subclass" not in record.msg
+    return "is an Enum subclass" not in str(record.msg)
 
 
 def _machine(place: torch.device) -> str:
