@@ -101,6 +101,7 @@ def test_outputs_are_the_layers_in_the_order_of_the_split():
 
 
 def test_the_median_leaves_the_warm_up_and_the_hiccup_out(monkeypatch):
-    ticks = iter([0, 9, 10, 11, 20, 21, 30, 90, 100, 101])  # before and after each of five calls
+    # When the warm-up begins, then before and after each of four calls, one of which is held up.
+    ticks = iter([0, 10, 11, 20, 21, 30, 90, 100, 101])
     monkeypatch.setattr(measure.time, "perf_counter", lambda: next(ticks))
     assert measure.seconds(lambda: None, repeats=4, warm_up=1) == 1
