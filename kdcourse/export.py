@@ -15,7 +15,7 @@ def graph(model: nn.Module, split: Split) -> torch.export.ExportedProgram:
     """The model as a list of operations on tensors, in evaluation mode and on the CPU, for any number of pictures."""
     model = copy.deepcopy(model).cpu().eval()
     images = split.images[:2].cpu().contiguous()  # two: one picture would be taken for the only number there is
-    return torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim("pictures")},))
+    return torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
 
 
 def to_onnx(model: nn.Module, split: Split, path: str | Path) -> Path:
