@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Whose results are shown for data that the course keeps none for.
-STAND_INS = {"fashion-mnist": "Fashion-MNIST", "sst2": "SST-2", "tinyshakespeare": "Tiny Shakespeare"}
+STAND_INS = {
+    "fashion-mnist": "Fashion-MNIST",
+    "sst2": "SST-2",
+    "tinyshakespeare": "Tiny Shakespeare",
+    "cifar10-pictures": "CIFAR-10 pictures",
+}
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """Data sets by name, from a folder, the cache, the network, or built in: pictures, sentences, characters, a table."""
 
-from kdcourse.data.augment import augmented, random_shift_flip
+from kdcourse.data.augment import augmented, random_crop, random_shift_flip
 from kdcourse.data.characters import CharacterData, Windows, load_characters
 from kdcourse.data.download import DownloadError
+from kdcourse.data.folders import read_picture
 from kdcourse.data.images import load_images
 from kdcourse.data.imperfect import long_tail, noisy_labels, tail_counts
+from kdcourse.data.samples import load_pictures, picture_folder
 from kdcourse.data.splits import ImageData, Split
 from kdcourse.data.tables import table
 from kdcourse.data.texts import Sentences, TextData, load_texts
@@ -20,10 +22,14 @@ __all__ = [
     "augmented",
     "load_characters",
     "load_images",
+    "load_pictures",
     "load_texts",
     "long_tail",
     "noisy_labels",
+    "picture_folder",
+    "random_crop",
     "random_shift_flip",
+    "read_picture",
     "table",
     "tail_counts",
 ]

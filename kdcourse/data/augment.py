@@ -20,8 +20,7 @@ def random_shift_flip(
     generator: on the device of `images`; default the global one.
     Raises `ValueError` for another shape or dtype and for a negative shift.
     """
-    if images.ndim != 4 or not images.is_floating_point():
-        raise ValueError(f"images must be (N, C, H, W) floating point, got {tuple(images.shape)} {images.dtype}")
+    _check(images)
     if not isinstance(shift, int) or shift < 0:
         raise ValueError(f"shift must be a whole number of pixels, 0 or more, got {shift!r}")
     return move(images, shift, *draw_moves(len(images), shift, flip, generator, images.device))
@@ -51,6 +50,29 @@ def move(images: Tensor, shift: int, windows: Tensor, mirrored: Tensor) -> Tenso
     return images.clone(memory_format=torch.channels_last)
 
 
+def random_crop(
+    images: Tensor, *, smallest: float = 0.25, flip: bool = True, generator: torch.Generator | None = None
+) -> Tensor:
+    """Cut a square window out of each picture, scale it up to the whole and mirror every other one.
+
+    images: (N, C, H, W), floating point; returned anew in the same shape, channels-last, sampled bilinearly.
+    smallest: the window's share of the area is uniform between this and 1; default 0.25. flip, generator: as above.
+    Raises `ValueError` for another shape or dtype and for a share outside (0, 1].
+    """
+    _check(images)
+    if not 0 < smallest <= 1:
+        raise ValueError(f"smallest must be a share of the area above 0 and at most 1, got {smallest}")
+    count, settings = len(images), {"generator": generator, "device": images.device}
+    side = (smallest + (1 - smallest) * torch.rand(count, **settings)).sqrt()
+    place = (2 * torch.rand(count, 2, **settings) - 1) * (1 - side).unsqueeze(1)
+    mirrored = flip & (torch.rand(count, **settings) < 0.5)
+    theta = images.new_zeros(count, 2, 3)  # window -> picture, both from -1 to 1
+    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = torch.where(mirrored, -side, side), side, place
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    windows = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return windows.contiguous(memory_format=torch.channels_last)
+
+
 def augmented(
     split: Split, views: int = 4, *, augment: Callable[..., Tensor] = random_shift_flip, seed: int = 0
 ) -> Split:
@@ -65,3 +87,8 @@ def augmented(
     generator = torch.Generator(split.device).manual_seed(seed)
     images = torch.cat([augment(split.images, generator=generator) for _ in range(views)])
     return Split(images, None if split.labels is None else split.labels.repeat(views))
+
+
+def _check(images: Tensor) -> None:
+    if images.ndim != 4 or not images.is_floating_point():
+        raise ValueError(f"images must be (N, C, H, W) floating point, got {tuple(images.shape)} {images.dtype}")

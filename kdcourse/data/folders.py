@@ -18,6 +18,8 @@ from kdcourse.storage import DamagedFile, cache_folder, cached, load_tensors, sa
 # What the parts of a data set are called by those who lay them out.
 PARTS = {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test", "testing")}
 
+NAMED = 3  # unreadable files that a line names
+
 
 @dataclass
 class Raw:
@@ -56,9 +58,9 @@ def read_folder(root: Path, size: int) -> Raw:
     """Read an ImageFolder: `root/<class>/`, or the same below `root/train/` beside `test/` and perhaps `val/`.
 
     Each picture is cut to a square about its centre and scaled to `size` pixels a side; all are grey if every one is,
-    else RGB. Files that are no readable pictures are left out, with a line that counts them. Where there is `val/` but
-    no `test/`, it serves as the test split. Raises `ValueError` for fewer than two classes, for a class without
-    pictures, and for parts whose classes differ.
+    else RGB. Files that are no readable pictures, or hold more pixels than Pillow opens (179 million), are left out, with a
+    line that counts them and names the first. Where there is `val/` but no `test/`, it serves as the test split. Raises
+    `ValueError` for fewer than two classes, for a class without pictures, and for parts whose classes differ.
     """
     parts = _parts(root)
     classes = _classes(parts["train"])
@@ -68,9 +70,7 @@ def read_folder(root: Path, size: int) -> Raw:
             differing = ", ".join(sorted(set(_classes(folder)) ^ set(classes)))
             raise ValueError(f"the folders {folder.name}/ and {parts['train'].name}/ differ in the classes {differing}")
         decoded[part] = _read_part(folder, classes, size)
-    skipped = sum(missing for _, _, missing in decoded.values())
-    if skipped:
-        print(f"{skipped} {'file' if skipped == 1 else 'files'} could not be read as pictures and are left out.")
+    _report([path for _, _, unreadable in decoded.values() for path in unreadable])
     pictures = {part: (images, labels) for part, (images, labels, _) in decoded.items()}
     if all(_is_grey(images) for images, _ in pictures.values()):
         pictures = {part: (images[:, :1], labels) for part, (images, labels) in pictures.items()}
@@ -124,8 +124,30 @@ def _classes(folder: Path) -> tuple[str, ...]:
     return tuple(classes)
 
 
-def _read_part(folder: Path, classes: Sequence[str], size: int) -> tuple[Tensor, Tensor, int]:
-    """Pictures (N, 3, size, size), labels (N,) and the number of files that could not be read."""
+def read_picture(source: str | Path | bytes, size: int, channels: int) -> Tensor:
+    """One picture, a file or its content, as `read_folder` would read it: pixels (1, channels, size, size) within [0, 1].
+
+    channels: 1 for grey, to which colours are turned by their brightness, or 3. Raises `ValueError` for what is no picture.
+    """
+    picture = _decode(BytesIO(source) if isinstance(source, bytes) else source, size)
+    if picture is None:
+        raise ValueError("source must be a picture that can be read, such as a JPEG or a PNG")
+    pixels = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1).unsqueeze(0)
+    if channels == 1:
+        pixels = torch.einsum("nchw,c->nhw", pixels, torch.tensor([0.299, 0.587, 0.114])).unsqueeze(1)
+    return pixels
+
+
+def _report(unreadable: Sequence[str]) -> None:
+    if unreadable:
+        named = ", ".join("/".join(Path(path).parts[-2:]) for path in unreadable[:NAMED])
+        more = ", …" if len(unreadable) > NAMED else ""
+        files = "file" if len(unreadable) == 1 else "files"
+        print(f"{len(unreadable)} {files} could not be read as pictures and are left out: {named}{more}.")
+
+
+def _read_part(folder: Path, classes: Sequence[str], size: int) -> tuple[Tensor, Tensor, list[str]]:
+    """Pictures (N, 3, size, size), labels (N,) and the files that could not be read."""
     from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
     index = {name: label for label, name in enumerate(classes)}
@@ -140,16 +162,18 @@ def _read_part(folder: Path, classes: Sequence[str], size: int) -> tuple[Tensor,
             f"no readable picture in the class {names} of the folder {folder.resolve().name}/ "
             f"(accepted: {' '.join(IMG_EXTENSIONS)})"
         )
+    unreadable = [path for picture, (path, _) in zip(decoded, samples, strict=True) if picture is None]
     pictures = _stack([picture for picture, _ in readable])
-    return pictures, torch.tensor([label for _, label in readable]), len(samples) - len(readable)
+    return pictures, torch.tensor([label for _, label in readable]), unreadable
 
 
-def _decode(source: str | BytesIO, size: int) -> np.ndarray | None:
+def _decode(source: str | Path | BytesIO, size: int) -> np.ndarray | None:
     """One picture as (size, size, 3) uint8, upright; None if it cannot be read."""
     from PIL import Image, ImageOps
 
     try:
         with Image.open(source) as image:
+            image.draft(None, (4 * size, 4 * size))  # a large JPEG is decoded no finer than it needs to be
             image = ImageOps.exif_transpose(image)  # cameras store the way up beside the pixels
             if image.mode in ("I", "I;16"):  # 16 bits a pixel, which convert() would clip at 255
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -39,6 +39,7 @@ class Family:
 FAMILIES = {
     "images": Family("load_images", "KDCOURSE_DATASET", ("fashion-mnist", "glyphs")),
     "texts": Family("load_texts", "KDCOURSE_TEXTS", ("sst2", "reviews")),
+    "folders": Family("load_pictures", "KDCOURSE_PICTURES", ("cifar10-pictures", "glyph-pictures")),
     "characters": Family("load_characters", "KDCOURSE_CHARACTERS", ("tinyshakespeare", "plays")),
 }
 
