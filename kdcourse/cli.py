@@ -112,7 +112,7 @@ def results(
 @app.command()
 def teachers(
     names: Annotated[
-        list[str] | None, typer.Argument(help="perceptron, convnet, gpt, sentiment; the first two by default.")
+        list[str] | None, typer.Argument(help="perceptron, convnet, body, gpt, sentiment; the first two by default.")
     ] = None,
     data: Annotated[
         list[str] | None, typer.Option(help="Data sets of pictures; Fashion-MNIST and glyphs by default.")

@@ -15,6 +15,7 @@ from kdcourse.models.cifar import (
 from kdcourse.models.images import ConvNet, Perceptron, SeparableNet, convnet, perceptron, separable
 from kdcourse.models.language import LanguageModel, gpt
 from kdcourse.models.sentiment import SentimentClassifier, bert, every_second_layer, pretrained
+from kdcourse.models.transfer import from_torchvision, with_new_head
 
 __all__ = [
     "ConvNet",
@@ -26,6 +27,7 @@ __all__ = [
     "cifar_resnet50",
     "convnet",
     "every_second_layer",
+    "from_torchvision",
     "gpt",
     "mobilenetv2",
     "perceptron",
@@ -39,4 +41,5 @@ __all__ = [
     "separable",
     "vgg11",
     "vgg13",
+    "with_new_head",
 ]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from torch import nn
 from kdcourse import measure
 from kdcourse.data.augment import random_shift_flip
 from kdcourse.data.splits import ImageData
-from kdcourse.models import convnet, perceptron
+from kdcourse.models import convnet, perceptron, with_new_head
 from kdcourse.storage import cached
 from kdcourse.training import train
 from kdcourse.zoo import store
 
 SEED = 0
+HOME_CLASSES = 10  # of CIFAR-10 and of glyphs
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ def _convnet(data: ImageData) -> nn.Module:
     return convnet(classes=len(data.classes), channels=data.train.images.shape[1], seed=SEED)
 
 
+def _body(data: ImageData) -> nn.Module:
+    return convnet((16, 32, 64, 128), classes=len(data.classes), channels=data.train.images.shape[1], seed=SEED)
+
+
 RECIPES = {
     "perceptron": TeacherRecipe(
         _perceptron, steps=5000, quick_steps=1500, batch_size=256, learning_rate=1e-3, weight_decay=0.05, shift=1
@@ -51,6 +56,9 @@ RECIPES = {
         _convnet, steps=5500, quick_steps=600, batch_size=256, learning_rate=5e-3, weight_decay=0.1, shift=2
     ),
 }
+# A smaller network, made for its body alone: what colour pictures of one's own begin from (lab 14).
+BODY = TeacherRecipe(_body, steps=3000, quick_steps=800, batch_size=128, learning_rate=5e-3, weight_decay=0.05, shift=2)
+BODIES = {1: ("convnet", "glyphs"), 3: ("body", "cifar10")}  # by channels: the network, and what it has learnt on
 # Data sets whose pictures mean the same in a mirror.
 MIRRORED = {"fashion-mnist", "cifar10", "cifar100"}
 
@@ -78,6 +86,29 @@ def teacher(name: str, data: ImageData, *, progress: bool = True, announce: bool
     return model.to(data.train.device).eval().requires_grad_(False)
 
 
+def pretrained(data: ImageData) -> nn.Module:
+    """A network that has learnt on other pictures of this kind, with a new head for these classes: to be trained on.
+
+    Its pictures were CIFAR-10's where `data` are in colour, glyphs where they are grey; shipped, else from the cache, else made
+    on the spot. Trainable, on the data's device. Raises `DownloadError` where it has to be made and CIFAR-10 cannot be had.
+    """
+    name, home = BODIES[data.train.images.shape[1]]
+    file = f"{home}-{name}.safetensors"
+    model = _recipe(name).build(replace(data, classes=("",) * HOME_CLASSES))
+    if store.find(model, store.places(file)) is None:
+        model = _on_the_spot(name, home, file)
+    return with_new_head(model, len(data.classes)).to(data.train.device)
+
+
+def _on_the_spot(name: str, home: str, file: str) -> nn.Module:
+    from kdcourse.data import load_images
+
+    print(f"No network that has learnt on {home} is stored yet: training one takes a few minutes, once.")
+    model, card = _train(name, load_images(home, fallback=False), _recipe(name).quick_steps, progress=True)
+    store.keep(model, card, file)
+    return model
+
+
 def card(name: str, data: ImageData) -> dict:
     """What is known of a stored teacher: data fingerprint, recipe, seed, validation and test accuracy in percent."""
     _recipe(name)
@@ -91,15 +122,17 @@ def retrain(names: Iterable[str] | None = None, datasets: Iterable[str] | None =
     """Train the shipped teachers anew and write them into the package: what `kdcourse teachers` does."""
     from kdcourse.data import load_images
 
-    for dataset in datasets or ("fashion-mnist", "glyphs"):
-        data = load_images(dataset, fallback=False)
-        for name in names or RECIPES:
+    for name in names or RECIPES:
+        for dataset in datasets or (["cifar10"] if name == "body" else ["fashion-mnist", "glyphs"]):
+            data = load_images(dataset, fallback=False)
             model, card = _train(name, data, _recipe(name).steps, progress=True)
             path = store.save(model, card, store.SHIPPED / f"{data.name}-{name}.safetensors")
             print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB\n{json.dumps(card, indent=2)}", flush=True)
 
 
 def _recipe(name: str) -> TeacherRecipe:
+    if name == "body":
+        return BODY
     if name not in RECIPES:
         raise ValueError(f"name must be one of {', '.join(RECIPES)}, got {name!r}")
     return RECIPES[name]

@@ -1,0 +1,55 @@
+"""Networks that others have trained, made to answer for classes of one's own."""
+
+from urllib.error import URLError
+
+import torch
+from torch import nn
+
+from kdcourse.models.common import seeded
+
+
+@seeded
+def with_new_head(model: nn.Module, classes: int) -> nn.Module:
+    """Give a classifier a fresh last linear layer, in place: the body keeps what it has learnt. Returns the model.
+
+    classes: number of logits. seed: fixes the new layer's weights (default 0).
+    Raises `ValueError` for fewer than two classes and for a model without a linear layer.
+    """
+    if not isinstance(classes, int) or classes < 2:
+        raise ValueError(f"classes must be a whole number of at least 2, got {classes!r}")
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise ValueError(f"model must end in a linear layer, and {type(model).__name__} has none")
+    old = model.get_submodule(linear[-1])
+    model.set_submodule(linear[-1], nn.Linear(old.in_features, classes).to(old.weight.device))
+    return model
+
+
+@seeded
+def from_torchvision(name: str, *, classes: int, channels: int = 3, weights: str | None = "DEFAULT") -> nn.Module:
+    """One of torchvision's classifiers, such as "resnet50" or "mobilenet_v2", with a new head for these classes.
+
+    classes: number of logits. channels: 3 for colour, 1 for grey pictures. weights: "DEFAULT", the best that torchvision has,
+    learnt on ImageNet and downloaded once; None for fresh ones. seed: fixes what is fresh (default 0).
+    Raises `ValueError` for another name and `OSError` where the weights cannot be downloaded.
+    """
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise ValueError(f"name must be one of torchvision's classifiers ({', '.join(known[:3])}, …), got {name!r}")
+    try:
+        model = with_new_head(models.get_model(name, weights=weights), classes)
+    except URLError as error:
+        raise OSError(f"the weights of {name} could not be downloaded ({error.reason})") from error
+    if channels == 1:
+        _take_grey(model)
+    model.label = name
+    return model.to(memory_format=torch.channels_last)
+
+
+def _take_grey(model: nn.Module) -> None:
+    """The first convolution's weights, added over the colours: the same as showing it the grey picture three times."""
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    first.weight = nn.Parameter(first.weight.detach().sum(dim=1, keepdim=True))
+    first.in_channels = 1
