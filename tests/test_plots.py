@@ -56,6 +56,7 @@ def every_figure(images, soft, matrix):
         ),
         "distribution": plots.distribution(soft[0], CLASSES, title="T = 1", picture=images[0]),
         "distributions": plots.distributions({"teacher": soft[0], "student": soft[1]}, CLASSES),
+        "opinions": plots.opinions(images[0], "test picture 3", {"teacher": soft[0], "student": soft[1]}, CLASSES),
         "temperature_limits": plots.temperature_limits(matrix[0], CLASSES),
         "gradient_scale": plots.gradient_scale(grid, [1, 0.9, 0.8, 0.7], [1, 0.3, 0.1, 0.01]),
         "rankings": plots.rankings(SCORES, better="KD", than="noise"),

@@ -228,6 +228,22 @@ def distributions(rows: Mapping[str, np.ndarray], classes: Sequence[str]) -> Fig
     return figure
 
 
+def opinions(picture, title: str, rows: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
+    """A picture (H, W) or (H, W, 3) within [0, 1] and, beside it, what each model thinks of it: name -> (C,)."""
+    figure = Figure(2.2 + 2.3 * len(rows), 2.7)
+    photograph, *panels = figure.subplots(1, 1 + len(rows), squeeze=False)[0]
+    show(photograph, photographs(array(picture)[None])[0], wrapped(title, 24))
+    parts = []
+    for axes, (name, values) in zip(panels, rows.items(), strict=True):
+        values = table(name, np.atleast_2d(array(values)), len(classes), 1)[0]
+        _bars(axes, values, 0)
+        axes.set_title(f"{wrapped(name, 30)}\n{classes[values.argmax()]} {values.max():.0%}", fontsize=9)
+        class_ticks(axes.xaxis, classes)
+        parts.append(_spoken(name, values, classes))
+    figure.description = f"{title}. " + "; ".join(parts) + "."
+    return figure
+
+
 def temperature_limits(logits, classes: Sequence[str], *, temperatures=(0, 1, 4, 20, np.inf)) -> Figure:
     """One row of logits (C,) softened at each temperature, 0 and ∞ being the limits."""
     names = {0: "T → 0", np.inf: "T → ∞"}

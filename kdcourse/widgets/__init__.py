@@ -3,6 +3,7 @@
 Only what ipywidgets 7.7 (Colab) and 8 (JupyterLab 4) both have is used. Nothing trains in a callback.
 """
 
+from kdcourse.widgets.classifier import picture_classifier
 from kdcourse.widgets.dashboard import Dashboard, dashboard
 from kdcourse.widgets.divergence import TwoPeaks, divergence_playground
 from kdcourse.widgets.geometry import batch_geometry
@@ -27,6 +28,7 @@ __all__ = [
     "layer_matcher",
     "live",
     "loss_landscape",
+    "picture_classifier",
     "sentence_box",
     "sweep_browser",
     "temperature_explorer",
