@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from kdcourse import losses
 from kdcourse.exercises import exercise, progress
 from kdcourse.exercises.engine import SIGNS, all_exercises, summary
-from tests.answers import lab_04, lab_05, lab_06, lab_07, lab_08, lab_09, lab_10, lab_11, lab_12, lab_13
+from tests.answers import lab_04, lab_05, lab_06, lab_07, lab_08, lab_09, lab_10, lab_11, lab_12, lab_13, lab_14
 
 kl = nn.KLDivLoss(reduction="batchmean")
 
@@ -180,7 +180,7 @@ WRONG = {
     },
 }  # fmt: skip
 
-for answers in (lab_04, lab_05, lab_06, lab_07, lab_08, lab_09, lab_10, lab_11, lab_12, lab_13):
+for answers in (lab_04, lab_05, lab_06, lab_07, lab_08, lab_09, lab_10, lab_11, lab_12, lab_13, lab_14):
     RIGHT |= answers.RIGHT
     WRONG |= answers.WRONG
 

@@ -1,0 +1,232 @@
+"""The exercises of lab 14, Distil a real classifier."""
+
+import torch
+from torch import nn
+
+from kdcourse.exercises.engine import define, filled
+
+
+def _trained() -> nn.Module:
+    """A classifier for five classes that has learnt something."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential()
+        model.body = nn.Linear(3, 4)
+        model.classifier = nn.Linear(4, 5)
+    return model
+
+
+def _head(answer) -> dict[str, object]:
+    before, model = _trained(), _trained()
+    with torch.random.fork_rng(devices=[]):
+        changed = filled(answer(model, 2))
+    last = [layer for layer in changed.modules() if isinstance(layer, nn.Linear)][-1]
+    return {
+        "logits of three pictures": torch.tensor(changed(torch.ones(3, 3)).shape),
+        "inputs of the last layer": torch.tensor(last.in_features),
+        "the body is what it was": torch.equal(changed.body.weight, before.body.weight),
+        "the body can go on learning": changed.body.weight.requires_grad,
+        "the head is fresh": not torch.equal(last.weight, before.classifier.weight[: len(last.weight)]),
+    }
+
+
+@define(
+    "14.new_head",
+    goal="Replace model.classifier, the last linear layer, by a fresh one for these classes; the body stays and learns on.",
+    difficulty="easy",
+    minutes="five minutes",
+    hints=("model.classifier.in_features says how many numbers the body gives.",
+           "Assign a new torch.nn.Linear to model.classifier, and return the model."),
+    probe=_head,
+)  # fmt: skip
+def new_head(model, classes):
+    model.classifier = torch.nn.Linear(model.classifier.in_features, classes)
+    return model
+
+
+@new_head.mistake(
+    "a layer on top of the old head", "Your classes would have to be read from its old answers: take the old head away."
+)
+def _on_top(model, classes):
+    model.classifier = nn.Sequential(model.classifier, nn.Linear(model.classifier.out_features, classes))
+    return model
+
+
+@new_head.mistake("the old head, cut down", "Its first rows stand for other classes than yours.")
+def _cut(model, classes):
+    old, model.classifier = model.classifier, nn.Linear(model.classifier.in_features, classes)
+    model.classifier.weight.data = old.weight.data[:classes].clone()
+    return model
+
+
+@new_head.mistake("the body is made anew", "What it has learnt is what you came for: replace the last layer only.")
+def _anew(model, classes):
+    new_head.reference(model, classes).body.reset_parameters()
+    return model
+
+
+@new_head.mistake("the body is frozen", "That is a choice too, and cheaper; here the body is to go on learning.")
+def _frozen(model, classes):
+    return nn.Module.requires_grad_(new_head.reference(model, classes), False)
+
+
+def _counted():
+    """Pictures, an augmentation whose every call gives something else, and how often it was called."""
+    calls = []
+
+    def augment(images):
+        calls.append(1)
+        return images + 10 * len(calls)
+
+    return torch.arange(2.0 * 12).view(2, 3, 2, 2), augment, calls
+
+
+def _view(answer) -> dict[str, object]:
+    pictures, augment, calls = _counted()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        teacher = nn.Sequential(nn.Flatten(), nn.Linear(12, 4)).eval()
+    views, logits = filled(answer(pictures, teacher, augment))
+    return {
+        "views": views,
+        "teacher's logits": logits,
+        "calls of augment": torch.tensor(len(calls)),
+        "a gradient can reach the teacher": logits.requires_grad,
+    }
+
+
+@define(
+    "14.same_view",
+    goal="One view of each picture, and what the teacher says of that very view: (views, teacher_logits).",
+    difficulty="moderate",
+    minutes="six minutes",
+    hints=("Call augment once and keep what it gives.",
+           "The teacher is only asked: torch.no_grad()."),
+    probe=_view,
+)  # fmt: skip
+def same_view(pictures, teacher, augment):
+    views = augment(pictures)
+    with torch.no_grad():
+        return views, teacher(views)
+
+
+@same_view.mistake(
+    "the teacher sees the whole picture",
+    "Answers that were cached before augmentation are like that: the student is told of things that are not in its view.",
+)
+def _whole(pictures, teacher, augment):
+    with torch.no_grad():
+        return augment(pictures), teacher(pictures)
+
+
+@same_view.mistake("two draws", "Each call of augment gives another view: call it once, use it twice.")
+def _twice(pictures, teacher, augment):
+    with torch.no_grad():
+        return augment(pictures), teacher(augment(pictures))
+
+
+@same_view.mistake("the student sees the whole picture", "Then only the teacher has been augmented.")
+def _plain(pictures, teacher, augment):
+    with torch.no_grad():
+        return pictures, teacher(augment(pictures))
+
+
+@same_view.mistake("the teacher's graph is kept", "Nothing is to be learnt there: ask it within torch.no_grad().")
+def _graph(pictures, teacher, augment):
+    views = augment(pictures)
+    return views, teacher(views)
+
+
+def _views(answer) -> dict[str, object]:
+    pictures, augment, _ = _counted()
+    views, labels = filled(answer(pictures, torch.tensor([7, 8]), augment, 3))
+    return {"views": views, "labels": labels}
+
+
+@define(
+    "14.fixed_views",
+    goal="`count` views of each picture, drawn once, and their labels: all first views, then all second ones, and so on.",
+    difficulty="moderate",
+    minutes="six minutes",
+    hints=("torch.cat joins the views that `count` calls of augment give.",
+           "Labels in the same order: labels.repeat(count)."),
+    probe=_views,
+)  # fmt: skip
+def fixed_views(images, labels, augment, count):
+    views = torch.cat([augment(images) for _ in range(count)])
+    return views, labels.repeat(count)
+
+
+@fixed_views.mistake(
+    "labels out of step with the views", "repeat_interleave gives a a b b, and the views come as a b a b."
+)
+def _interleaved(images, labels, augment, count):
+    return torch.cat([augment(images) for _ in range(count)]), labels.repeat_interleave(count)
+
+
+@fixed_views.mistake("one view, copied", "Call augment anew for every view.")
+def _copied(images, labels, augment, count):
+    return augment(images).repeat(count, 1, 1, 1), labels.repeat(count)
+
+
+@fixed_views.mistake("views of views", "Each view is cut from the picture, not from the view before.")
+def _nested(images, labels, augment, count):
+    views = [augment(images)]
+    for _ in range(count - 1):
+        views.append(augment(views[-1]))
+    return torch.cat(views), labels.repeat(count)
+
+
+@fixed_views.mistake(
+    "the pictures among their views", "All `count` rounds are views; the whole pictures are not asked for."
+)
+def _with_originals(images, labels, augment, count):
+    return torch.cat([images, *(augment(images) for _ in range(count - 1))]), labels.repeat(count)
+
+
+def _pixels() -> list[tuple]:
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randint(256, (2, 4, 5, 3), generator=generator, dtype=torch.uint8)
+    return [(pictures, torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.25, 0.2, 0.3]))]
+
+
+@define(
+    "14.from_pixels",
+    goal="Pictures as a camera gives them, uint8 (N, H, W, 3), to what the network was trained on: (N, 3, H, W), standardised.",
+    difficulty="moderate",
+    minutes="five minutes",
+    hints=("mean and std (3,) were measured on pictures within [0, 1]: divide by 255 first.",
+           "Colours are last, where mean and std fit by broadcasting; then permute(0, 3, 1, 2)."),
+    cases=_pixels,
+)  # fmt: skip
+def from_pixels(pixels, mean, std):
+    return ((pixels / 255 - mean) / std).permute(0, 3, 1, 2)
+
+
+@from_pixels.mistake(
+    "not divided by 255", "mean and std belong to pictures within [0, 1]; everything would look white."
+)
+def _raw(pixels, mean, std):
+    return ((pixels - mean) / std).permute(0, 3, 1, 2)
+
+
+@from_pixels.mistake("divided by 255 at the end", "Divide before mean and std, which were measured after it.")
+def _late(pixels, mean, std):
+    return ((pixels - mean) / std / 255).permute(0, 3, 1, 2)
+
+
+@from_pixels.mistake(
+    "the batch's own mean and deviation",
+    "One dark photograph would be made as bright as all others: use the training split's.",
+)
+def _own(pixels, mean, std):
+    shares = pixels / 255
+    return ((shares - shares.mean(dim=(0, 1, 2))) / shares.std(dim=(0, 1, 2))).permute(0, 3, 1, 2)
+
+
+@from_pixels.mistake(
+    "reshaped, not permuted", "The shape is right and every pixel in the wrong place: permute moves the axes."
+)
+def _reshaped(pixels, mean, std):
+    count, height, width, colours = pixels.shape
+    return ((pixels / 255 - mean) / std).reshape(count, colours, height, width)

@@ -1,0 +1,76 @@
+"""Answers to lab 14's exercises as students write them: right ones, and wrong ones by the name that the check must give."""
+
+import torch
+from torch import nn
+from torchvision.transforms.v2 import functional as pictures
+
+
+def head(model, classes, *, body=True, learning=True):
+    model.classifier = nn.Linear(model.body.out_features, classes)
+    if not body:
+        model.body = nn.Linear(model.body.in_features, model.body.out_features)
+    for parameter in model.body.parameters():
+        parameter.requires_grad = learning
+    return model
+
+
+def on_top(model, classes):
+    model.classifier = nn.Sequential(model.classifier, nn.ReLU(), nn.Linear(5, classes))
+    return model
+
+
+def cut(model, classes):
+    old = model.classifier
+    model.classifier = nn.Linear(4, classes)
+    model.classifier.load_state_dict({"weight": old.weight[:classes], "bias": old.bias[:classes]})
+    return model
+
+
+def views(p, y, augment, n, *, first=None, nested=False, interleave=False):
+    rounds, last = [], p
+    for number in range(n):
+        last = augment(last if nested else p) if first is None or number else first(p)
+        rounds.append(last)
+    found = torch.stack(rounds).flatten(0, 1)
+    return found, torch.stack([y] * n, dim=1 if interleave else 0).flatten()
+
+
+def asked(p, teacher, augment):
+    one = augment(p)
+    return one, teacher(one).detach()
+
+
+RIGHT = {
+    "14.new_head": [head],
+    "14.same_view": [asked],
+    "14.fixed_views": [views],
+    "14.from_pixels": [
+        lambda x, m, s: pictures.normalize(pictures.to_dtype(x.permute(0, 3, 1, 2), scale=True), m.tolist(), s.tolist())
+    ],
+}
+WRONG = {
+    "14.new_head": {
+        "a layer on top of the old head": on_top,
+        "the old head, cut down": cut,
+        "the body is made anew": lambda model, classes: head(model, classes, body=False),
+        "the body is frozen": lambda model, classes: head(model, classes, learning=False),
+    },
+    "14.same_view": {
+        "the teacher sees the whole picture": lambda p, t, a: (a(p), t(p).detach()),
+        "two draws": lambda p, t, a: (a(p), t(a(p)).detach()),
+        "the student sees the whole picture": lambda p, t, a: (p, t(a(p)).detach()),
+        "the teacher's graph is kept": lambda p, t, a: (lambda v: (v, t(v)))(a(p)),
+    },
+    "14.fixed_views": {
+        "labels out of step with the views": lambda *given: views(*given, interleave=True),
+        "one view, copied": lambda p, y, a, n: (torch.cat([a(p)] * n), torch.cat([y] * n)),
+        "views of views": lambda *given: views(*given, nested=True),
+        "the pictures among their views": lambda *given: views(*given, first=lambda p: p),
+    },
+    "14.from_pixels": {
+        "not divided by 255": lambda x, m, s: x.permute(0, 3, 1, 2).float().sub(m.view(3, 1, 1)).div(s.view(3, 1, 1)),
+        "divided by 255 at the end": lambda x, m, s: ((x.float() - m) / s).movedim(3, 1) / 255,
+        "the batch's own mean and deviation": lambda x, m, s: (lambda f: (f - f.mean((0, 1, 2))) / f.std((0, 1, 2)))(x / 255).movedim(3, 1),
+        "reshaped, not permuted": lambda x, m, s: ((x / 255 - m) / s).reshape(len(x), 3, x.shape[1], x.shape[2]),
+    },
+}  # fmt: skip
