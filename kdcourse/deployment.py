@@ -18,9 +18,10 @@ class Deployed(nn.Module):
 
     def __init__(self, model: nn.Module, data: ImageData):
         super().__init__()
-        self.model = model.eval().requires_grad_(False)
+        self.model = model
         self.register_buffer("mean", torch.tensor(data.mean).view(1, -1, 1, 1).to(data.train.device))
         self.register_buffer("std", torch.tensor(data.std).view(1, -1, 1, 1).to(data.train.device))
+        self.eval().requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.model((pixels - self.mean) / self.std)
