@@ -39,8 +39,8 @@ _PLACES = {
     "train": "training",
 }
 _MODULES = {
-    *("compression", "costs", "data", "deployment", "exercises", "experiment", "export", "losses", "measure", "methods"),
-    *("models", "plots", "schemes", "studies", "tapping", "training", "tuning", "widgets", "zoo"),
+    *("compression", "costs", "data", "deployment", "exercises", "experiment", "export", "losses", "measure"),
+    *("methods", "models", "plots", "schemes", "studies", "tapping", "training", "tuning", "widgets", "zoo"),
 }
 
 __all__ = sorted({"__version__", *_PLACES, *_MODULES})
