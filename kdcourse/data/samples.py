@@ -106,11 +106,12 @@ def _chosen(members: list[tarfile.TarInfo]) -> Iterator[tuple[str, tarfile.TarIn
         for part in ("train", "test")
     }
     _, unseen = hold_out(_labels(found["train"]), SOURCES["cifar10"].validation)
-    found["train"] = [found["train"][place] for place in unseen.tolist()]
-    kept, validation = hold_out(_labels(found["train"]), COUNTS["val"])
+    found["val"] = found["train"] = [found["train"][place] for place in unseen.tolist()]
+    rest, validation = hold_out(_labels(found["val"]), COUNTS["val"])
+    _, train = hold_out(_labels([found["train"][place] for place in rest.tolist()]), COUNTS["train"])
     _, test = hold_out(_labels(found["test"]), COUNTS["test"])
-    for part, source, places in (("train", "train", kept), ("val", "train", validation), ("test", "test", test)):
-        yield from ((part, found[source][place]) for place in places[: COUNTS[part]].tolist())
+    for part, places in (("train", rest[train]), ("val", validation), ("test", test)):
+        yield from ((part, found[part][place]) for place in places.tolist())
 
 
 def _labels(members: list[tarfile.TarInfo]) -> torch.Tensor:

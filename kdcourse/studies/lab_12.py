@@ -1,7 +1,7 @@
 """The studies of lab 12, Choose your compression: one network made smaller in every way, and repaired.
 
-Learning rates were chosen by validation accuracy with seed 100, which nothing that is ranked uses, on both data sets: of 3e-4,
-1e-3 and 3e-3 for small networks, and of 3e-4 and 1e-3 for one of the old size, which learns at 1e-3 from either.
+One learning rate for every arm, of 3e-4, 1e-3 and 3e-3: on each data set the best for the small student, by validation accuracy
+with seeds 100 to 102, which nothing that is ranked uses; labels and the teacher agree on it.
 """
 
 import copy
@@ -24,7 +24,8 @@ from kdcourse.training import TeacherCache
 PICTURES, STEPS = 5000, 300
 WEIGHTS, UNITS = 0.9, 0.875  # the shares that are pruned
 TEMPERATURE = 2
-BY_LABELS, BY_TEACHER = 1e-3, 3e-3  # learning rates
+LEARNING_RATES = {"glyphs": 1e-3}
+LEARNING_RATE = 3e-3  # on other pictures
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,13 @@ def left_of(network: nn.Module, without: Callable[..., nn.Module], share: float)
 
 
 def by_labels(data: ImageData, student: Callable[..., nn.Module]) -> Recipe:
-    return Recipe(student, partial(data.train.sample, PICTURES), HardTarget(), steps=STEPS, learning_rate=BY_LABELS)
+    rate = LEARNING_RATES.get(data.name, LEARNING_RATE)
+    return Recipe(student, partial(data.train.sample, PICTURES), HardTarget(), steps=STEPS, learning_rate=rate)
 
 
 def by_teacher(data: ImageData, student: Callable[..., nn.Module], teacher: TeacherCache) -> Recipe:
     """The same pictures; their labels are not looked at."""
-    recipe = by_labels(data, student)
-    return replace(recipe, method=SoftTarget(TEMPERATURE), teacher=teacher, learning_rate=BY_TEACHER)
+    return replace(by_labels(data, student), method=SoftTarget(TEMPERATURE), teacher=teacher)
 
 
 @define("12-compression", equal_budgets=False)
@@ -98,28 +99,27 @@ def compression(data: ImageData) -> dict[str, Arm]:
         "units pruned, labels": by_labels(data, fewer_units),
         "units pruned, teacher": repaired,
         "units pruned, teacher, int8": Then(repaired, in_int8),
-        "small, labels": replace(scratch, method=HardTarget(), teacher=None, learning_rate=BY_LABELS),
+        "small, labels": replace(scratch, method=HardTarget(), teacher=None),
         "small, teacher": scratch,
         "small, teacher, budget × 4": replace(scratch, steps=4 * STEPS),
     }
 
 
-def negative(split: Split) -> Split:
-    """The same pictures, light for dark: a new camera, another task."""
-    ends = [end(split.images, dim=(0, 2, 3), keepdim=True) for end in (torch.amin, torch.amax)]
-    return Split(sum(ends) - split.images, split.labels)
+def turned(split: Split) -> Split:
+    """The same pictures on their side: a new camera, another task."""
+    return Split(split.images.rot90(1, (2, 3)).contiguous(memory_format=torch.channels_last), split.labels)
 
 
-def on_negatives(model: nn.Module, split: Split) -> float:
-    return measure.accuracy(model, negative(split))
+def on_turned(model: nn.Module, split: Split) -> float:
+    return measure.accuracy(model, turned(split))
 
 
-@define("12-fine-tuning", {"": on_negatives, "-before": measure.accuracy}, equal_budgets=False)
+@define("12-fine-tuning", {"": on_turned, "-before": measure.accuracy}, equal_budgets=False)
 def fine_tuning(data: ImageData) -> dict[str, Arm]:
-    """The network on negatives, as it is and trained further on them; "-before": on the pictures that it was made for."""
+    """The network on turned pictures, as it is and trained further on them; "-before": on the pictures that it was made for."""
     network = zoo.teacher("perceptron", data, announce=False)
     further = by_labels(data, lambda seed: copy.deepcopy(network).requires_grad_(True))
     return {
         "the network": Ready(lambda: network),
-        "fine-tuned": replace(further, train=lambda seed: negative(data.train.sample(PICTURES, seed))),
+        "fine-tuned": replace(further, train=lambda seed: turned(data.train.sample(PICTURES, seed))),
     }

@@ -262,12 +262,12 @@ kd.say(
 # %% [markdown]
 # ## Fine-tune: another task
 #
-# The fourth way of lab 00's table makes nothing smaller. It is for when the task has changed: here a new camera gives negatives.
+# The fourth way of lab 00's table makes nothing smaller. It is for when the task has changed: here a new camera lies on its side.
 
 # %%
-negatives = lab.negative(data.test)
+turned = lab.turned(data.test)
 kd.plots.pictures(
-    data.pictures(torch.cat([data.test.images[:8], negatives.images[:8]])),
+    data.pictures(torch.cat([data.test.images[:8], turned.images[:8]])),
     ["before"] * 8 + ["now"] * 8,
 )
 
@@ -280,7 +280,7 @@ now.table()
 gained, lost = now.difference("fine-tuned"), before.difference("fine-tuned")
 kd.claim("Fine-tuning learns the new task", gained, at_least=10)
 kd.say(
-    f"On negatives fine-tuning brings {gained}; on the pictures that the network was made for, {lost}: **{lost.verdict}**. "
+    f"On turned pictures fine-tuning brings {gained}; on the pictures that the network was made for, {lost}: **{lost.verdict}**. "
     "Not one byte and not one operation less. It is no compression, but repairing what compression broke is done the same way."
 )
 
@@ -496,7 +496,7 @@ quiz.try_every_option()
 # %% [markdown]
 # ### On your own
 #
-# - Negatives without labels: let the network's answers to the pictures of before teach a copy that sees their negatives.
+# - Turned pictures without labels: let the network's answers to the pictures of before teach a copy that sees them turned.
 # - Four bits: round to 15 steps instead of 255. What does the accuracy say, and can the teacher repair it?
 # - Prune in three small cuts with 100 steps after each, in place of one cut with 300.
 #
