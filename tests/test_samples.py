@@ -44,6 +44,11 @@ def test_cifars_pictures_are_none_that_its_teacher_was_trained_on(local, monkeyp
     assert seen(cut, cut.train) | seen(cut, cut.validation) == seen(whole, whole.validation)
     assert seen(cut, cut.test) == seen(whole, whole.test)
     assert cut.test.labels.bincount().tolist() == [4, 4]
+    monkeypatch.setattr(samples, "COUNTS", {"train": 10, "val": 20, "test": 4})
+    fewer = kd.load_images(picture_folder())
+    assert [part.labels.bincount().tolist() for part in (fewer.train, fewer.validation, fewer.test)] == [
+        *([5, 5], [10, 10], [2, 2])
+    ]
 
 
 def test_a_tar_cut_short_leaves_no_half_folder(local):  # noqa: F811
