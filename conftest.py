@@ -9,6 +9,10 @@ from hypothesis import settings
 
 OFFLINE = Path(__file__).parent / "tests" / "offline"
 
+# Workers of pytest-xdist share the processor: one thread each, in the kernels of their notebooks too.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The same examples in every run, and no time limit: a slow machine is not a failure.
 settings.register_profile("course", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("course")

@@ -18,7 +18,12 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """ "helps", "hurts" or, where the interval holds zero, "no clear difference"."""
+        """ "helps", "hurts", "no clear difference" where the interval holds zero, or "the same for every seed".
+
+        The last is for what trains nothing: it has no luck, and an interval without width would make a point of nothing.
+        """
+        if self.high - self.low < 1e-9:
+            return "the same for every seed"
         if self.low > 0:
             return "helps"
         return "hurts" if self.high < 0 else "no clear difference"

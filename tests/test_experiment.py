@@ -88,6 +88,7 @@ def test_the_words_follow_the_interval():
     assert Difference(2.0, 0.5, 3.5).verdict == "helps"
     assert Difference(-2.0, -3.5, -0.5).verdict == "hurts"
     assert Difference(2.0, -0.1, 4.1).verdict == "no clear difference"
+    assert difference([0.3] * 3).verdict == "the same for every seed"
     assert str(Difference(2.04, -0.1, 4.1)) == "+2.0 points [-0.1, +4.1]"
 
 
