@@ -6,22 +6,24 @@ tensors on any device. Every function raises `ValueError` for shapes that do not
 """
 
 from kdcourse.palette import Figure
-from kdcourse.plots.basic import (
-    comparison,
-    curves,
+from kdcourse.plots.answers import (
     distribution,
     distributions,
     entropy,
-    gradient_scale,
-    history,
-    lines,
     opinions,
-    pictures,
-    rankings,
-    similarity,
     soft_labels,
     softened,
     temperature_limits,
+)
+from kdcourse.plots.basic import (
+    comparison,
+    curves,
+    gradient_scale,
+    history,
+    lines,
+    pictures,
+    rankings,
+    similarity,
     two_similarities,
 )
 from kdcourse.plots.grids import sweep

@@ -393,6 +393,7 @@ quiz.try_every_option()
 #
 # - Your own folder. How many labels must you give until the teacher adds nothing?
 # - `lab.VIEWS` of 1, 2 and 32 for the same budget: when are there enough?
+# - A third of the steps, `replace(study.recipes["KD, same view"], steps=300)`: who needs the patience, teacher or student?
 # - Freeze the body of the teacher and train its head alone. What does its student lose?
 # - Upload a picture of something that is no class. Does a higher temperature make the student's certainty more honest?
 #

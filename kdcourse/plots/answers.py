@@ -1,0 +1,139 @@
+"""Figures of answers: what a model says of a picture, class by class."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from kdcourse.palette import (
+    COLOURS,
+    HATCHES,
+    PAPER,
+    Figure,
+    array,
+    class_ticks,
+    count,
+    photographs,
+    plain,
+    show,
+    table,
+    wrapped,
+)
+
+
+def softened(logits, temperature: float) -> np.ndarray:
+    """softmax(logits / temperature), (..., C) -> (..., C), with its limits: the largest logit alone at 0, all equal at ∞."""
+    logits = array(logits).astype(float)
+    if not temperature >= 0:
+        raise ValueError(f"temperature must be 0 or more, got {temperature}")
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    powers = np.exp(shifted / temperature) if temperature > 0 else (shifted == 0).astype(float)
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def entropy(probabilities) -> float:
+    """Of one distribution (C,), in nats; a probability of zero adds nothing."""
+    held = array(probabilities)
+    held = held[held > 0].astype(float)
+    return abs(float((held * np.log(held)).sum()))  # the sum is never positive; abs also turns -0.0 into 0.0
+
+
+def soft_labels(images, probabilities, classes: Sequence[str], *, labels=None) -> Figure:
+    """Each picture, its one-hot label and its soft label side by side, one row a picture.
+
+    images: (N, H, W) or (N, H, W, 3) within [0, 1]. probabilities: (N, C). classes: C names. labels: (N,), default the
+    likeliest classes.
+    """
+    images = photographs(images)
+    probabilities = table("probabilities", probabilities, len(classes), len(images))
+    labels = probabilities.argmax(axis=1) if labels is None else array(labels)
+    if labels.shape != (len(images),):
+        raise ValueError(f"labels must be ({len(images)},), one for each picture, got shape {labels.shape}")
+    figure = Figure(7.4, 1.0 + 1.25 * len(images))
+    grid = figure.subplots(len(images), 3, width_ratios=(1, 2, 2), squeeze=False)
+    sentences = []
+    for row, picture, soft, label in zip(grid, images, probabilities, labels, strict=True):
+        show(row[0], picture, classes[label])
+        for axes, values, number in ((row[1], np.eye(len(classes))[label], 1), (row[2], soft, 0)):
+            _bars(axes, values, number)
+            axes.set(xticks=range(len(classes)), xticklabels=[])
+        runners = [other for other in soft.argsort()[::-1] if other != label][:2]
+        likely = " and ".join(f"{classes[other]} {soft[other]:.0%}" for other in runners)
+        sentences.append(f"{classes[label]}: soft label {soft[label]:.0%}, then {likely}")
+    for axes, title in zip(grid[0, 1:], ("one-hot label", "teacher's soft label"), strict=True):
+        axes.set_title(title, fontsize=9)
+    for axes in grid[-1, 1:]:
+        class_ticks(axes.xaxis, classes)
+    figure.description = f"One-hot and soft labels of {count(len(images), 'picture')}. " + "; ".join(sentences) + "."
+    return figure
+
+
+def distribution(probabilities, classes: Sequence[str], *, title: str, picture=None) -> Figure:
+    """One distribution (C,) as bars with their numbers, likeliest marked; `picture` (H, W) or (H, W, 3) beside it."""
+    values = table("probabilities", np.atleast_2d(array(probabilities)), len(classes), 1)[0]
+    figure = Figure(7.0, 0.9 + 0.22 * len(classes))
+    if picture is None:
+        bars = figure.subplots()
+    else:
+        photograph, bars = figure.subplots(1, 2, width_ratios=(1, 3))
+        show(photograph, photographs(array(picture)[None])[0], "")
+    most = int(values.argmax())
+    for place, value in enumerate(values):
+        number = 1 if place == most else 0
+        bars.barh(place, value, color=COLOURS[number], hatch=HATCHES[number], edgecolor=PAPER)
+        bars.annotate(f"{value:.1%}", (value, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
+    class_ticks(bars.yaxis, classes, turned=False)
+    bars.invert_yaxis()
+    bars.set(xlim=(0, 1.14), xticks=(0, 0.5, 1))
+    bars.set_title(title, fontsize=9)
+    plain(bars)
+    figure.description = f"{_spoken(title, values, classes)}, of at most {np.log(len(classes)):.2f}."
+    return figure
+
+
+def distributions(rows: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
+    """Bars of several distributions over the same classes, one panel each, with their entropies in nats."""
+    figure = Figure(max(4.0, 1.9 * len(rows)), 2.7)
+    panels = figure.subplots(1, len(rows), squeeze=False, sharey=True)[0]
+    figure.description = _each(panels, rows, classes, 22, lambda values: f"entropy {entropy(values):.2f}")
+    return figure
+
+
+def opinions(picture, title: str, rows: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
+    """A picture (H, W) or (H, W, 3) within [0, 1] and, beside it, what each model thinks of it: name -> (C,)."""
+    figure = Figure(2.2 + 2.3 * len(rows), 2.7)
+    photograph, *panels = figure.subplots(1, 1 + len(rows), squeeze=False)[0]
+    show(photograph, photographs(array(picture)[None])[0], wrapped(title, 24))
+    spoken = _each(panels, rows, classes, 30, lambda values: f"{classes[values.argmax()]} {values.max():.0%}")
+    figure.description = f"{title}. {spoken}"
+    return figure
+
+
+def temperature_limits(logits, classes: Sequence[str], *, temperatures=(0, 1, 4, 20, np.inf)) -> Figure:
+    """One row of logits (C,) softened at each temperature, 0 and ∞ being the limits."""
+    names = {0: "T → 0", np.inf: "T → ∞"}
+    return distributions({names.get(t, f"T = {t:g}"): softened(logits, t) for t in temperatures}, classes)
+
+
+def _each(panels, rows: Mapping[str, np.ndarray], classes: Sequence[str], width: int, says: Callable) -> str:
+    """A panel of bars for each distribution, under its name and what `says` makes of it; all of them in words."""
+    parts = []
+    for axes, (name, values) in zip(panels, rows.items(), strict=True):
+        values = table(name, np.atleast_2d(array(values)), len(classes), 1)[0]
+        _bars(axes, values, 0)
+        axes.set_title(f"{wrapped(name, width)}\n{says(values)}", fontsize=9)
+        class_ticks(axes.xaxis, classes)
+        parts.append(_spoken(name, values, classes))
+    return "; ".join(parts) + "."
+
+
+def _bars(axes, values: np.ndarray, number: int) -> None:
+    axes.bar(range(len(values)), values, color=COLOURS[number], hatch=HATCHES[number], edgecolor=PAPER)
+    axes.set(ylim=(0, 1.05), yticks=(0, 0.5, 1))
+    plain(axes)
+
+
+def _spoken(name: str, values: np.ndarray, classes: Sequence[str]) -> str:
+    likely = f"most likely {classes[values.argmax()]} with {values.max():.0%}"
+    if np.ptp(values) < 0.001:
+        likely = f"all classes alike with {values.mean():.0%}"
+    return f"{name}: {likely}, entropy {entropy(values):.2f} nats"
