@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from kdcourse.losses.checks import check_share
 from kdcourse.models.images import Perceptron
+from kdcourse.runtime import need
 
 
 def without_weights(model: nn.Module, share: float) -> nn.Module:
@@ -15,8 +15,11 @@ def without_weights(model: nn.Module, share: float) -> nn.Module:
 
     The masks are `torch.nn.utils.prune`'s; `settled` writes them into the weights. Biases are kept.
     Source: Han, Pool, Tran, Dally (2015), *Learning both Weights and Connections for Efficient Neural Networks*, §3.
+    Raises `ValueError` for a share outside [0, 1) and for a model without linear layers.
     """
-    check_share("share", share)
+    _check_share(share)
+    if not linear_layers(model):
+        raise ValueError(f"model must have linear layers, got {type(model).__name__}")
     pruned = _trainable(model)
     weights = [(layer, "weight") for layer in linear_layers(pruned)]
     prune.global_unstructured(weights, pruning_method=prune.L1Unstructured, amount=float(share))
@@ -35,9 +38,11 @@ def without_units(model: Perceptron, share: float) -> Perceptron:
     """A smaller perceptron that has lost this share of each hidden layer's units, those with the shortest incoming weights.
 
     It has no dropout. At least one unit of each layer stays. Source of the criterion: Li et al. (2017), *Pruning Filters for
-    Efficient ConvNets*, §3.1, with the Euclidean norm.
+    Efficient ConvNets*, §3.1, with the Euclidean norm. Raises `ValueError` for a share outside [0, 1) and for another model.
     """
-    check_share("share", share)
+    _check_share(share)
+    if not isinstance(model, Perceptron):
+        raise ValueError(f"model must be a Perceptron, whose units are rows of matrices, got {type(model).__name__}")
     *hidden, last = linear_layers(model)
     weights, biases, keep = [], [], torch.arange(hidden[0].in_features, device=last.weight.device)
     for layer in hidden:
@@ -53,6 +58,7 @@ def in_int8(model: nn.Module, *, activations: bool = False) -> nn.Module:
 
     activations: round what flows in to 8 bits too, with a scale for each picture found as it comes.
     """
+    need("torchao")
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8WeightOnlyConfig, quantize_
 
     coarse = _trainable(model).eval().requires_grad_(False)
@@ -63,6 +69,11 @@ def in_int8(model: nn.Module, *, activations: bool = False) -> nn.Module:
 def linear_layers(model: nn.Module) -> list[nn.Linear]:
     """In the order in which they were made, which is that of the network."""
     return [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+
+
+def _check_share(share: float) -> None:
+    if not 0 <= share < 1:
+        raise ValueError(f"share must be at least 0 and below 1, got {share}")
 
 
 def _trainable(model: nn.Module) -> nn.Module:

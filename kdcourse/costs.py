@@ -55,9 +55,10 @@ def energy(model: nn.Module, split: Split, batch_size: int = 1, repeats: int = 5
 
 
 def _joules() -> float | None:
-    """What the processors have taken since they were started, one meter a socket."""
+    """What the processors have taken since they were started. Of the meters only a package's: the others count parts or more."""
     try:
-        counts = [int(meter.read_text()) for meter in METERS.glob("intel-rapl:[0-9]/energy_uj")]
+        meters = [meter for meter in METERS.glob("intel-rapl:*") if (meter / "name").read_text().startswith("package")]
+        counts = [int((meter / "energy_uj").read_text()) for meter in meters]
     except OSError:
         return None
     return sum(counts) / 1e6 if counts else None

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kdcourse.data.splits import Split
+from kdcourse.runtime import need
 
 INPUT, OUTPUT = "images", "logits"  # what the file calls them
 
@@ -23,6 +24,7 @@ def to_onnx(model: nn.Module, split: Split, path: str | Path) -> Path:
 
     split: pictures of the kind that the model takes. Needs the packages onnx and onnxscript.
     """
+    need("onnx", "onnxscript")
     program = torch.onnx.export(
         graph(model, split), dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT]
     )
@@ -35,6 +37,7 @@ def int8_onnx(path: str | Path, target: str | Path) -> Path:
 
     What flows between them is rounded to 8 bits as it comes, with one scale for the whole batch.
     """
+    need("onnx", "onnxruntime")
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.quant_utils import add_pre_process_metadata
@@ -54,6 +57,7 @@ class OnnxModel(nn.Module):
     """
 
     def __init__(self, path: str | Path, threads: int | None = None):
+        need("onnxruntime")
         import onnxruntime
 
         super().__init__()

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, distributions, requires, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,13 @@ def version_of(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def need(*packages: str) -> None:
+    """Raise `ModuleNotFoundError` that says how to get those of these packages that are missing."""
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise ModuleNotFoundError(f"this needs {' and '.join(missing)}; run: pip install {' '.join(missing)}")
 
 
 def setup() -> None:

@@ -1,5 +1,7 @@
 """Smaller networks: what is taken out is gone, what stays is as it was, and what was given is untouched."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -48,7 +50,7 @@ def test_units_that_are_gone_were_those_that_said_nothing(network):
     torch.testing.assert_close(measure.predict(smaller, SPLIT), measure.predict(network, SPLIT))
     assert all(parameter.requires_grad for parameter in smaller.parameters())
     assert not any(layer.p for layer in smaller.modules() if isinstance(layer, nn.Dropout))
-    assert without_units(network, 1.0).label == "perceptron 12-1-1-3"
+    assert without_units(network, 0.99).label == "perceptron 12-1-1-3"
 
 
 def test_it_is_the_labs_own_work(network):
@@ -76,6 +78,20 @@ def test_eight_bits_are_a_quarter_of_the_bytes_and_nearly_the_same_answers(activ
 
 
 @pytest.mark.parametrize("make", [without_weights, without_units])
-def test_a_share_is_a_share(make, network):
-    with pytest.raises(ValueError, match=r"share must be within \[0, 1\], got 90"):
-        make(network, 90)
+@pytest.mark.parametrize("share", [-0.1, 1, 90, float("nan")])
+def test_a_share_is_a_share(make, share, network):
+    with pytest.raises(ValueError, match=f"share must be at least 0 and below 1, got {share}"):
+        make(network, share)
+
+
+def test_what_cannot_be_cut_is_named():
+    with pytest.raises(ValueError, match=r"model must be a Perceptron, .*, got ConvNet"):
+        without_units(models.convnet((2, 3), classes=3), 0.5)
+    with pytest.raises(ValueError, match="model must have linear layers, got Flatten"):
+        without_weights(nn.Flatten(), 0.5)
+
+
+def test_without_torchao_it_says_what_to_install(monkeypatch, network):
+    monkeypatch.setitem(sys.modules, "torchao", None)
+    with pytest.raises(ModuleNotFoundError, match="this needs torchao; run: pip install torchao"):
+        in_int8(network)

@@ -60,3 +60,14 @@ def test_the_graph_is_a_list_of_operations():
     model = BUILDERS["perceptron"]()
     steps = [str(node.target) for node in export.graph(model, SPLIT).graph.nodes if node.op == "call_function"]
     assert sum("linear" in step for step in steps) == 3 and sum("relu" in step for step in steps) == 2
+
+
+def test_without_its_packages_it_says_what_to_install(tmp_path, monkeypatch):
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ModuleNotFoundError, match="this needs onnx and onnxscript; run: pip install onnx onnxscript"):
+        export.to_onnx(BUILDERS["perceptron"](), SPLIT, tmp_path / "never.onnx")
+    with pytest.raises(ModuleNotFoundError, match="this needs onnx and onnxruntime; run: pip install onnx onnxruntime"):
+        export.int8_onnx(tmp_path / "never.onnx", tmp_path / "nor.onnx")
+    with pytest.raises(ModuleNotFoundError, match="this needs onnxruntime; run"):
+        export.OnnxModel(tmp_path / "never.onnx")

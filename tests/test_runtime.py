@@ -39,6 +39,12 @@ def test_one_warning_of_torchs_is_held_back_and_no_other(monkeypatch):
     assert [bool(logger.filter(logging.makeLogRecord({"msg": text}))) for text in said] == [False, True]
 
 
+def test_after_the_first_cell_torchao_and_transformers_load_without_a_word():
+    script = "import kdcourse as kd; kd.setup(); import torchao.quantization; from transformers import BertModel"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 def test_on_colab_without_a_gpu_it_says_how_to_switch_one_on(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
     monkeypatch.setenv("KDCOURSE_DEVICE", "cpu")

@@ -203,7 +203,7 @@ def to_int8(weight):
 
 
 @to_int8.mistake(
-    "one scale for the whole matrix", "A row of small weights is then left with a handful of the 255 steps."
+    "one scale for the whole matrix", "A row of small weights is then left with a handful of the 255 values."
 )
 def _one_scale(weight):
     scale = (weight.abs().max() / 127).expand(len(weight), 1)
