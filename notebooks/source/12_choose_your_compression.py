@@ -37,6 +37,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import ipywidgets as widgets
 import numpy as np
 import torch
 
@@ -187,8 +188,6 @@ def draw(share):
 
 
 # %%
-import ipywidgets as widgets
-
 pruning = kd.widgets.live(
     draw, share=widgets.SelectionSlider(options=shares, value=50, description="taken out, %")
 )
@@ -213,7 +212,7 @@ kd.say(
 # %% [markdown]
 # ## Quantise: fewer bits
 #
-# A weight takes 32 bits. Eight are 255 steps: a whole number, and one scale for each row.
+# A weight takes 32 bits. Eight of them leave 255 values: a whole number from −127 to 127, and one scale for each row.
 
 # %%
 kd.exercise("12.to_int8")
@@ -336,12 +335,14 @@ assert (beside["stored"] - beside["now"]).abs().max() < 2.5  # processors round 
 
 # %%
 inherited = stored.difference("units pruned, teacher", "small, teacher")
+longer = stored.difference("small, teacher, budget × 4", "small, teacher")
 patient = stored.difference("units pruned, teacher", "small, teacher, budget × 4")
 kd.claim("Weights that are inherited beat first weights by chance, for one budget", inherited)
 kd.say(
-    f"Give the student from nothing four times the budget, and the pruned network has {patient} against it: inheriting "
-    f"**{patient.verdict}**. Where the large network is yours and its architecture will do, prune and let it teach. "
-    "Distil from nothing where you need another architecture, or have been given answers and no weights."
+    f"Four times the budget, on the same 5,000 pictures, brings the student from nothing {longer}: **{longer.verdict}**. The pruned "
+    f"network then has {patient} against it: inheriting **{patient.verdict}**. Where the large network is yours and its architecture "
+    "will do, prune and let it teach. Distil from nothing where you need another architecture, or have been given answers and "
+    "no weights."
 )
 
 # %% [markdown]
@@ -497,7 +498,7 @@ quiz.try_every_option()
 # ### On your own
 #
 # - Turned pictures without labels: let the network's answers to the pictures of before teach a copy that sees them turned.
-# - Four bits: round to 15 steps instead of 255. What does the accuracy say, and can the teacher repair it?
+# - Four bits: round to 15 values instead of 255. What does the accuracy say, and can the teacher repair it?
 # - Prune in three small cuts with 100 steps after each, in place of one cut with 300.
 #
 # **At full size** (a GPU): `torch.compile` before the stopwatch, `kd.zoo.teacher("convnet", data)`, and filters in place of units.
