@@ -205,9 +205,9 @@ whole, whole_again = waiting["weights"][0], waiting["units"][0]
 assert fewer < 0.6 * min(whole, whole_again) and fewer < holes
 kd.say(
     f"With seven weights in eight gone the network takes {holes:.2f} ms for 64 pictures. With nothing gone it takes {whole:.2f} ms, and "
-    f"{whole_again:.2f} ms at another try: a dense kernel multiplies by zero as by any other number. With seven units in eight gone it takes **{fewer:.2f} ms**: the matrices themselves are smaller. "
-    f"Both have cost it: {accuracy['weights'][place]:.0f} % and {accuracy['units'][place]:.0f} % where there were "
-    f"{accuracy['units'][0]:.0f} %. What is broken can be repaired, below."
+    f"{whole_again:.2f} ms at another try: a dense kernel multiplies by zero as by any other number. With seven units in eight gone it "
+    f"takes **{fewer:.2f} ms**: the matrices themselves are smaller. Both have cost it: {accuracy['weights'][place]:.0f} % and "
+    f"{accuracy['units'][place]:.0f} % where there were {accuracy['units'][0]:.0f} %. What is broken can be repaired, below."
 )
 
 # %% [markdown]
