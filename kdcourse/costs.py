@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METERS = Path("/sys/class/powercap")  # where Linux shows the energy meters of processors
+ROUNDS, CALLS = 5, 20  # in which models are timed in turn, and calls of each that a round times
 
 
 def table(models: dict[str, nn.Module], split: Split) -> "pd.DataFrame":
@@ -23,7 +24,10 @@ def table(models: dict[str, nn.Module], split: Split) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    return pd.DataFrame.from_dict({name: _row(model, split) for name, model in models.items()}, orient="index")
+    rows = pd.DataFrame.from_dict({name: _row(model, split) for name, model in models.items()}, orient="index")
+    for place, batch_size in ((3, 1), (4, 64)):
+        rows.insert(place, f"ms for {batch_size}", _milliseconds(models, split, batch_size))
+    return rows
 
 
 def _row(model: nn.Module, split: Split) -> dict[str, object]:
@@ -32,10 +36,16 @@ def _row(model: nn.Module, split: Split) -> dict[str, object]:
         "accuracy, %": round(measure.accuracy(model, split), 1),
         "kB": round(measure.size_in_bytes(model) / 1000),
         "MFLOPs": round(operations / 1e6, 2) if operations else "–",
-        "ms for 1": round(measure.latency(model, split), 3),
-        "ms for 64": round(measure.latency(model, split, batch_size=64), 3),
         "mJ for 1": "–" if millijoules is None else round(millijoules, 3),
     }
+
+
+def _milliseconds(models: dict[str, nn.Module], split: Split, batch_size: int) -> list[float]:
+    """Each model's latency. They take turns, so that a slow moment of the machine falls on all of them."""
+    rounds = [
+        [measure.latency(model, split, batch_size, repeats=CALLS) for model in models.values()] for _ in range(ROUNDS)
+    ]
+    return [round(median, 3) for median in torch.tensor(rounds, dtype=torch.float64).median(dim=0).values.tolist()]
 
 
 @torch.inference_mode()

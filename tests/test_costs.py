@@ -68,3 +68,19 @@ def test_what_cannot_be_read_is_a_dash(meters):
     assert (rows["mJ for 1"] == "–").all() and (rows["ms for 64"] > 0).all()
     meters(m0="package-0")
     assert costs.table({"hungry": Hungry(meters.folder)}, SPLIT).loc["hungry", "mJ for 1"] == 1000
+
+
+def test_models_are_timed_in_turn_and_a_slow_moment_is_left_out(monkeypatch):
+    asked = []
+
+    def latency(model, split, batch_size, repeats):
+        asked.append((model.label, batch_size))
+        slow = len(asked) in (1, 2, 4)  # of the first model one round in five, of the second two
+        return 9.0 if slow else batch_size / 100
+
+    monkeypatch.setattr(costs.measure, "latency", latency)
+    pair = {name: models.perceptron((width,), inputs=4, classes=3) for name, width in (("a", 7), ("b", 8))}
+    rows = costs.table(pair, SPLIT)
+    assert rows["ms for 1"].tolist() == [0.01, 0.01] and rows["ms for 64"].tolist() == [0.64, 0.64]
+    assert asked[:3] == [("perceptron 4-7-3", 1), ("perceptron 4-8-3", 1), ("perceptron 4-7-3", 1)]
+    assert list(rows) == ["accuracy, %", "kB", "MFLOPs", "ms for 1", "ms for 64", "mJ for 1"]

@@ -163,7 +163,7 @@ def front(
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.margins(x=0.12, y=0.1)
+    axes.margins(x=0.22, y=0.1)
     plain(axes)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     steps = ", ".join(f"{names[place]} ({scores[place]:.1f})" for place in kept)
