@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kdcourse import measure, randomness
 from kdcourse.cache import TeacherCache
-from kdcourse.data.splits import Split
+from kdcourse.data.splits import Split, picked
 from kdcourse.methods import Batch, HardTarget, Method
 from kdcourse.tapping import LOGITS, Tapped
 
@@ -112,7 +112,7 @@ def train(
         try:
             order = batches(split, steps, batch_size, order_seed, balanced=balanced)
             for step, index in enumerate(_bar(order, steps, progress), start=1):
-                images = split.images[index]
+                images = picked(split.images, index)
                 if augment is not None:
                     images = augment(images, generator=noise)
                 loss = method(look(images, index))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kdcourse.data.glyphs import CHARACTERS, FONTS, SIDE, draw_letters, glyphs, printed_letters
-from kdcourse.data.splits import ImageData, Split, standardised
+from kdcourse.data.splits import ImageData, Split, picked, standardised
 
 
 def split(count: int = 40, classes: int = 4) -> Split:
@@ -103,3 +103,12 @@ def test_the_sheet_holds_what_matplotlibs_fonts_draw():
     assert len(places) >= len(FONTS) - 1, "Colab's matplotlib lacks one"
     drawn = draw_letters([FONTS[place] for place in places])
     assert (printed_letters()[:, places] - drawn).abs().mean() < 0.01  # another FreeType may shade an edge differently
+
+
+@pytest.mark.parametrize("shape", [(20, 1, 4, 4), (20, 3, 4, 4), (20, 7)])
+def test_a_batch_is_picked_as_by_indexing_and_laid_out_as_the_whole(shape):
+    images = torch.randn(shape)
+    images = images.contiguous(memory_format=torch.channels_last) if len(shape) == 4 else images
+    index = torch.tensor([3, 0, 3, 19])
+    assert torch.equal(picked(images, index), images[index])
+    assert picked(images, index).stride() == images[index].stride()

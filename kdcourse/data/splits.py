@@ -1,6 +1,6 @@
 """What a data set is here: three splits of pictures that already lie on the device as tensors.
 
-A batch is an index selection, `split.images[index]`: no worker processes, no copies from host to device.
+A batch is an index selection, `picked(split.images, index)`: no worker processes, no copies from host to device.
 """
 
 from collections.abc import Sequence
@@ -126,6 +126,14 @@ def evenly(labels: Tensor, count: int, seed: int) -> Tensor:
         of_class = order[labels[order] == label]
         ranks[of_class] = torch.arange(len(of_class))
     return order[torch.argsort(ranks[order], stable=True)[:count]]
+
+
+def picked(images: Tensor, index: Tensor) -> Tensor:
+    """`images[index]` for positions (K,), laid out as the images are; `index_select` takes a third of the time."""
+    if images.ndim != 4 or images.shape[1] == 1:
+        return images.index_select(0, index)
+    # It writes one picture after another, channel by channel: channels go last before it, and back after it.
+    return images.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
 
 
 def standardised(pictures: Tensor, labels: Sequence[int] | Tensor, mean, std, device) -> Split:

@@ -1,7 +1,8 @@
 """The studies of lab 14, Distil a real classifier: augmented pictures, and what the teacher is asked about them.
 
-Learning rate and number of steps were chosen on validation splits with seeds 100 to 102, which no study uses. A third of the steps
-is too few: windows are harder than whole pictures, and a student of them needs patience. Seeds vary first weights and the order of batches; pictures, views and teacher stay, as for who has one folder.
+Learning rate and number of steps were chosen on validation splits with seeds 100 to 102, which no study uses. A third of the
+steps is too few: windows are harder than whole pictures, and a student of them needs patience. Seeds vary first weights and the
+order of batches; pictures, views and teacher stay, as for who has one folder.
 """
 
 from collections.abc import Iterable
