@@ -1,0 +1,154 @@
+"""Commands of who writes the course: build notebooks, keep results, train the shipped teachers, measure its speed."""
+
+import os
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from kdcourse.cli.common import lab_of, print_table
+
+Numbers = Annotated[list[str] | None, typer.Argument(help="Numbers of labs, such as 03; all of them by default.")]
+
+
+def build(
+    numbers: Numbers = None,
+    solutions: Annotated[bool, typer.Option(help="Build the instructor's edition into build/solutions.")] = False,
+    force: Annotated[bool, typer.Option(help="Rebuild what is fresh, too.")] = False,
+    execute: Annotated[bool, typer.Option(help="Run the notebooks, so that they carry outputs.")] = True,
+) -> None:
+    """Build notebooks from their sources, with outputs; only those that changed. Renews README's table of runtimes."""
+    from kdcourse import notebooks
+
+    for one in [lab_of(number) for number in numbers] if numbers else notebooks.labs():
+        target = notebooks.ROOT / "build" / "solutions" / one.notebook.name if solutions else one.notebook
+        if not execute:
+            notebooks.write(notebooks.compose(one, solutions=solutions), target)
+            typer.echo(f"{target.name} written, not executed")
+            continue
+        if not (solutions or force) and _is_fresh(one):
+            typer.echo(f"{target.name} is fresh")
+            continue
+        seconds = notebooks.build(one, target, solutions=solutions)
+        typer.echo(f"{target.name} built, executed in {seconds:.0f} s")
+        if not solutions:
+            notebooks.record_runtime(one, seconds)
+    if execute and not solutions:
+        _renew_readme("runtimes", notebooks.runtime_table())
+
+
+def results(
+    numbers: Numbers = None,
+    data: Annotated[list[str] | None, typer.Option(help="Data sets; by default a public and the built-in one.")] = None,
+    study: Annotated[list[str] | None, typer.Option(help="These studies only.")] = None,
+) -> None:
+    """Run labs and their studies, on a public data set and on the built-in one, and keep the comparisons in results/."""
+    from kdcourse import data as loaders
+    from kdcourse import notebooks, studies
+
+    os.environ["KDCOURSE_RESULTS"] = str(notebooks.ROOT / "results")
+    for one in [lab_of(number) for number in numbers] if numbers else notebooks.labs():
+        names = studies.of_lab(one.number)
+        family = studies.family_of(names[0] if names else one.number)
+        for dataset in data or family.sets:
+            os.environ[family.variable] = dataset
+            for name in names:
+                if (study is None or name in study) and dataset in studies.family_of(name).sets:
+                    load = getattr(loaders, studies.family_of(name).loader)
+                    paths = studies.study(name, load(dataset, fallback=False)).store()
+                    typer.echo(f"{', '.join(path.name for path in paths)} kept")
+            if study is None:
+                seconds = notebooks.execute(notebooks.compose(one), notebooks.NOTEBOOKS)
+                typer.echo(f"Lab {one.number} on {dataset}: {seconds:.0f} s")
+
+
+def teachers(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="perceptron, convnet, body, gpt, sentiment; the first two by default.")
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="Data sets of pictures; Fashion-MNIST and glyphs by default.")
+    ] = None,
+    pretrained: Annotated[
+        str | None, typer.Option(help="Folder of the BERT that teaches the sentiment teacher.")
+    ] = None,
+) -> None:
+    """Train the shipped teachers anew."""
+    from kdcourse import zoo
+
+    if names and "sentiment" in names and not pretrained:
+        raise typer.BadParameter("the sentiment teacher is itself taught: --pretrained names the folder of a BERT")
+    for_pictures = [name for name in names or zoo.RECIPES if name not in ("gpt", "sentiment")]
+    if for_pictures:
+        zoo.retrain(for_pictures, data)
+    if names and "gpt" in names:
+        zoo.retrain_language()
+    if names and "sentiment" in names:
+        zoo.retrain_sentiment(pretrained)
+
+
+def bench(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="training: a student alone, and taught in three ways. widgets: from a key on a slider to the picture. "
+            "dashboard: what it costs."
+        ),
+    ] = "training",
+    quick: Annotated[bool, typer.Option(help="training: a few steps, nothing kept.")] = False,
+) -> None:
+    """Measure the course's own speed, beside a plain baseline in the same run."""
+    benches = {"training": partial(_bench_training, quick), "widgets": _bench_widgets, "dashboard": _bench_dashboard}
+    if what not in benches:
+        raise typer.BadParameter(f"what must be one of {', '.join(benches)}, got {what!r}")
+    benches[what]()
+
+
+def _bench_training(quick: bool) -> None:
+    from kdcourse import notebooks, runtime
+    from kdcourse.bench import report
+
+    device = runtime.device()
+    found = report.measured(device, quick=quick, say=typer.echo)
+    print_table(report.HEADER, report.rows(found))
+    typer.echo(report.in_words(found))
+    if not quick and (notebooks.ROOT / "README.md").is_file():  # in a checkout
+        _renew_readme("bench", report.as_markdown(report.keep(found, device)))
+
+
+def _bench_widgets() -> None:
+    from kdcourse.bench.widgets import measure_latency
+
+    found = measure_latency()
+    rows = [(one.name, f"{one.median:.1f}", f"{one.p95:.1f}", f"{found[0].median / one.median:.1f}") for one in found]
+    print_table(("from key to picture", "median, ms", "95 %, ms", "times as fast"), rows)
+
+
+def _bench_dashboard() -> None:
+    from kdcourse.bench.dashboard import measure_cost
+
+    cost = measure_cost()
+    row = (f"{cost.alone:.2f}", f"{cost.watched:.2f}", f"{cost.ratio:.3f}", str(cost.pairs))
+    print_table(("a run alone, s", "under the dashboard, s", "ratio", "pairs"), [row])
+
+
+def _is_fresh(one) -> bool:
+    from kdcourse import notebooks
+
+    try:
+        notebooks.check_fresh(one)
+    except notebooks.StaleNotebook:
+        return False
+    return True
+
+
+def _renew_readme(part: str, measured: str) -> None:
+    """Put what was measured between README's two markers of this part."""
+    from kdcourse import notebooks
+    from kdcourse.storage import write_safely
+
+    readme = notebooks.ROOT / "README.md"
+    before, rest = readme.read_text(encoding="utf-8").split(f"<!-- {part} -->\n", 1)
+    _, after = rest.split(f"<!-- end of {part} -->", 1)
+    text = f"{before}<!-- {part} -->\n{measured}\n<!-- end of {part} -->{after}"
+    write_safely(readme, lambda path: path.write_text(text, encoding="utf-8"))

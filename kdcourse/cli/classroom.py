@@ -1,0 +1,65 @@
+"""Commands of who teaches the course: hand out a graded variant, mark what comes back."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdcourse.cli.common import print_table
+
+Seed = Annotated[int, typer.Option(help="Draws the variant, at least 0; the same seed, the same tasks.")]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option("--task", help="This task only, such as 03-experiment; may be repeated. Default: all."),
+]
+
+
+def assign(
+    seed: Seed,
+    out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path(),
+    task: Tasks = None,
+) -> None:
+    """Write a graded variant of tasks from labs 02 and 03 as assignment-SEED.ipynb: for students to fill, without solutions."""
+    from kdcourse.assignments import sheet, variants
+
+    try:
+        typer.echo(sheet.hand_out(seed, variants.assignment(seed, task), out))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def mark(
+    place: Annotated[Path, typer.Argument(help="A notebook that was handed in, or a folder of them.")],
+    seed: Seed,
+    task: Tasks = None,
+    seconds: Annotated[float, typer.Option(min=1, help="For all answers of one notebook.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="A row for each notebook, with all its checks.")] = False,
+) -> None:
+    """Mark what was handed in: which checks each notebook passes. Answers run in a process of their own, with limits."""
+    from kdcourse.assignments import marking, processes, variants
+
+    try:
+        variants.assignment(seed, task), marking.submissions(place)  # a slip is told before anything is run
+        for liberty in processes.liberties():
+            typer.echo(f"Note: on this machine an answer can {liberty}.", err=True)
+        rows = marking.mark(place, seed, task, seconds=seconds)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    except RuntimeError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    else:
+        print_table(("submission", "marks", "what was missed"), [_missed(row) for row in rows])
+
+
+def _missed(row: dict) -> tuple[str, str, str]:
+    """A row of the table of marks. What a student wrote must neither colour the table nor move the cursor."""
+    from rich.markup import escape
+
+    failed = [(task["id"], check) for task in row["tasks"] for check in task["checks"] if not check["passed"]]
+    notes = [row["error"]] if row["error"] else [f"{name}, {one['name']}: {one['note']}" for name, one in failed]
+    plain = ["".join(sign if sign.isprintable() else " " for sign in text) for text in (row["submission"], *notes)]
+    return escape(plain[0]), f"{row['marks']} of {row['out_of']}", escape("\n".join(plain[1:]))

@@ -1,0 +1,80 @@
+"""Commands of who takes the course: open a lab, run it, check the machine, see what is solved."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdcourse.cli.common import lab_of, print_table
+
+
+def lab(
+    number: Annotated[str | None, typer.Argument(help="Open this lab, such as 03.")] = None,
+    port: Annotated[int, typer.Option(help="Where JupyterLab answers.")] = 8888,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Open JupyterLab on the labs."""
+    from kdcourse import notebooks
+
+    folder = notebooks.NOTEBOOKS
+    opened = [str(lab_of(number).notebook.relative_to(folder))] if number else []
+    command = [sys.executable, "-m", "jupyter", "lab", f"--ServerApp.root_dir={folder}", f"--port={port}"]
+    # Settings of the course's own, without the news pop-up that would cover the first lab.
+    command.append(f"--LabApp.app_settings_dir={Path(notebooks.__file__).parent / 'lab_settings'}")
+    if not browser:
+        command.append("--no-browser")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")  # in a container there is often nobody else
+    raise typer.Exit(subprocess.call([*command, *opened], cwd=folder))
+
+
+def run(
+    number: Annotated[str, typer.Argument(help="The lab, such as 03.")],
+    solutions: Annotated[bool, typer.Option(help="Run the instructor's edition.")] = False,
+    slides: Annotated[bool, typer.Option(help="One section at a time; arrow keys go on and back.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Where the page goes; default build/NN_name.html.")] = None,
+) -> None:
+    """Execute one lab without a browser and write it as a page of HTML, whose views move without a kernel; or as slides."""
+    from kdcourse import notebooks, pages
+    from kdcourse.storage import write_safely
+
+    one = lab_of(number)
+    notebook = notebooks.compose(one, solutions=solutions)
+    seconds = notebooks.execute(notebook, notebooks.NOTEBOOKS)
+    target = html or notebooks.ROOT / "build" / f"{one.source.stem}{'-slides' if slides else ''}.html"
+    text = pages.slides(notebook) if slides else pages.page(notebook)
+    write_safely(target, lambda path: path.write_text(text, encoding="utf-8"))
+    typer.echo(f"Lab {one.number} ran in {seconds:.0f} s: {target}")
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="For a classroom's scripts.")] = False) -> None:
+    """Check this machine: every line is green, amber or red, with what to do. Exits with 1 on red."""
+    from kdcourse.doctor import examine
+
+    with redirect_stdout(sys.stderr):  # what is said on the way is no part of the table, and would break the JSON
+        checks = examine()
+    if as_json:
+        typer.echo(json.dumps([check.as_dict() for check in checks], indent=1))
+    else:
+        signs = {"green": "✓ green", "amber": "! amber", "red": "✗ red"}
+        painted = {status: f"[{_paint(status)}]{sign}" for status, sign in signs.items()}
+        rows = [(check.name, painted[check.status], check.detail, check.advice) for check in checks]
+        print_table(("check", "status", "found", "what to do"), rows)
+    raise typer.Exit(any(check.status == "red" for check in checks))
+
+
+def progress() -> None:
+    """Show what you have solved. It is kept on this machine alone."""
+    from kdcourse.exercises.engine import SIGNS, summary
+
+    rows = [(row["lab"], row["exercise"], SIGNS[row["outcome"]], row["attempts"], row["hints"]) for row in summary()]
+    print_table(("lab", "exercise", "outcome", "attempts", "hints"), rows)
+
+
+def _paint(status: str) -> str:
+    return {"green": "green", "amber": "yellow", "red": "red"}[status]
