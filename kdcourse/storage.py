@@ -51,7 +51,7 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapp
     """Write tensors and a few strings as one safetensors file that carries its own hash."""
     from safetensors.torch import save_file
 
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    tensors = _apart(tensors)
     metadata = dict(metadata or {})
     metadata["content"] = _content_hash(tensors, metadata)
     return write_safely(path, lambda temporary: save_file(tensors, temporary, metadata))
@@ -132,6 +132,17 @@ def _writable(folder: Path) -> Path:
 
 def _content_hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     return fingerprint(tensors, metadata)
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the host, each in memory of its own: two layers of a GPT share a weight, which the format refuses."""
+    found, places = {}, set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if place in places else tensor
+        places.add(place)
+    return found
 
 
 def _bytes(tensor: Tensor) -> bytes:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from kdcourse import models
+from kdcourse.tapping import Tapped
 
 
 @pytest.mark.parametrize("build", [models.perceptron, models.convnet])
@@ -43,6 +44,26 @@ def test_layers_can_be_tapped_by_their_names():
     out = tapped(images)
     assert out["features"].shape == (2, 16, 7, 7)
     torch.testing.assert_close(out["logits"], student(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "last"),
+    [
+        ("resnet20", 278_324, (2, 64, 8, 8)),
+        ("resnet32", 472_756, (2, 64, 8, 8)),
+        ("resnet8x4", 1_233_540, (2, 256, 8, 8)),
+        ("resnet32x4", 7_433_860, (2, 256, 8, 8)),
+        ("vgg13", 9_462_180, (2, 512, 4, 4)),
+        ("mobilenetv2", 812_836, (2, 160, 2, 2)),
+    ],
+)
+def test_the_published_comparisons_networks_have_their_size(name, parameters, last):
+    """As many parameters as those of Tian, Krishnan, Isola's code have, for 100 classes."""
+    model = getattr(models, name)().eval()
+    assert sum(one.numel() for one in model.parameters()) == parameters
+    with torch.no_grad():
+        logits, features = Tapped(model, [model.stages[-1], "pool"])(torch.zeros(2, 3, 32, 32))
+    assert logits.shape == (2, 100) and features[model.stages[-1]].shape == last
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ write_safely({str(path)!r}, write)
 
 def test_tensors_come_back_as_they_were(tmp_path):
     tensors = {"weight": torch.randn(3, 4), "count": torch.tensor(7), "half": torch.randn(5).half()}
+    tensors["shared"] = tensors["weight"]  # as in a GPT
     storage.save_tensors(tmp_path / "a.safetensors", tensors, {"card": "{}"})
     loaded, metadata = storage.load_tensors(tmp_path / "a.safetensors")
     assert metadata == {"card": "{}"}

@@ -61,5 +61,12 @@ class OnPolicy(TokenDivergence):
         # What the first tokens are was given, not written.
         return self.divergence(batch.student(written)[:, self.prompt - 1 :], teacher[:, self.prompt - 1 :])
 
+    def get_extra_state(self) -> Tensor:
+        """How many batches it has drawn for: with it a resumed run goes on to the very same drawings."""
+        return torch.tensor(self._turn)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self._turn = int(state)
+
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, prompt={self.prompt}"
