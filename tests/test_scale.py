@@ -1,9 +1,11 @@
 """Recipes, tried small: every shipped one runs, processes agree, runs go on where they stopped, errors name the key."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,14 +15,19 @@ import yaml
 from typer.testing import CliRunner
 
 from kdcourse import cli, scale
-from kdcourse.scale import answers, loop, sources
+from kdcourse.methods import Distillation
+from kdcourse.scale import answers, loop, runs, sources, together
 from kdcourse.scale.checkpoints import Checkpoints
 from kdcourse.scale.keys import RecipeError
-from kdcourse.storage import load_tensors
+from kdcourse.scale.names import build_model
+from kdcourse.scale.recipe import Data, Run, Training
+from kdcourse.storage import load_tensors, save_tensors
 
 ROOT = Path(__file__).parent.parent
 SMALL = {"convnet": {"widths": [4, 8]}}
 PAIR = {"stage2": "stage2"}
+WRITER = {"gpt": {"width": 8, "depth": 1, "heads": 2}}
+TEXT = {"name": "plays", "pictures": 24, "shift": 0, "mirror": False, "views": 0}
 TINY = {
     "title": "Everything, tiny",
     "data": {"name": "glyphs", "pictures": 24, "shift": 1, "mirror": True, "views": 2},
@@ -34,6 +41,9 @@ TINY = {
         },
     },
 }
+TAUGHT = {"student": SMALL, "teacher": "teacher"}
+MOVED = {"WeightTransfer": {"weights": {"classifier.weight": "classifier.weight"}}}
+GLYPHS = sources.glyphs
 RELATED = [
     "Correlation",
     {"RelationalDistance": {"layers": PAIR, "times": 5}},
@@ -65,19 +75,25 @@ def test_every_shipped_recipe_runs_small(name, tmp_path):
         assert len(one.published) in (0, len(one.score))
 
 
-def test_a_run_that_is_stopped_goes_on_to_the_same_bits(tmp_path, monkeypatch, capsys):
-    read = recipe(tmp_path)
-    scale.train_recipe(read, tmp_path / "whole")
+def stopping(monkeypatch, at: int) -> None:
+    """Let every run be told to end while it computes this step."""
     rate = loop.learning_rate
 
-    def stopping(training, step, per_epoch, steps):
-        if step == 13:
+    def told(training, step, per_epoch, steps):
+        if step == at:
             signal.raise_signal(signal.SIGTERM)
         return rate(training, step, per_epoch, steps)
 
-    monkeypatch.setattr(loop, "learning_rate", stopping)
+    monkeypatch.setattr(loop, "learning_rate", told)
+
+
+def test_a_run_that_is_stopped_goes_on_to_the_same_bits(tmp_path, monkeypatch, capsys):
+    on_policy = {"OnPolicy": {"prompt": 60}}
+    read = recipe(tmp_path, writer={"student": WRITER, "teacher": WRITER, "method": on_policy, "data": TEXT})
+    scale.train_recipe(read, tmp_path / "whole")
+    stopping(monkeypatch, 13)
     before = signal.getsignal(signal.SIGTERM)
-    for run in ("teacher", "hint"):
+    for run in ("teacher", "hint", "writer"):
         with pytest.raises(scale.Stopped, match=f"{run} was asked to stop and is saved after step 20 of 30"):
             scale.train_recipe(read, tmp_path / "parts", runs=[run])
         assert signal.getsignal(signal.SIGTERM) is before
@@ -137,65 +153,197 @@ def test_cached_answers_come_in_parts_that_are_disjoint_and_complete(tmp_path):
     assert made(0).made == [(0, 0)]
 
 
+def test_cached_and_asked_teachers_give_the_same_losses(tmp_path, monkeypatch):
+    """Shuffled over several epochs, in two fixed views, logits and features."""
+    learn, losses = runs.learn, {}
+    monkeypatch.setattr(runs, "learn", lambda job, engine: losses.setdefault(job.name, learn(job, engine)))
+    taught = {**TINY["runs"]["hint"], "method": ["Distillation", {"Hint": {"layers": PAIR}}]}
+    read = recipe(tmp_path, cached={**taught, "cached": True}, asked=taught)
+    scale.train_recipe(read, tmp_path / "out", runs=["cached", "asked"])
+    torch.testing.assert_close(*(torch.tensor(losses[name]) for name in ("cached", "asked")), rtol=1e-4, atol=1e-6)
+    assert len(set(losses["asked"])) == 30 and list((tmp_path / "out" / "answers").glob("*-view-1-*"))
+
+
+def test_a_changed_teacher_data_set_or_preprocessing_is_noticed(tmp_path):
+    engine, cpu = together.engine(Training()), torch.device("cpu")
+
+    def notices(
+        data: dict, *, seed: int = 0, tint: float = 0.0, shade: float = 0.0, layer: bool = False, **run
+    ) -> bool:
+        """Whether the teacher is asked anew: no part that it answered before is taken."""
+        run = Run(cached=True, data=Data(**{"pictures": 24, "views": 1, **data}), **run)
+        source, _, look = sources.open_data(run.data, seed, cpu)
+        if shade:
+            source.examples.images.add_(shade)
+        teacher = build_model(SMALL, "teacher", look, 1)
+        teacher.classifier.bias.data.add_(tint)
+        method = Distillation() + runs.build_method({"Hint": {"layers": PAIR}}, "method") if layer else Distillation()
+        before = set(tmp_path.glob("*.safetensors"))
+        answers.teaching(run, teacher, method, source, tmp_path, engine)
+        return set(tmp_path.glob("*.safetensors")) > before
+
+    memory = {"name": "glyphs", "shift": 1}
+    assert notices(memory) and not notices(memory)
+    assert notices(memory, tint=1e-3) and notices(memory, layer=True), "another teacher, other layers"
+    assert notices(memory, training=Training(precision="bf16"))
+    assert notices(memory, shade=1e-3) and notices({**memory, "pictures": 23}), "other pictures"
+    assert notices({**memory, "shift": 2}) and notices({**memory, "mirror": True}) and notices(memory, seed=1)
+    assert not notices(memory)
+    folder = {"folder": str(sources.draw_folder(tmp_path / "pictures")), "size": 32, "workers": 0, "crop": True}
+    assert notices(folder) and not notices(folder)
+    assert (
+        notices({**folder, "size": 16}) and notices({**folder, "crop": False}) and notices({**folder, "mirror": True})
+    )
+    one, *_, other = sorted((tmp_path / "pictures" / "train").glob("*/*.png"))
+    os.utime(one, (0, 0))
+    assert notices(folder), "a picture that was written again"
+    other.rename(one.with_name("moved.png"))
+    assert notices(folder), "a picture of another class"
+
+
+def test_a_run_does_not_go_on_with_another_teacher_or_other_pictures(tmp_path, monkeypatch):
+    stopping(monkeypatch, 3)
+    with pytest.raises(scale.Stopped, match="teacher was asked"):
+        scale.train_recipe(recipe(tmp_path), tmp_path / "out")
+    with pytest.raises(scale.Stopped, match="hint was asked"):
+        scale.train_recipe(recipe(tmp_path), tmp_path / "out")
+    path = tmp_path / "out" / "teacher" / "final.safetensors"
+    found, metadata = load_tensors(path)
+    save_tensors(path, {name: value + 1 for name, value in found.items()}, metadata)
+    with pytest.raises(RecipeError, match=r"hint: weights of the teacher must be '.*' as in the checkpoints"):
+        scale.train_recipe(recipe(tmp_path), tmp_path / "out")
+    save_tensors(path, found, metadata)
+    monkeypatch.setattr(sources, "glyphs", lambda count, seed: GLYPHS(count, seed + 2))
+    with pytest.raises(RecipeError, match=r"teacher: pictures must be '.*' as in the checkpoints"):
+        scale.train_recipe(recipe(tmp_path), tmp_path / "out")
+
+
+def test_a_teacher_that_answers_on_all_processes_at_once_is_asked_equally_often(tmp_path, monkeypatch):
+    monkeypatch.setattr(answers, "ASKED", 4)
+    source, _, look = sources.open_data(Data(name="glyphs", pictures=24), 0, torch.device("cpu"))
+    model = build_model(SMALL, "teacher", look, 1).eval()
+
+    def asked(rank: int) -> list[int]:
+        """The questions of a process, by their number of pictures, while the other one lacks all its parts."""
+        engine = SimpleNamespace(
+            num_processes=2,
+            process_index=rank,
+            device=torch.device("cpu"),
+            wait_for_everyone=lambda: None,
+            reduce=lambda mine, how: mine + 1,
+        )
+        questions = []
+
+        def ask(images: torch.Tensor) -> tuple[torch.Tensor, dict]:
+            questions.append(len(images))
+            return model(images), {}
+
+        with suppress(RecipeError):  # the first process looks for what the second has not yet made
+            made = answers.Answers(source, 1, ask, tmp_path, "key", engine, size=10, together=True)
+            torch.testing.assert_close(made.at(0, torch.arange(24))[0], model(source.examples.images).detach())
+        return questions
+
+    # Parts of 10, 10 and 4: three questions in the first turn, one in the second, in which the second process has no part.
+    assert asked(0) == [4, 4, 2, 4] and asked(1) == [4, 4, 2, 4]
+    assert asked(0) == [4, 4, 2, 4], "it has all its parts, and asks for the other's sake"
+
+
 SCRIPT = """
-import os, signal, sys
+import os, signal, socket, sys
 from pathlib import Path
+
+import torch._dynamo, torch.distributed.fsdp, torchvision.models  # once, for the processes are forks of this one
+from torch import distributed
+from torch.multiprocessing import start_processes
+
 from kdcourse import scale
-from kdcourse.scale import loop
-rate, mark = loop.learning_rate, Path(sys.argv[3])
+from kdcourse.scale import answers, loop
+
+recipe, output, mark = sys.argv[1:]
+rate, shard = loop.learning_rate, answers.shard
+
+
 def killing(training, step, per_epoch, steps):
-    if step == 15 and os.environ["RANK"] == "1" and not mark.exists():
-        mark.touch()
+    if step == 15 and distributed.get_rank() == 1 and not Path(mark).exists():
+        Path(mark).touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return rate(training, step, per_epoch, steps)
-loop.learning_rate = killing
+
+
+def weighed(tapped, device):
+    whole = sum(one.numel() for one in tapped.parameters())
+    mine = sum(one.to_local().numel() for one in shard(tapped, device).parameters())
+    print(f"{mine / whole:.0%} of the teacher lies here", flush=True)
+    return tapped
+
+
+def process(rank, port):
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in place.items()}
+    try:
+        scale.train_recipe(scale.read_recipe(recipe), output)
+    except scale.ProcessLost as error:
+        sys.exit(f"kdcourse: {error}")
+
+
+def launch():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    start_processes(process, (port,), nprocs=2, start_method="fork")
+
+
+loop.learning_rate, answers.shard = killing, weighed
 try:
-    scale.train_recipe(scale.read_recipe(sys.argv[1]), sys.argv[2])
-except scale.ProcessLost as error:
-    sys.exit(f"kdcourse: {error}")
+    launch()
+except Exception as error:
+    print(f"ended: {error}", flush=True)
+launch()
 """
 
 
 def test_two_processes_train_as_one_and_outlive_a_killed_one(tmp_path):
-    """All kinds of methods, batch norm and cached answers; one process is killed, the rest stops, the same command goes on."""
+    """All kinds of methods, batch norm, cached and sharded teachers; one process is killed, the rest stops, and goes on."""
     taught = {"student": SMALL, "teacher": "teacher", "training": {"steps": 4}}
-    recipe(
+    matched = [{"VariationalInformation": {"layers": PAIR}}, {"AttentionTransfer": {"layers": PAIR}}]
+    soft = {**taught, "method": ["Distillation", *matched]}
+    read = recipe(
         tmp_path,
         related={**taught, "method": RELATED},
-        soft={**taught, "method": "Distillation", "cached": True},
-        variational={
-            **taught,
-            "method": [{"VariationalInformation": {"layers": PAIR}}, {"AttentionTransfer": {"layers": PAIR}}],
-        },
         peers={"student": [SMALL, SMALL], "method": "MutualLearning", "training": {"steps": 4}},
-        jacobian={**taught, "method": "JacobianMatching", "student": {"perceptron": {"hidden": [8]}}},
+        jacobian={**taught, "method": "JacobianMatching", "student": {"perceptron": {"hidden": [8]}}, "sharded": True},
+        asked=soft,
+        cached={**soft, "cached": True},
+        sharded={**soft, "sharded": True},
+        both={**soft, "sharded": True, "cached": True},
     )
+    scale.train_recipe(read, tmp_path / "one")
     (tmp_path / "script.py").write_text(SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-
-    def launched(processes: int) -> subprocess.CompletedProcess:
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        given = [tmp_path / "script.py", tmp_path / "tiny.yaml", tmp_path / str(processes), tmp_path / "killed"]
-        return subprocess.run(
-            [*launch, *map(str, given)], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240
-        )
-
-    alone, killed = launched(1), launched(2)
-    assert alone.returncode == 0, alone.stderr[-3000:]
-    assert killed.returncode != 0 and (tmp_path / "killed").exists()
-    assert (
-        "another process of this run is gone, so teacher stops; its last checkpoint is of step 10 of 30"
-        in killed.stderr
+    done = subprocess.run(
+        [sys.executable, *(str(tmp_path / name) for name in ("script.py", "tiny.yaml", "two", "killed"))],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
-    resumed = launched(2)
-    assert resumed.returncode == 0, resumed.stderr[-3000:]
-    assert "teacher goes on from step 10 of 30" in resumed.stdout
-    for run in ("teacher", "hint", "related", "soft", "variational", "peers", "jacobian"):
-        ours, theirs = weights(tmp_path / "2", run), weights(tmp_path / "1", run)
+    assert done.returncode == 0, done.stderr[-3000:]
+    lost = "kdcourse: another process of this run is gone, so teacher stops; its last checkpoint is of step 10"
+    assert lost in done.stderr and "ended: process 1 terminated with signal SIGKILL" in done.stdout
+    assert "teacher goes on from step 10 of 30" in done.stdout
+    shares = re.findall(r"(\d+)% of the teacher lies here", done.stdout)
+    assert len(shares) == 6 and all(45 <= int(share) <= 55 for share in shares), shares
+    for run in read.runs:
+        ours, theirs = weights(tmp_path / "two", run), weights(tmp_path / "one", run)
         for name, value in theirs.items():
             torch.testing.assert_close(
                 ours[name], value, rtol=2e-3, atol=2e-5, msg=lambda text, run=run: f"{run}: {text}"
             )
+    for processes in ("one", "two"):
+        asked, *others = (weights(tmp_path / processes, run) for run in ("asked", "cached", "sharded", "both"))
+        for other in others:
+            for name, value in asked.items():
+                torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -223,6 +371,16 @@ def test_two_processes_train_as_one_and_outlive_a_killed_one(tmp_path):
             "runs.hint.student.convnet: widths, classes and channels must be",
         ),
         ("runs.hint.cached", "yes", "runs.hint.cached must be true or false, got 'yes'"),
+        (
+            "runs.hint",
+            TAUGHT | {"method": "JacobianMatching", "cached": True},
+            "runs.hint.cached must be false for Jac",
+        ),
+        (
+            "runs.hint",
+            TAUGHT | {"method": MOVED, "sharded": True},
+            "runs.hint.sharded must be false for WeightTransfer",
+        ),
         ("training.batch_size", 25, "training.batch_size must be at most 24, the pictures there are, got 25"),
     ],
 )
@@ -254,3 +412,14 @@ def test_the_command_says_what_is_wrong_and_what_was_measured(tmp_path):
     assert "broken.yaml is no YAML" in told(str(tmp_path / "broken.yaml")).output
     right = told("mnist-soft-targets", "--small", "--run", "student")
     assert right.exit_code == 0 and "98.54" in right.output and (tmp_path / "out" / "results.json").is_file()
+
+
+def test_the_command_that_is_told_to_end_saves_and_goes_on(tmp_path, monkeypatch):
+    recipe(tmp_path)
+    stopping(monkeypatch, 3)
+    command = ["train", str(tmp_path / "tiny.yaml"), "--run", "teacher", "--output", str(tmp_path / "out")]
+    stopped = CliRunner().invoke(cli.app, command)
+    assert stopped.exit_code == 143, "what a process ended by SIGTERM returns"
+    assert "saved after step 10 of 30. The same command goes on from there" in stopped.output
+    again = CliRunner().invoke(cli.app, command)
+    assert again.exit_code == 0 and "teacher goes on from step 10 of 30" in again.output

@@ -2,7 +2,8 @@
 
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.loop import Stopped
-from kdcourse.scale.recipe import Recipe, read_recipe, shipped
+from kdcourse.scale.reading import read_recipe, shipped
+from kdcourse.scale.recipe import Recipe
 from kdcourse.scale.runs import Outcome, train_recipe
 from kdcourse.scale.together import ProcessLost
 

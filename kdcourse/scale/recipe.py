@@ -1,15 +1,11 @@
-"""A recipe: which data, how long, and the runs of one published comparison, read from YAML and checked key by key."""
+"""A recipe: which data, how long, and the runs of one published comparison."""
 
-import difflib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kdcourse.scale.keys import RecipeError, calls, choice, number, numbers, switch, text, whole
-
-SHIPPED = Path(__file__).parent.parent / "recipes"
 
 
 @dataclass(frozen=True)
@@ -124,119 +120,14 @@ class Recipe:
         return replace(self, runs={name: _small(run, folder) for name, run in self.runs.items()})
 
 
-def shipped() -> list[str]:
-    """The names of the recipes that come with the course."""
-    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
-
-
-def read_recipe(where: str | Path, changes: Mapping[str, Any] | None = None) -> Recipe:
-    """A shipped recipe by name, or one from a file. changes: "data.folder" -> value, put into every run.
-
-    Raises `RecipeError` for what is no recipe, naming the key.
-    """
-    import yaml
-
-    path = Path(where) if str(where).endswith((".yaml", ".yml")) else SHIPPED / f"{where}.yaml"
-    if not path.is_file():
-        raise RecipeError(f"recipe must be a YAML file or one of {', '.join(shipped())}, got {str(where)!r}")
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path.name} is no YAML: {' '.join(str(error).split())}") from error
-    return _recipe(path.stem, found, changes or {})
-
-
-def settings_of(run: Run, seed: int) -> str:
-    """What a run's outcome depends on, as JSON: the key of its checkpoints."""
-    known = {**asdict(run), "seed": seed}
+def settings_of(run: Run, seed: int, **prints: str) -> str:
+    """What a run's outcome depends on, as JSON: the key of its checkpoints. prints: fingerprints of what no recipe can name."""
+    known = {**asdict(run), "seed": seed, **prints}
     known.pop("published")
     for name in ("workers", "folder"):
         known["data"].pop(name)
     known["training"].pop("checkpoint_minutes")
     return json.dumps(known, sort_keys=True)
-
-
-def _recipe(name: str, found: Any, changes: Mapping[str, Any]) -> Recipe:
-    keys = ("title", "source", "note", "data", "training", "runs")
-    _known_keys(name, "", found, keys)
-    if not isinstance(found.get("runs"), dict) or not found["runs"]:
-        raise RecipeError(f"{name}: runs must name at least one run, got {found.get('runs')!r}")
-    runs = {}
-    for label, given in found["runs"].items():
-        _known_keys(name, f"runs.{label}", given, [one.name for one in fields(Run)])
-        parts = {}
-        for part, kind in (("data", Data), ("training", Training)):
-            own = given.get(part) or {}
-            changed = {key.split(".", 1)[1]: value for key, value in changes.items() if key.startswith(f"{part}.")}
-            _known_keys(name, f"runs.{label}.{part}", own, [one.name for one in fields(kind)])
-            common = found.get(part) or {}
-            _known_keys(name, part, common, [one.name for one in fields(kind)])
-            parts[part] = _build(kind, {**common, **own, **changed}, name, part if not own else f"runs.{label}.{part}")
-        rest = {key: value for key, value in given.items() if key not in parts}
-        runs[str(label)] = replace(_build(Run, rest, name, f"runs.{label}"), **parts)
-    _check_changes(name, changes)
-    recipe = Recipe(name, *(str(found.get(key, "")).strip() for key in ("title", "source", "note")), runs)
-    recipe.order(list(runs))
-    for label, run in runs.items():
-        _check_run(f"{name}: runs.{label}", run)
-    if len({run.training.precision for run in runs.values()}) > 1:
-        raise RecipeError(f"{name}: training.precision must be the same in all runs")
-    return recipe
-
-
-def _build(kind: type, given: Mapping[str, Any], name: str, where: str) -> Any:
-    values = {}
-    for one in fields(kind):
-        if one.name in given and "read" in one.metadata:
-            value = given[one.name]
-            try:
-                values[one.name] = None if value is None and one.default is None else one.metadata["read"](value)
-            except (TypeError, ValueError) as error:
-                raise RecipeError(
-                    f"{name}: {where}.{one.name} must be {one.metadata['accepted']}, got {value!r}"
-                ) from error
-    return kind(**values)
-
-
-def _check_run(where: str, run: Run) -> None:
-    data = run.data
-    if run.student is None:
-        raise RecipeError(f"{where}.student must be a model's name, got nothing")
-    if (data.name is None) == (data.folder is None):
-        raise RecipeError(f"{where}.data must have either name or folder, got {data.name!r} and {data.folder!r}")
-    if data.crop and data.folder is None:
-        raise RecipeError(f"{where}.data.crop must be false for data in memory, got true; shift moves those")
-    if run.cached and data.augmented and not data.views:
-        raise RecipeError(
-            f"{where}.cached must be false where pictures are augmented without end, got true; fix their number by data.views"
-        )
-    if run.cached and run.sharded:
-        raise RecipeError(
-            f"{where}.cached must be false where the teacher is sharded and answers on all processes at once"
-        )
-    if run.cached and run.teacher is None:
-        raise RecipeError(f"{where}.cached must be false without a teacher, got true")
-
-
-def _check_changes(name: str, changes: Mapping[str, Any]) -> None:
-    known = [f"{part}.{one.name}" for part, kind in (("data", Data), ("training", Training)) for one in fields(kind)]
-    for key in changes:
-        if key not in known:
-            raise RecipeError(f"{name}: {_unknown(key, known)}")
-
-
-def _known_keys(name: str, where: str, given: Any, known: list[str] | tuple[str, ...]) -> None:
-    if not isinstance(given, dict):
-        raise RecipeError(f"{name}: {where or 'a recipe'} must be a mapping of {', '.join(known)}, got {given!r}")
-    for key in given:
-        if key not in known:
-            raise RecipeError(f"{name}: {_unknown(f'{where}.{key}' if where else str(key), known)}")
-
-
-def _unknown(key: str, known: list[str] | tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(key, known, 1) or difflib.get_close_matches(key.split(".")[-1], known, 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{key} is no key of a recipe{hint} (accepted: {', '.join(known)})"
 
 
 def _small(run: Run, folder: Path) -> Run:

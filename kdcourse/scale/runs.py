@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from kdcourse import schemes
-from kdcourse.methods import Method
+from kdcourse.methods import Method, WeightTransfer
 from kdcourse.scale.answers import teaching
 from kdcourse.scale.checkpoints import Checkpoints
 from kdcourse.scale.judge import score
@@ -20,7 +20,7 @@ from kdcourse.scale.names import Look, build_method, build_model
 from kdcourse.scale.recipe import Recipe, Run, settings_of
 from kdcourse.scale.sources import draw_folder, open_data
 from kdcourse.scale.together import engine
-from kdcourse.storage import write_safely
+from kdcourse.storage import fingerprint, write_safely
 
 
 @dataclass(frozen=True)
@@ -78,19 +78,21 @@ def _train(
     student = students[name] = build_model(run.student, f"{where}.student", look, own)
     with accelerator.local_main_process_first():
         teacher = _teacher(run, where, students, look, seed)
-    checkpoints = Checkpoints(output / name, settings_of(run, seed))
+    prints = {"pictures": train.fingerprint, "weights of the teacher": fingerprint(teacher)}
+    checkpoints = Checkpoints(output / name, settings_of(run, seed, **prints))
     known = checkpoints.final()
     if known is not None:
         student.load_state_dict(known[0])
         student.to(accelerator.device).eval()
         return Outcome(**known[1])
-    teach = teaching(run, teacher, method, train, output / "answers", accelerator)
+    teach, teacher = teaching(run, teacher, method, train, output / "answers", accelerator)
     started = time.monotonic()
     job = Job(name, student, method, train, run.data, run.training, checkpoints, seed, teach, teacher)
     losses = learn(job, accelerator)
-    # As it was built, without the batch norm that several processes share: it may be a teacher now, whose layers are tapped.
-    trained, student = student, build_model(run.student, f"{where}.student", look, own).to(accelerator.device)
-    student.load_state_dict(trained.state_dict())
+    if accelerator.num_processes > 1:
+        # As it was built, without the batch norm that the processes share: it may be a teacher now, whose layers are tapped.
+        trained, student = student, build_model(run.student, f"{where}.student", look, own).to(accelerator.device)
+        student.load_state_dict(trained.state_dict())
     students[name] = student.eval()
     found = score(student, test, accelerator)
     outcome = Outcome(name, found, list(run.published), round(time.monotonic() - started, 1), len(losses))
@@ -106,6 +108,12 @@ def _method(recipe: Recipe, name: str) -> Method:
     method = build_method(run.method, f"{where}.method")
     if method.needs_teacher and run.teacher is None:
         raise RecipeError(f"{where}.teacher must be given for {method!r}, got nothing")
+    if run.cached and method.needs_gradients:
+        raise RecipeError(
+            f"{where}.cached must be false for {method!r}, which differentiates what the teacher says, got true"
+        )
+    if run.sharded and any(isinstance(one, WeightTransfer) for one in method.modules()):
+        raise RecipeError(f"{where}.sharded must be false for {method!r}, which reads the teacher's weights, got true")
     return method
 
 

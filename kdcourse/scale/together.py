@@ -104,17 +104,36 @@ def norm_together(module: nn.Module, device: torch.device) -> nn.Module:
 
 
 def shard(tapped: Tapped, device: torch.device) -> Tapped:
-    """Spread a frozen model's weights over the processes; each layer is put together when its turn comes."""
+    """Spread a frozen model's weights over the processes; each layer is put together when its turn comes, and let go after it.
+
+    From wherever the model lies, layer by layer: the whole of it is never on the device. A parameter that belongs to no layer
+    stays whole.
+    """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
-    body = tapped.model if tapped.extract is None else tapped.extract
-    # By layers, not by blocks: what a tapped model runs are its layers, and no block's own code.
-    for layer in list(body.modules()):
-        if next(layer.parameters(recurse=False), None) is not None:
-            fully_shard(layer, mesh=mesh)
-    return tapped
+    for layer in _called(tapped):
+        for parameter in layer.parameters():
+            parameter.data = parameter.data.contiguous()  # channels-last weights cannot be cut
+        fully_shard(layer, mesh=mesh, reshard_after_forward=True)
+    return tapped.to(device)
+
+
+def _called(tapped: Tapped) -> list[nn.Module]:
+    """The layers with weights, as this model calls them: a traced one by its graph, blocks having no code there any more."""
+    if tapped.extract is None:
+        return _outermost(tapped.model)
+    calls = dict.fromkeys(node.target for node in tapped.extract.eval_graph.nodes if node.op == "call_module")
+    layers = [tapped.extract.get_submodule(name) for name in calls]
+    return [layer for layer in dict.fromkeys(layers) if next(layer.parameters(), None) is not None]
+
+
+def _outermost(module: nn.Module) -> list[nn.Module]:
+    """Modules with parameters of their own; what is inside of one belongs to it, for its code may read it uncalled."""
+    if next(module.parameters(recurse=False), None) is not None:
+        return [module]
+    return [layer for child in module.children() for layer in _outermost(child)]
 
 
 class Agreement:
