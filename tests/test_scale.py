@@ -31,7 +31,7 @@ TEXT = {"name": "plays", "pictures": 24, "shift": 0, "mirror": False, "views": 0
 TINY = {
     "title": "Everything, tiny",
     "data": {"name": "glyphs", "pictures": 24, "shift": 1, "mirror": True, "views": 2},
-    "training": {"steps": 30, "batch_size": 8, "learning_rate": 0.02, "momentum": 0.9, "checkpoint_minutes": 0.0001},
+    "training": {"steps": 20, "batch_size": 8, "learning_rate": 0.02, "momentum": 0.9, "checkpoint_minutes": 0.0001},
     "runs": {
         "teacher": {"student": {"convnet": {"widths": [6, 12]}}},
         "hint": {
@@ -91,14 +91,14 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(tmp_path, monkeypatch, c
     on_policy = {"OnPolicy": {"prompt": 60}}
     read = recipe(tmp_path, writer={"student": WRITER, "teacher": WRITER, "method": on_policy, "data": TEXT})
     scale.train_recipe(read, tmp_path / "whole")
-    stopping(monkeypatch, 13)
+    stopping(monkeypatch, 3)
     before = signal.getsignal(signal.SIGTERM)
     for run in ("teacher", "hint", "writer"):
-        with pytest.raises(scale.Stopped, match=f"{run} was asked to stop and is saved after step 20 of 30"):
+        with pytest.raises(scale.Stopped, match=f"{run} was asked to stop and is saved after step 10 of 20"):
             scale.train_recipe(read, tmp_path / "parts", runs=[run])
         assert signal.getsignal(signal.SIGTERM) is before
         scale.train_recipe(read, tmp_path / "parts", runs=[run])
-        assert f"{run} goes on from step 20 of 30" in capsys.readouterr().out
+        assert f"{run} goes on from step 10 of 20" in capsys.readouterr().out
         for name, value in weights(tmp_path / "whole", run).items():
             assert torch.equal(value, weights(tmp_path / "parts", run)[name]), f"{run}: {name}"
 
@@ -161,7 +161,7 @@ def test_cached_and_asked_teachers_give_the_same_losses(tmp_path, monkeypatch):
     read = recipe(tmp_path, cached={**taught, "cached": True}, asked=taught)
     scale.train_recipe(read, tmp_path / "out", runs=["cached", "asked"])
     torch.testing.assert_close(*(torch.tensor(losses[name]) for name in ("cached", "asked")), rtol=1e-4, atol=1e-6)
-    assert len(set(losses["asked"])) == 30 and list((tmp_path / "out" / "answers").glob("*-view-1-*"))
+    assert len(set(losses["asked"])) == 20 and list((tmp_path / "out" / "answers").glob("*-view-1-*"))
 
 
 def test_a_changed_teacher_data_set_or_preprocessing_is_noticed(tmp_path):
@@ -330,7 +330,7 @@ def test_two_processes_train_as_one_and_outlive_a_killed_one(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     lost = "kdcourse: another process of this run is gone, so teacher stops; its last checkpoint is of step 10"
     assert lost in done.stderr and "ended: process 1 terminated with signal SIGKILL" in done.stdout
-    assert "teacher goes on from step 10 of 30" in done.stdout
+    assert "teacher goes on from step 10 of 20" in done.stdout
     shares = re.findall(r"(\d+)% of the teacher lies here", done.stdout)
     assert len(shares) == 6 and all(45 <= int(share) <= 55 for share in shares), shares
     for run in read.runs:
@@ -420,6 +420,6 @@ def test_the_command_that_is_told_to_end_saves_and_goes_on(tmp_path, monkeypatch
     command = ["train", str(tmp_path / "tiny.yaml"), "--run", "teacher", "--output", str(tmp_path / "out")]
     stopped = CliRunner().invoke(cli.app, command)
     assert stopped.exit_code == 143, "what a process ended by SIGTERM returns"
-    assert "saved after step 10 of 30. The same command goes on from there" in stopped.output
+    assert "saved after step 10 of 20. The same command goes on from there" in stopped.output
     again = CliRunner().invoke(cli.app, command)
-    assert again.exit_code == 0 and "teacher goes on from step 10 of 30" in again.output
+    assert again.exit_code == 0 and "teacher goes on from step 10 of 20" in again.output
