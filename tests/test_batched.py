@@ -63,8 +63,8 @@ def test_losses_are_the_mean_over_the_runs():
     [
         ([student(), kd.models.perceptron((8,), classes=3, inputs=16)], kd.HardTarget(), None, "one architecture"),
         ([kd.models.perceptron((8,), dropout=0.1)] * 2, kd.HardTarget(), None, "dropout"),
-        ([normed_teacher()] * 2, kd.HardTarget(), None, "dropout"),
-        ([kd.models.convnet((2, 4))] * 2, kd.HardTarget(), None, "buffers"),
+        ([normed_teacher()] * 2, kd.HardTarget(), None, "perceptrons"),
+        ([kd.models.convnet((2, 4))] * 2, kd.HardTarget(), None, "perceptrons"),
         ([student()] * 2, kd.Correlation(), CACHE, "mean over examples"),
         ([student()] * 2, kd.SoftTarget() + kd.Correlation(), CACHE, "mean over examples"),
         ([student()] * 2, kd.SoftTarget(), normed_teacher(), "TeacherCaches"),
