@@ -28,7 +28,9 @@ def measured(device: torch.device, *, quick: bool = False, say: Callable[[str], 
         say(f"{workload.name}: {turns} × {workload.steps} steps in each way …")
         ways += measure_ways(workload, device, turns)
     say("Several seeds as one batched model …")
-    seeds = measure_seeds(device, steps=10 if quick else 500, turns=turns)
+    seeds = measure_seeds(
+        device, steps=10 if quick else 500, turns=turns if quick else 3 * turns
+    )  # short runs, much noise
     return {
         "machine": machine(device),
         "date": datetime.now(UTC).date().isoformat(),
