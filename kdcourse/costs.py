@@ -1,5 +1,6 @@
 """What a model costs where it runs: bytes, operations, time, and energy where the processor has a meter."""
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,17 @@ def table(models: dict[str, nn.Module], split: Split) -> "pd.DataFrame":
 
     rows = pd.DataFrame.from_dict({name: _row(model, split) for name, model in models.items()}, orient="index")
     for place, batch_size in ((3, 1), (4, 64)):
-        rows.insert(place, f"ms for {batch_size}", _milliseconds(models, split, batch_size))
+        rows.insert(place, f"ms for {batch_size}", list(milliseconds(models, split, batch_size).values()))
     return rows
+
+
+def milliseconds(models: dict[Hashable, nn.Module], split: Split, batch_size: int = 1) -> dict[Hashable, float]:
+    """Each model's latency for one batch. They take turns, so that a slow moment of the machine falls on all of them."""
+    rounds = [
+        [measure.latency(model, split, batch_size, repeats=CALLS) for model in models.values()] for _ in range(ROUNDS)
+    ]
+    medians = torch.tensor(rounds, dtype=torch.float64).median(dim=0).values.tolist()
+    return {name: round(median, 3) for name, median in zip(models, medians, strict=True)}
 
 
 def _row(model: nn.Module, split: Split) -> dict[str, object]:
@@ -38,14 +48,6 @@ def _row(model: nn.Module, split: Split) -> dict[str, object]:
         "MFLOPs": round(operations / 1e6, 2) if operations else "–",
         "mJ for 1": "–" if millijoules is None else round(millijoules, 3),
     }
-
-
-def _milliseconds(models: dict[str, nn.Module], split: Split, batch_size: int) -> list[float]:
-    """Each model's latency. They take turns, so that a slow moment of the machine falls on all of them."""
-    rounds = [
-        [measure.latency(model, split, batch_size, repeats=CALLS) for model in models.values()] for _ in range(ROUNDS)
-    ]
-    return [round(median, 3) for median in torch.tensor(rounds, dtype=torch.float64).median(dim=0).values.tolist()]
 
 
 @torch.inference_mode()

@@ -75,7 +75,9 @@ def workloads(device: torch.device) -> list[Workload]:
     grey, colour = (1, 28, 28), (3, 32, 32)
     return [
         Workload("perceptrons 1200-1200 → 64, lab 03", perceptron, partial(perceptron, (64,)), grey, 1000, 500),
-        Workload("perceptrons 1200-1200 → 800-800", perceptron, partial(perceptron, (800, 800)), grey, 5120, 120 * long),
+        Workload(
+            "perceptrons 1200-1200 → 800-800", perceptron, partial(perceptron, (800, 800)), grey, 5120, 120 * long
+        ),
         Workload("CNNs 32-64-128-256 → 8-16-32-32", convnet, partial(convnet, (8, 16, 32, 32)), grey, 3840, 30 * long),
         Workload("resnet32x4 → resnet8x4", resnet32x4, resnet8x4, colour, 256, 4 * long, 64),
     ]
