@@ -2,9 +2,11 @@
 
 import os
 import runpy
+import signal
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 OFFLINE = Path(__file__).parent / "tests" / "offline"
@@ -33,3 +35,11 @@ def pytest_configure(config):
         # Python runs `sitecustomize` at start, in this process's children too: the kernels of the notebooks.
         os.environ["PYTHONPATH"] = os.pathsep.join([str(OFFLINE), os.environ.get("PYTHONPATH", "")])
         runpy.run_path(str(OFFLINE / "sitecustomize.py"))
+
+
+@pytest.fixture
+def interruptible():
+    """Ctrl-C arrives, even where this process was started to ignore it, as a shell's background jobs are."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -176,7 +176,7 @@ def test_augmentation_is_seen_by_student_and_teacher_alike():
     assert all(torch.equal(seen[index], seen[index + 1]) for index in range(0, 6, 2))
 
 
-def test_an_interrupt_keeps_what_was_learnt(capsys):
+def test_an_interrupt_keeps_what_was_learnt(interruptible, capsys):
     model, asked = student(), []
 
     def interrupt(*_):

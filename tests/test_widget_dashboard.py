@@ -293,9 +293,7 @@ def test_a_pause_while_a_cell_waits_has_a_limit(train, capsys):
     assert watch.runs["one"].state == "stopped" and "one was paused; it goes on" in capsys.readouterr().out
 
 
-def test_an_interrupt_stops_all_in_good_order(train, capsys, request):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+def test_an_interrupt_stops_all_in_good_order(train, capsys, interruptible):
     watch = train()
     until(lambda: watch.runs["one"].losses)
     threading.Timer(0.2, signal.raise_signal, [signal.SIGINT]).start()
