@@ -105,13 +105,17 @@ def _chosen(members: list[tarfile.TarInfo]) -> Iterator[tuple[str, tarfile.TarIn
         part: [member for member in members if member.name.removeprefix("./").startswith(f"{part}/")]
         for part in ("train", "test")
     }
-    _, unseen = hold_out(_labels(found["train"]), SOURCES["cifar10"].validation)
-    found["val"] = found["train"] = [found["train"][place] for place in unseen.tolist()]
-    rest, validation = hold_out(_labels(found["val"]), COUNTS["val"])
-    _, train = hold_out(_labels([found["train"][place] for place in rest.tolist()]), COUNTS["train"])
-    _, test = hold_out(_labels(found["test"]), COUNTS["test"])
-    for part, places in (("train", rest[train]), ("val", validation), ("test", test)):
-        yield from ((part, found[part][place]) for place in places.tolist())
+    _, unseen = _parted(found["train"], SOURCES["cifar10"].validation)
+    rest, validation = _parted(unseen, COUNTS["val"])
+    _, train = _parted(rest, COUNTS["train"])
+    _, test = _parted(found["test"], COUNTS["test"])
+    for part, chosen in (("train", train), ("val", validation), ("test", test)):
+        yield from ((part, member) for member in chosen)
+
+
+def _parted(members: list[tarfile.TarInfo], count: int) -> list[list[tarfile.TarInfo]]:
+    """What stays, and `count` that are held out, each class in proportion; both in their order."""
+    return [[members[place] for place in places.tolist()] for places in hold_out(_labels(members), count)]
 
 
 def _labels(members: list[tarfile.TarInfo]) -> torch.Tensor:
