@@ -16,7 +16,7 @@ from torch.func import stack_module_state
 
 from kdcourse.cache import TeacherCache
 from kdcourse.data.splits import Split, picked
-from kdcourse.methods import Batch, Method
+from kdcourse.methods import Batch, FixedTargets, Method
 from kdcourse.models import Perceptron
 from kdcourse.training import History, batches, refuse_divergence
 
@@ -64,6 +64,14 @@ def train_together(
         raise ValueError(reason)
     started, device = time.perf_counter(), splits[0].device
     pool, starts = _pooled(splits, teachers, method)
+
+    def objective(method: Method) -> Callable[[Tensor, Tensor], Tensor]:
+        """Logits of a batch and their positions in the pool -> the loss."""
+        known = {"teacher_logits": None, "labels": None} | pool.answers
+        if fixed := FixedTargets.of(method, **known):
+            return fixed
+        return lambda logits, index: method(Batch(logits, **{name: rows[index] for name, rows in pool.answers.items()}))
+
     orders = [
         torch.stack(list(batches(split, steps, batch_size, seed, balanced=balanced))) + start
         for split, seed, start in zip(splits, order_seeds, starts, strict=True)
@@ -71,21 +79,22 @@ def train_together(
     weights = _stacked([student.to(device) for student in students])
     optimizer = torch.optim.AdamW(weights.values(), learning_rate, weight_decay=weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
-    losses: list[Tensor] = []
+    losses, loss_of = [], objective(method)
     for step, index in enumerate(torch.stack(orders, dim=1), start=1):  # (S, batch_size)
         shape, index = index.shape, index.flatten()
         images = picked(pool.images, index).unflatten(0, shape)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             logits = _answers(weights, images)  # (S, batch_size, C)
-        known = {name: rows[index] for name, rows in pool.answers.items()}
-        loss = method(Batch(logits.flatten(0, 1).float(), **known))  # the mean over all runs' examples
+        loss = loss_of(logits.flatten(0, 1).float(), index)  # the mean over all runs' examples
         optimizer.zero_grad()
         (loss * len(students)).backward()  # so that each run has the gradient of its own mean
         optimizer.step()
         schedule.step()
         losses.append(loss.detach())
-        if control is not None and (method := control(step, losses, method)) is None:
-            break
+        if control is not None and (chosen := control(step, losses, method)) is not method:
+            if chosen is None:
+                break
+            method, loss_of = chosen, objective(chosen)
     for number, student in enumerate(students):
         student.load_state_dict({name: stacked[number].detach().t() for name, stacked in weights.items()})
         student.eval()

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from kdcourse import measure, randomness
-from kdcourse.cache import TeacherCache
+from kdcourse.cache import OnDisk, TeacherCache
 from kdcourse.data.splits import Split, picked
-from kdcourse.methods import Batch, HardTarget, Method
+from kdcourse.methods import Batch, FixedTargets, HardTarget, Method
 from kdcourse.tapping import LOGITS, Tapped
 
 
@@ -87,7 +87,7 @@ def train(
     noise = torch.Generator(split.device).manual_seed(order_seed)
     history, losses = History(), []
     started = time.perf_counter()
-    with _answering(teacher, split, method) as (model, ask), draws(order_seed, student) as drawing:
+    with _answering(teacher, split, method) as (model, ask, known), draws(order_seed, student) as drawing:
         # Adapters and dropout too are the same for every run with this seed.
 
         def look(images: Tensor, index: Tensor) -> Batch:
@@ -96,6 +96,12 @@ def train(
             teacher_logits, teacher_features = ask(images, index)
             labels = split.labels[index] if method.needs_labels else None
             return Batch(logits, teacher_logits, labels, images, features, teacher_features, student, model)
+
+        def objective(method: Method) -> Callable[[Tensor, Tensor], Tensor]:
+            """A batch's pictures and their positions in the split -> the loss."""
+            if fixed := FixedTargets.of(method, known, split.labels):
+                return lambda images, index: fixed(run(images)[0], index)
+            return lambda images, index: method(look(images, index))
 
         run = tapped.eval()
         with torch.no_grad(), drawing:
@@ -109,13 +115,14 @@ def train(
         if compiler is not None:
             graphs = on_gpu and compiler == "inductor"
             run = torch.compile(run, backend=compiler, mode="reduce-overhead" if graphs else None)
+        loss_of = objective(method)
         try:
             order = batches(split, steps, batch_size, order_seed, balanced=balanced)
             for step, index in enumerate(_bar(order, steps, progress), start=1):
                 images = picked(split.images, index)
                 if augment is not None:
                     images = augment(images, generator=noise)
-                loss = method(look(images, index))
+                loss = loss_of(images, index)
                 optimizer.zero_grad()
                 accelerator.backward(loss)
                 optimizer.step()
@@ -125,9 +132,11 @@ def train(
                     history.evaluations.append((step, measure.accuracy(student, validation)))
                     if on_evaluation is not None:
                         on_evaluation(*history.evaluations[-1])
-                if control is not None and (method := control(step, losses, method)) is None:
-                    history.interrupted = step < steps
-                    break
+                if control is not None and (chosen := control(step, losses, method)) is not method:
+                    if chosen is None:
+                        history.interrupted = step < steps
+                        break
+                    method, loss_of = chosen, objective(chosen)
         except KeyboardInterrupt:
             history.interrupted = True
             print(f"Interrupted after {len(losses)} of {steps} steps; the student keeps what it has learnt.")
@@ -179,15 +188,20 @@ Answer = Callable[[Tensor, Tensor], tuple[Tensor | None, dict[str, Tensor]]]
 @contextmanager
 def _answering(
     teacher: nn.Module | TeacherCache | None, split: Split, method: Method
-) -> Iterator[tuple[nn.Module | None, Answer]]:
-    """The teacher's model, and what gives its logits and features for a batch: (images, index) -> (logits, features)."""
+) -> Iterator[tuple[nn.Module | None, Answer, Tensor | OnDisk | None]]:
+    """The teacher's model; what gives its logits and features for a batch: (images, index) -> (logits, features); and its
+    logits for the whole split (N, C), where they are known before."""
     names = [theirs for _, theirs in method.features]
     model = teacher.teacher if isinstance(teacher, TeacherCache) else teacher
     if not method.needs_teacher:
-        yield None, lambda images, index: (None, {})
+        yield None, lambda images, index: (None, {}), None
     elif isinstance(teacher, TeacherCache) and not method.needs_gradients:
         known = teacher.outputs(split, [LOGITS, *names])
-        yield model, lambda images, index: (known[LOGITS][index], {name: known[name][index] for name in names})
+
+        def look_up(images: Tensor, index: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            return known[LOGITS][index], {name: known[name][index] for name in names}
+
+        yield model, look_up, known[LOGITS]
     else:
         with frozen(model):
             tapped = Tapped(model.to(split.device), names, role="teacher").eval()
@@ -196,7 +210,7 @@ def _answering(
                 with torch.set_grad_enabled(method.needs_gradients):
                     return tapped(images)
 
-            yield model, ask
+            yield model, ask, None
 
 
 def _bar(steps: Iterator[Tensor], total: int, shown: bool) -> Iterator[Tensor]:

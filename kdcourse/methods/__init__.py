@@ -29,6 +29,7 @@ from kdcourse.methods.response import (
     SoftTarget,
     StandardizedSoftTarget,
 )
+from kdcourse.methods.targets import FixedTargets, Target
 
 __all__ = [
     "ActivationBoundary",
@@ -39,6 +40,7 @@ __all__ = [
     "CorrelationCongruence",
     "Decoupled",
     "Distillation",
+    "FixedTargets",
     "Flow",
     "GradientAttention",
     "HardTarget",
@@ -55,6 +57,7 @@ __all__ = [
     "SimilarityPreserving",
     "SoftTarget",
     "StandardizedSoftTarget",
+    "Target",
     "TokenDivergence",
     "VariationalInformation",
     "WeightTransfer",

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdcourse.methods.targets import Target
+
 
 @dataclass
 class Batch:
@@ -57,6 +59,10 @@ class Method(nn.Module):
 
     def prepare(self, batch: Batch) -> None:
         """Called once before training with a few examples: the place to make what depends on shapes."""
+
+    def targets(self, teacher_logits: Tensor, labels: Tensor | None) -> list[Target]:
+        """The loss as divergences from distributions that stay, given all examples' (n, C) and (n,); [] where it is none."""
+        return []
 
     def forward(self, batch: Batch) -> Tensor:
         """The loss of one batch, a scalar."""
@@ -137,6 +143,14 @@ class WeightedSum(Method):
         for method in self.methods:
             method.prepare(batch)
 
+    def targets(self, teacher_logits: Tensor, labels: Tensor | None) -> list[Target]:
+        parts = [(weight, method.targets(teacher_logits, labels)) for weight, method in self.terms()]
+        return (
+            [target.times(weight) for weight, part in parts for target in part]
+            if all(part for _, part in parts)
+            else []
+        )
+
     def forward(self, batch: Batch) -> Tensor:
         return sum(weight * method(batch) for weight, method in self.terms())
 
@@ -150,6 +164,9 @@ class HardTarget(Method):
     """Labels only: the cross-entropy of the student, the baseline of every comparison."""
 
     needs_teacher, needs_labels, averages = False, True, True
+
+    def targets(self, teacher_logits: Tensor, labels: Tensor | None) -> list[Target]:
+        return [Target.hard(labels, teacher_logits)]
 
     def forward(self, batch: Batch) -> Tensor:
         return F.cross_entropy(batch.student_logits, batch.labels)

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from torch import Tensor
 
 from kdcourse.losses import response
+from kdcourse.losses.checks import check_share
 from kdcourse.methods.base import Batch, Method
+from kdcourse.methods.targets import Target
 
 
 class FromLoss(Method):
@@ -34,6 +36,9 @@ class SoftTarget(FromLoss):
     def __init__(self, temperature: float = 4.0):
         super().__init__(temperature=temperature)
 
+    def targets(self, teacher_logits: Tensor, labels: Tensor | None) -> list[Target]:
+        return [Target.soft(teacher_logits, **self.settings)]
+
 
 class Distillation(FromLoss):
     """The classic recipe: alpha · soft targets + (1 − alpha) · labels. Loss: `losses.distillation`."""
@@ -43,6 +48,12 @@ class Distillation(FromLoss):
 
     def __init__(self, temperature: float = 4.0, alpha: float = 0.9):
         super().__init__(temperature=temperature, alpha=alpha)
+
+    def targets(self, teacher_logits: Tensor, labels: Tensor | None) -> list[Target]:
+        temperature, alpha = self.settings["temperature"], self.settings["alpha"]
+        check_share("alpha", alpha)
+        soft, hard = Target.soft(teacher_logits, temperature), Target.hard(labels, teacher_logits)
+        return [soft.times(alpha), hard.times(1 - alpha)]
 
 
 class LogitMSE(FromLoss):

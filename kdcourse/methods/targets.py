@@ -1,0 +1,73 @@
+"""Targets that stay: what a cached teacher and the labels ask of a student, worked out once for a whole run.
+
+Soft and hard targets are of one kind, KL divergences from distributions that never change. All but the student's part is
+known before the first step, so that a step of distillation costs hardly more than one with labels alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdcourse.losses.checks import as_logits, at_least_float32, check_labels, check_positive, check_same_shape
+
+if TYPE_CHECKING:
+    from kdcourse.methods.base import Method
+
+
+@dataclass(frozen=True)
+class Target:
+    """One term of a loss: weight · KL(probabilities ‖ softmax(student / temperature)), its mean over the examples.
+
+    probabilities: of all examples, (n, C); rows sum to 1. temperature: above 0. weight: what the term counts.
+    """
+
+    probabilities: Tensor
+    temperature: float = 1.0
+    weight: float = 1.0
+
+    @classmethod
+    def soft(cls, teacher: Tensor, temperature: float) -> "Target":
+        """What `losses.soft_target` compares with: teacher's logits (n, C), softened. Raises as that does."""
+        _, teacher = as_logits(teacher, teacher)
+        check_positive("temperature", temperature)
+        return cls((teacher / temperature).softmax(dim=1), temperature, temperature**2)
+
+    @classmethod
+    def hard(cls, labels: Tensor, teacher: Tensor) -> "Target":
+        """What cross-entropy compares with: labels (n,) as certainties over the classes of teacher (n, C)."""
+        check_labels(labels, teacher)
+        return cls(F.one_hot(labels, teacher.shape[1]).to(at_least_float32(teacher).dtype))
+
+    def times(self, weight: float) -> "Target":
+        return replace(self, weight=self.weight * weight)
+
+
+class FixedTargets:
+    """The sum of such terms, called with a batch's logits (N, C) and its examples' positions (N,): a scalar.
+
+    Σ p (log p − log q) is split: Σ p log p and the weighted p are looked up, log q alone is computed.
+    """
+
+    def __init__(self, targets: Sequence[Target]):
+        weighted = torch.stack([target.weight * target.probabilities for target in targets], dim=1)
+        terms, classes = weighted.shape[1:]
+        # A mean over all elements is one call; a sum over terms and classes and a mean over examples would be two.
+        self.factors = weighted * (-terms * classes)
+        self.constants = -sum(target.weight * torch.special.entr(target.probabilities).sum(1) for target in targets)
+        self.colder = weighted.new_tensor([1 / target.temperature for target in targets]).unsqueeze(1)
+
+    @classmethod
+    def of(cls, method: "Method", teacher_logits: object, labels: Tensor | None) -> "FixedTargets | None":
+        """A method's, for all examples; None where it has none, or where the answers (n, C) are no tensor in memory."""
+        targets = method.targets(teacher_logits, labels) if isinstance(teacher_logits, Tensor) else []
+        return cls(targets) if targets else None
+
+    def __call__(self, logits: Tensor, index: Tensor) -> Tensor:
+        factors = self.factors.index_select(0, index)
+        check_same_shape(logits, factors[:, 0])
+        log_q = (at_least_float32(logits).unsqueeze(1) * self.colder).log_softmax(dim=2)
+        return (factors * log_q).mean() + self.constants.index_select(0, index).mean()
