@@ -98,6 +98,21 @@ def test_cached_and_live_teachers_give_the_same_losses(method):
         torch.testing.assert_close(left, right)
 
 
+def test_numbers_changed_on_the_way_count_from_the_next_step():
+    """Looked-up targets too follow the numbers that a slider sets during a run."""
+
+    def warmer(step, losses, method):
+        return method.tuned(temperature=10.0, alpha=0.2) if step == 5 else method
+
+    given = {"steps": 10, "batch_size": 32, "progress": False}
+    teacher, method = student(7).eval(), kd.Distillation(temperature=2)
+    live = kd.train(student(), toy(), method, teacher=teacher, control=warmer, **given)
+    cached = kd.train(student(), toy(), method, teacher=TeacherCache(teacher), control=warmer, **given)
+    steady = kd.train(student(), toy(), method, teacher=TeacherCache(teacher), **given)
+    torch.testing.assert_close(torch.tensor(cached.losses), torch.tensor(live.losses), rtol=1e-4, atol=1e-6)
+    assert cached.losses[:5] == steady.losses[:5] and cached.losses[5] != pytest.approx(steady.losses[5], rel=1e-2)
+
+
 def test_the_cache_asks_the_teacher_once_for_each_split():
     teacher, asked = normed_teacher(), []
     teacher.register_forward_hook(lambda *_: asked.append(1))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdcourse.losses.checks import as_logits, at_least_float32, check_labels, check_positive, check_same_shape
+from kdcourse.losses.checks import as_logits, at_least_float32, check_labels, check_positive
 
 if TYPE_CHECKING:
     from kdcourse.methods.base import Method
@@ -49,6 +49,7 @@ class Target:
 class FixedTargets:
     """The sum of such terms, called with a batch's logits (N, C) and its examples' positions (N,): a scalar.
 
+    Raises `ValueError` for logits over other classes.
     Σ p (log p − log q) is split: Σ p log p and the weighted p are looked up, log q alone is computed.
     """
 
@@ -58,7 +59,7 @@ class FixedTargets:
         # A mean over all elements is one call; a sum over terms and classes and a mean over examples would be two.
         self.factors = weighted * (-terms * classes)
         self.constants = -sum(target.weight * torch.special.entr(target.probabilities).sum(1) for target in targets)
-        self.colder = weighted.new_tensor([1 / target.temperature for target in targets]).unsqueeze(1)
+        self.colder = weighted.new_tensor([1 / target.temperature for target in targets]).view(-1, 1, 1)
 
     @classmethod
     def of(cls, method: "Method", teacher_logits: object, labels: Tensor | None) -> "FixedTargets | None":
@@ -67,7 +68,11 @@ class FixedTargets:
         return cls(targets) if targets else None
 
     def __call__(self, logits: Tensor, index: Tensor) -> Tensor:
+        if logits.shape[1:] != self.factors.shape[2:]:
+            raise ValueError(
+                f"student must answer for {self.factors.shape[2]} classes, got logits {tuple(logits.shape)}"
+            )
         factors = self.factors.index_select(0, index)
-        check_same_shape(logits, factors[:, 0])
-        log_q = (at_least_float32(logits).unsqueeze(1) * self.colder).log_softmax(dim=2)
-        return (factors * log_q).mean() + self.constants.index_select(0, index).mean()
+        # (terms, C, N): with the examples last, a CPU takes the logarithms of many at a time.
+        log_q = (at_least_float32(logits).t() * self.colder).log_softmax(dim=1)
+        return (factors.permute(1, 2, 0) * log_q).mean() + self.constants.index_select(0, index).mean()
