@@ -7,6 +7,7 @@ those calls, and every weight gets the gradient and the update of its own run. O
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import stack_module_state
 
 from kdcourse.cache import TeacherCache
-from kdcourse.data.splits import Split, picked
+from kdcourse.data.splits import Split
 from kdcourse.methods import Batch, FixedTargets, Method
 from kdcourse.models import Perceptron
 from kdcourse.training import History, batches, refuse_divergence
@@ -79,15 +80,19 @@ def train_together(
     weights = _stacked([student.to(device) for student in students])
     optimizer = torch.optim.AdamW(weights.values(), learning_rate, weight_decay=weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
+    # One piece of memory for all batches: a fresh one at each step takes as long to be had as to be filled.
+    images = pool.images.new_empty(len(students) * batch_size, pool.images.shape[1])
+    times = torch.tensor(float(len(students)), device=device)
     losses, loss_of = [], objective(method)
     for step, index in enumerate(torch.stack(orders, dim=1), start=1):  # (S, batch_size)
         shape, index = index.shape, index.flatten()
-        images = picked(pool.images, index).unflatten(0, shape)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            logits = _answers(weights, images)  # (S, batch_size, C)
+        torch.index_select(pool.images, 0, index, out=images)
+        with torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext():
+            logits = _answers(weights, images.view(*shape, -1))  # (S, batch_size, C)
         loss = loss_of(logits.flatten(0, 1).float(), index)  # the mean over all runs' examples
-        optimizer.zero_grad()
-        (loss * len(students)).backward()  # so that each run has the gradient of its own mean
+        for stacked in weights.values():
+            stacked.grad = None  # as `zero_grad` does, whose bookkeeping takes as long as a layer
+        loss.backward(times)  # so that each run has the gradient of its own mean
         optimizer.step()
         schedule.step()
         losses.append(loss.detach())
@@ -112,14 +117,14 @@ def _stacked(students: Sequence[nn.Module]) -> dict[str, Tensor]:
 
 
 def _answers(weights: dict[str, Tensor], images: Tensor) -> Tensor:
-    """S perceptrons at once, each its own pictures: weights by name and images (S, N, …) -> logits (S, N, C).
+    """S perceptrons at once, each its own pictures: weights by name and images (S, N, inputs) -> logits (S, N, C).
 
     `torch.vmap` would do it for any model; for these its bookkeeping takes longer than the products.
     """
-    values = images.flatten(2)
+    values = images
     layers = [name.removesuffix(".weight") for name in weights if name.endswith(".weight")]
     for layer in layers:
-        values = values.bmm(weights[f"{layer}.weight"]) + weights[f"{layer}.bias"].unsqueeze(1)
+        values = torch.baddbmm(weights[f"{layer}.bias"].unsqueeze(1), values, weights[f"{layer}.weight"])
         if layer != layers[-1]:
             values = values.relu()
     return values
@@ -139,7 +144,7 @@ def seconds_of_a_step(run: Callable[..., object]) -> float:
 
 @dataclass(frozen=True)
 class _Pool:
-    """images: (N, …), those of all runs end to end. answers: what `Batch` calls labels and teacher's logits -> (N, …)."""
+    """images: (N, inputs), those of all runs end to end. answers: what `Batch` calls labels and teacher's logits -> (N, …)."""
 
     images: Tensor
     answers: dict[str, Tensor]
@@ -157,7 +162,7 @@ def _pooled(
         answers["labels"] = _joined([split.labelled("train_together") for split, _ in pairs.values()])
     if method.needs_teacher:
         answers["teacher_logits"] = _joined([teacher.logits(split) for split, teacher in pairs.values()])
-    pool = _Pool(_joined([split.images for split, _ in pairs.values()]), answers)
+    pool = _Pool(_joined([split.images.flatten(1) for split, _ in pairs.values()]), answers)
     return pool, [start_of[id(split), id(teacher)] for split, teacher in zip(splits, teachers, strict=True)]
 
 

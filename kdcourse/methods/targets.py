@@ -59,7 +59,7 @@ class FixedTargets:
         # A mean over all elements is one call; a sum over terms and classes and a mean over examples would be two.
         self.factors = weighted * (-terms * classes)
         self.constants = -sum(target.weight * torch.special.entr(target.probabilities).sum(1) for target in targets)
-        self.colder = weighted.new_tensor([1 / target.temperature for target in targets]).view(-1, 1, 1)
+        self.colder = weighted.new_tensor([1 / target.temperature for target in targets]).unsqueeze(1)
 
     @classmethod
     def of(cls, method: "Method", teacher_logits: object, labels: Tensor | None) -> "FixedTargets | None":
@@ -73,6 +73,6 @@ class FixedTargets:
                 f"student must answer for {self.factors.shape[2]} classes, got logits {tuple(logits.shape)}"
             )
         factors = self.factors.index_select(0, index)
-        # (terms, C, N): with the examples last, a CPU takes the logarithms of many at a time.
-        log_q = (at_least_float32(logits).t() * self.colder).log_softmax(dim=1)
-        return (factors.permute(1, 2, 0) * log_q).mean() + self.constants.index_select(0, index).mean()
+        # (C, terms, N): classes first, a CPU takes many examples at a time and wakes no second thread for so little.
+        log_q = (at_least_float32(logits).t().unsqueeze(1) * self.colder).log_softmax(dim=0)
+        return (factors.permute(2, 1, 0) * log_q).mean() + self.constants.index_select(0, index).mean()

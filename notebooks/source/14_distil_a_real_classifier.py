@@ -26,6 +26,7 @@ import kdcourse as kd
 kd.setup()
 
 # %%
+import copy
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -306,9 +307,12 @@ file = kd.export.to_onnx(deployed, pixels, target / "student.onnx")
 
 # %%
 outside, here = kd.export.OnnxModel(file), pixels.to("cpu")
-theirs, ours = outside(here.images), kd.measure.predict(deployed, pixels).cpu()
+theirs = outside(here.images)
+ours = kd.measure.predict(
+    copy.deepcopy(deployed).cpu(), here
+)  # on one processor: a GPU rounds otherwise
 largest = (theirs - ours).abs().max().item()
-assert largest < 1e-4 * ours.abs().max().clamp(min=1)
+assert largest < 1e-4
 forgotten = kd.measure.accuracy(student, pixels)
 kd.say(
     f"ONNX Runtime gives the same answers, the largest difference of any logit is {largest:.0e}: "
