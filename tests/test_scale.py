@@ -149,6 +149,9 @@ def test_cached_answers_come_in_parts_that_are_disjoint_and_complete(tmp_path):
     for view in (0, 1):
         part = next(source.stream([(view, index)]))
         torch.testing.assert_close(second.at(view, index)[0], model(part.images))
+    if (mapped := Path("/proc/self/maps")).exists():
+        held = mapped.read_text(encoding="utf-8")
+        assert all(str(path) in held for path in second.paths.values()), "what is not looked at need not lie in memory"
     second.paths[0, 0].write_bytes(b"damaged")
     assert made(0).made == [(0, 0)]
 

@@ -54,7 +54,8 @@ class Answers:
     source: an `InMemory` or `FromFolder`. views: how many fixed views of each picture. ask: images -> (logits, {layer: output}).
     folder: where the files are; all processes must see it. key: of the teacher's weights, layers and precision; the source's
     fingerprint stands for pictures and what is done to them. Parts are the same whatever the number of processes, so a run
-    that is stopped and resumed makes only those that are missing.
+    that is stopped and resumed makes only those that are missing. They are mapped from their files: what is not looked at
+    need not lie in memory.
     together: the teacher answers on all processes at once or not at all, as a sharded one does; default, each asks when it likes.
     Raises `RecipeError` where a part that another process made cannot be read.
     """
