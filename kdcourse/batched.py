@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate, pairwise
 
 import torch
@@ -66,6 +67,7 @@ def train_together(
     started, device = time.perf_counter(), splits[0].device
     pool, starts = _pooled(splits, teachers, method)
 
+    @lru_cache(maxsize=1)  # worked out anew only where `control` changes the method
     def objective(method: Method) -> Callable[[Tensor, Tensor], Tensor]:
         """Logits of a batch and their positions in the pool -> the loss."""
         known = {"teacher_logits": None, "labels": None} | pool.answers
@@ -83,23 +85,21 @@ def train_together(
     # One piece of memory for all batches: a fresh one at each step takes as long to be had as to be filled.
     images = pool.images.new_empty(len(students) * batch_size, pool.images.shape[1])
     times = torch.tensor(float(len(students)), device=device)
-    losses, loss_of = [], objective(method)
+    losses: list[Tensor] = []
     for step, index in enumerate(torch.stack(orders, dim=1), start=1):  # (S, batch_size)
         shape, index = index.shape, index.flatten()
         torch.index_select(pool.images, 0, index, out=images)
         with torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext():
             logits = _answers(weights, images.view(*shape, -1))  # (S, batch_size, C)
-        loss = loss_of(logits.flatten(0, 1).float(), index)  # the mean over all runs' examples
+        loss = objective(method)(logits.flatten(0, 1).float(), index)  # the mean over all runs' examples
         for stacked in weights.values():
             stacked.grad = None  # as `zero_grad` does, whose bookkeeping takes as long as a layer
         loss.backward(times)  # so that each run has the gradient of its own mean
         optimizer.step()
         schedule.step()
         losses.append(loss.detach())
-        if control is not None and (chosen := control(step, losses, method)) is not method:
-            if chosen is None:
-                break
-            method, loss_of = chosen, objective(chosen)
+        if control is not None and (method := control(step, losses, method)) is None:
+            break
     for number, student in enumerate(students):
         student.load_state_dict({name: stacked[number].detach().t() for name, stacked in weights.items()})
         student.eval()

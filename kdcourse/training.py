@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -97,6 +98,7 @@ def train(
             labels = split.labels[index] if method.needs_labels else None
             return Batch(logits, teacher_logits, labels, images, features, teacher_features, student, model)
 
+        @lru_cache(maxsize=1)  # worked out anew only where `control` changes the method
         def objective(method: Method) -> Callable[[Tensor, Tensor], Tensor]:
             """A batch's pictures and their positions in the split -> the loss."""
             if fixed := FixedTargets.of(method, known, split.labels):
@@ -115,14 +117,13 @@ def train(
         if compiler is not None:
             graphs = on_gpu and compiler == "inductor"
             run = torch.compile(run, backend=compiler, mode="reduce-overhead" if graphs else None)
-        loss_of = objective(method)
         try:
             order = batches(split, steps, batch_size, order_seed, balanced=balanced)
             for step, index in enumerate(_bar(order, steps, progress), start=1):
                 images = picked(split.images, index)
                 if augment is not None:
                     images = augment(images, generator=noise)
-                loss = loss_of(images, index)
+                loss = objective(method)(images, index)
                 optimizer.zero_grad()
                 accelerator.backward(loss)
                 optimizer.step()
@@ -132,11 +133,9 @@ def train(
                     history.evaluations.append((step, measure.accuracy(student, validation)))
                     if on_evaluation is not None:
                         on_evaluation(*history.evaluations[-1])
-                if control is not None and (chosen := control(step, losses, method)) is not method:
-                    if chosen is None:
-                        history.interrupted = step < steps
-                        break
-                    method, loss_of = chosen, objective(chosen)
+                if control is not None and (method := control(step, losses, method)) is None:
+                    history.interrupted = step < steps
+                    break
         except KeyboardInterrupt:
             history.interrupted = True
             print(f"Interrupted after {len(losses)} of {steps} steps; the student keeps what it has learnt.")
