@@ -66,19 +66,25 @@ def train_together(
         raise ValueError(reason)
     started, device = time.perf_counter(), splits[0].device
     pool, starts = _pooled(splits, teachers, method)
+    # (steps, S · batch_size), the runs' batches end to end.
+    order = torch.cat(
+        [
+            batches(split, steps, batch_size, seed, balanced=balanced) + start
+            for split, seed, start in zip(splits, order_seeds, starts, strict=True)
+        ],
+        dim=1,
+    )
 
     @lru_cache(maxsize=1)  # worked out anew only where `control` changes the method
-    def objective(method: Method) -> Callable[[Tensor, Tensor], Tensor]:
-        """Logits of a batch and their positions in the pool -> the loss."""
+    def objective(method: Method) -> Callable[[Tensor, int], Tensor]:
+        """Logits of a step's batches and its number, from 0 -> the loss."""
         known = {"teacher_logits": None, "labels": None} | pool.answers
-        if fixed := FixedTargets.of(method, **known):
+        if fixed := FixedTargets.of(method, **known, order=order):
             return fixed
-        return lambda logits, index: method(Batch(logits, **{name: rows[index] for name, rows in pool.answers.items()}))
+        return lambda logits, number: method(
+            Batch(logits, **{name: rows[order[number]] for name, rows in pool.answers.items()})
+        )
 
-    orders = [
-        torch.stack(list(batches(split, steps, batch_size, seed, balanced=balanced))) + start
-        for split, seed, start in zip(splits, order_seeds, starts, strict=True)
-    ]
     weights = _stacked([student.to(device) for student in students])
     optimizer = torch.optim.AdamW(weights.values(), learning_rate, weight_decay=weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
@@ -86,12 +92,11 @@ def train_together(
     images = pool.images.new_empty(len(students) * batch_size, pool.images.shape[1])
     times = torch.tensor(float(len(students)), device=device)
     losses: list[Tensor] = []
-    for step, index in enumerate(torch.stack(orders, dim=1), start=1):  # (S, batch_size)
-        shape, index = index.shape, index.flatten()
+    for step, index in enumerate(order, start=1):
         torch.index_select(pool.images, 0, index, out=images)
         with torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext():
-            logits = _answers(weights, images.view(*shape, -1))  # (S, batch_size, C)
-        loss = objective(method)(logits.flatten(0, 1).float(), index)  # the mean over all runs' examples
+            logits = _answers(weights, images.view(len(students), batch_size, -1))  # (S, batch_size, C)
+        loss = objective(method)(logits.flatten(0, 1).float(), step - 1)  # the mean over all runs' examples
         for stacked in weights.values():
             stacked.grad = None  # as `zero_grad` does, whose bookkeeping takes as long as a layer
         loss.backward(times)  # so that each run has the gradient of its own mean

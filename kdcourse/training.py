@@ -4,7 +4,7 @@ Every scheme of the course is a way to call `train`: the student, a split, a met
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -86,6 +86,7 @@ def train(
     accelerator = Accelerator(cpu=split.device.type == "cpu", mixed_precision="bf16" if on_gpu else "no")
     tapped = Tapped(student.to(split.device), [ours for ours, _ in method.features], role="student")
     noise = torch.Generator(split.device).manual_seed(order_seed)
+    order = batches(split, steps, batch_size, order_seed, balanced=balanced)
     history, losses = History(), []
     started = time.perf_counter()
     with _answering(teacher, split, method) as (model, ask, known), draws(order_seed, student) as drawing:
@@ -99,11 +100,11 @@ def train(
             return Batch(logits, teacher_logits, labels, images, features, teacher_features, student, model)
 
         @lru_cache(maxsize=1)  # worked out anew only where `control` changes the method
-        def objective(method: Method) -> Callable[[Tensor, Tensor], Tensor]:
-            """A batch's pictures and their positions in the split -> the loss."""
-            if fixed := FixedTargets.of(method, known, split.labels):
-                return lambda images, index: fixed(run(images)[0], index)
-            return lambda images, index: method(look(images, index))
+        def objective(method: Method) -> Callable[[Tensor, int], Tensor]:
+            """A batch's pictures and its number, from 0 -> the loss."""
+            if fixed := FixedTargets.of(method, known, split.labels, order):
+                return lambda images, number: fixed(run(images)[0], number)
+            return lambda images, number: method(look(images, order[number]))
 
         run = tapped.eval()
         with torch.no_grad(), drawing:
@@ -118,12 +119,11 @@ def train(
             graphs = on_gpu and compiler == "inductor"
             run = torch.compile(run, backend=compiler, mode="reduce-overhead" if graphs else None)
         try:
-            order = batches(split, steps, batch_size, order_seed, balanced=balanced)
             for step, index in enumerate(_bar(order, steps, progress), start=1):
                 images = picked(split.images, index)
                 if augment is not None:
                     images = augment(images, generator=noise)
-                loss = objective(method)(images, index)
+                loss = objective(method)(images, step - 1)
                 optimizer.zero_grad()
                 accelerator.backward(loss)
                 optimizer.step()
@@ -148,8 +148,8 @@ def train(
     return history
 
 
-def batches(split: Split, steps: int, batch_size: int, seed: int, *, balanced: bool = False) -> Iterator[Tensor]:
-    """`steps` index tensors of exactly `batch_size`: one random order of the split after another, cut into batches.
+def batches(split: Split, steps: int, batch_size: int, seed: int, *, balanced: bool = False) -> Tensor:
+    """Positions (steps, batch_size), a batch in each row: one random order of the split after another, cut into batches.
 
     balanced: drawn with replacement instead, each class with one chance, whatever its size.
     """
@@ -162,7 +162,7 @@ def batches(split: Split, steps: int, batch_size: int, seed: int, *, balanced: b
         epochs = -(-steps * batch_size // len(split))
         order = torch.cat([torch.randperm(len(split), generator=generator) for _ in range(epochs)])
     # One copy to the device for the whole run.
-    return iter(order[: steps * batch_size].to(split.device).view(steps, batch_size))
+    return order[: steps * batch_size].to(split.device).view(steps, batch_size)
 
 
 @contextmanager
@@ -212,7 +212,7 @@ def _answering(
             yield model, ask, None
 
 
-def _bar(steps: Iterator[Tensor], total: int, shown: bool) -> Iterator[Tensor]:
+def _bar(steps: Iterable[Tensor], total: int, shown: bool) -> Iterator[Tensor]:
     from tqdm.auto import tqdm
 
     # `None` lets tqdm stay silent where there is no terminal to draw on.

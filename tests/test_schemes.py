@@ -86,7 +86,7 @@ def test_one_step_of_the_loop_moves_each_peer_as_its_own_optimiser_would(data): 
     few = data.train.take(torch.arange(32))
     kd.train(schemes.Peers(together), few, schemes.MutualLearning(), steps=1, batch_size=32, progress=False)
 
-    index = next(kd.training.batches(few, 1, 32, 0))
+    index = kd.training.batches(few, 1, 32, 0)[0]
     logits = [one(few.images[index]) for one in apart]
     method = schemes.MutualLearning()
     for number, one in enumerate(apart):

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 import kdcourse as kd
-from kdcourse.methods import Batch, FixedTargets, HardTarget, Target
+from kdcourse.methods import Batch, FixedTargets, HardTarget, Target, targets
 
 SOME = torch.Generator().manual_seed(0)
 TEACHER, LABELS = 3 * torch.randn(40, 5, generator=SOME), torch.randint(5, (40,), generator=SOME)
-INDEX = torch.randperm(40, generator=SOME)[:16]
+ORDER = torch.stack([torch.randperm(40, generator=SOME)[:16] for _ in range(5)])
 STUDENT = torch.randn(16, 5, generator=SOME)
 
 FIXED = [
@@ -26,18 +26,31 @@ def value_and_gradient(loss_of, student: torch.Tensor) -> tuple[torch.Tensor, to
 
 @pytest.mark.parametrize("method", FIXED, ids=repr)
 @pytest.mark.parametrize("scale", [1.0, 300.0])  # far logits: probabilities underflow, logarithms must not
-def test_looked_up_targets_are_the_loss(method, scale):
-    fixed = FixedTargets.of(method, scale * TEACHER, LABELS)
-    batch = {"teacher_logits": scale * TEACHER[INDEX], "labels": LABELS[INDEX]}
-    found = value_and_gradient(lambda student: fixed(student, INDEX), scale * STUDENT)
-    wanted = value_and_gradient(lambda student: method(Batch(student, **batch)), scale * STUDENT)
-    for ours, theirs in zip(found, wanted, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+def test_looked_up_targets_are_the_loss(method, scale, monkeypatch):
+    monkeypatch.setattr(targets, "TOGETHER", 2 * ORDER[0].numel() * TEACHER.shape[1])  # one or two batches at a time
+    fixed = FixedTargets.of(method, scale * TEACHER, LABELS, ORDER)
+    for number in (0, 1, 2, 4, 3, 0):  # a run that begins anew, too
+        batch = {"teacher_logits": scale * TEACHER[ORDER[number]], "labels": LABELS[ORDER[number]]}
+        found = value_and_gradient(lambda student: fixed(student, number), scale * STUDENT)  # noqa: B023 - called here
+        wanted = value_and_gradient(lambda student: method(Batch(student, **batch)), scale * STUDENT)  # noqa: B023
+        for ours, theirs in zip(found, wanted, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_half_precision_is_computed_in_float32():
-    fixed = FixedTargets.of(kd.Distillation(), TEACHER.bfloat16(), LABELS)
-    assert fixed(STUDENT.bfloat16(), INDEX).dtype == torch.float32
+    fixed = FixedTargets.of(kd.Distillation(), TEACHER.bfloat16(), LABELS, ORDER)
+    assert fixed(STUDENT.bfloat16(), 0).dtype == torch.float32
+
+
+def test_a_student_in_double_precision_keeps_it():
+    fixed = FixedTargets.of(kd.Distillation(), TEACHER, LABELS, ORDER)
+    assert fixed(STUDENT.double(), 0).dtype == torch.float64
+
+
+def test_a_batch_too_large_to_be_looked_up_with_others_comes_alone(monkeypatch):
+    monkeypatch.setattr(targets, "TOGETHER", 1)
+    fixed = FixedTargets.of(kd.SoftTarget(), TEACHER, None, ORDER)
+    assert torch.equal(fixed(STUDENT, 4), FixedTargets.of(kd.SoftTarget(), TEACHER, None, ORDER[4:])(STUDENT, 0))
 
 
 @pytest.mark.parametrize(
@@ -46,12 +59,12 @@ def test_half_precision_is_computed_in_float32():
     ids=repr,
 )
 def test_other_losses_have_none(method):
-    assert FixedTargets.of(method, TEACHER, LABELS) is None
+    assert FixedTargets.of(method, TEACHER, LABELS, ORDER) is None
 
 
 def test_answers_that_are_not_in_memory_are_read_batch_by_batch():
-    assert FixedTargets.of(kd.SoftTarget(), object(), LABELS) is None
-    assert FixedTargets.of(kd.SoftTarget(), None, LABELS) is None
+    assert FixedTargets.of(kd.SoftTarget(), object(), LABELS, ORDER) is None
+    assert FixedTargets.of(kd.SoftTarget(), None, LABELS, ORDER) is None
 
 
 @pytest.mark.parametrize(
@@ -62,7 +75,10 @@ def test_answers_that_are_not_in_memory_are_read_batch_by_batch():
         (lambda: kd.SoftTarget().targets(TEACHER * float("nan"), None), "must not hold NaN"),
         (lambda: HardTarget().targets(TEACHER, LABELS + 5), "labels must be from 0 to 4"),
         (lambda: Target.hard(LABELS[:3], TEACHER), "labels must be int64 of shape"),
-        (lambda: FixedTargets.of(kd.SoftTarget(), TEACHER, None)(STUDENT[:, :4], INDEX), "for 5 classes, got logits"),
+        (
+            lambda: FixedTargets.of(kd.SoftTarget(), TEACHER, None, ORDER)(STUDENT[:, :4], 0),
+            "for 5 classes, got logits",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(make, message):

@@ -30,7 +30,10 @@ MEAN, STD = 0.5, 0.25
 
 @dataclass(frozen=True)
 class Workload:
-    """A pair of networks at work. shape: of a picture, (C, H, W). steps: of a measured run, over so many `pictures`."""
+    """A pair of networks at work. shape: of a picture, (C, H, W). steps: of a measured run, over so many `pictures`.
+
+    turns: how often each way is measured; short runs, which are mostly calls, vary the most.
+    """
 
     name: str
     teacher: Callable[[], nn.Module]
@@ -39,6 +42,7 @@ class Workload:
     pictures: int
     steps: int
     batch_size: int = 128
+    turns: int = 5
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,9 @@ def workloads(device: torch.device) -> list[Workload]:
     long = 10 if device.type == "cuda" else 1
     grey, colour = (1, 28, 28), (3, 32, 32)
     return [
-        Workload("perceptrons 1200-1200 → 64, lab 03", perceptron, partial(perceptron, (64,)), grey, 1000, 500),
+        Workload(
+            "perceptrons 1200-1200 → 64, lab 03", perceptron, partial(perceptron, (64,)), grey, 1000, 500, turns=15
+        ),
         Workload(
             "perceptrons 1200-1200 → 800-800", perceptron, partial(perceptron, (800, 800)), grey, 5120, 120 * long
         ),
@@ -83,13 +89,13 @@ def workloads(device: torch.device) -> list[Workload]:
     ]
 
 
-def measure_ways(workload: Workload, device: torch.device, turns: int = 5) -> list[Cost]:
+def measure_ways(workload: Workload, device: torch.device) -> list[Cost]:
     """Train a student in each way by turns, after one run of each to warm up. Raises `ValueError` for fewer than one turn."""
-    if turns < 1:
-        raise ValueError(f"turns must be at least 1, got {turns}")
+    if workload.turns < 1:
+        raise ValueError(f"turns must be at least 1, got {workload.turns}")
     ways, operations = _ways(workload, device)
     memory = {way: peak_mebibytes(run, device) for way, run in ways.items()}
-    taken = _by_turns(ways, turns)
+    taken = _by_turns(ways, workload.turns)
     rate, seen = matmul_rate(device), workload.steps * workload.batch_size
     return [
         Cost(
@@ -101,7 +107,7 @@ def measure_ways(workload: Workload, device: torch.device, turns: int = 5) -> li
     ]
 
 
-def measure_seeds(device: torch.device, count: int = 5, steps: int = 500, turns: int = 5) -> Seeds:
+def measure_seeds(device: torch.device, count: int = 5, steps: int = 500, turns: int = 15) -> Seeds:
     """A 784-32-10 student on lab 03's workload, distilled through the cache with one seed and with several."""
     workload = replace(workloads(device)[0], student=partial(perceptron, (32,)))
     split, _ = _pictures(workload, device)

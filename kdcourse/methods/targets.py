@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from kdcourse.losses.checks import as_logits, at_least_float32, check_labels, check_positive
 
 if TYPE_CHECKING:
     from kdcourse.methods.base import Method
+
+
+TOGETHER = 2**18  # numbers: what is looked up at once, a part of a processor's cache
 
 
 @dataclass(frozen=True)
@@ -48,50 +50,44 @@ class Target:
 
 
 class FixedTargets:
-    """The sum of such terms, called with a batch's logits (N, C) and its examples' positions (N,): a scalar.
+    """The sum of such terms over the batches of a run, called with one batch's logits (N, C) and its number: a scalar.
 
+    targets: of all examples. order: (steps, N) positions, which examples each batch holds.
     Raises `ValueError` for logits over other classes.
     """
 
-    def __init__(self, targets: Sequence[Target]):
+    def __init__(self, targets: Sequence[Target], order: Tensor):
         self.wanted = torch.stack([target.weight * target.probabilities for target in targets], dim=1)
         self.known = -sum(target.weight * torch.special.entr(target.probabilities).sum(1) for target in targets)
-        numbers = [(target.weight, 1 / target.temperature) for target in targets]
-        self.weights, self.colder = self.wanted.new_tensor(numbers).T.unsqueeze(2)
+        self.colder = self.wanted.new_tensor([[1 / target.temperature] for target in targets])
+        self.order = order
+        self.together = max(1, TOGETHER // (order.shape[1] * self.wanted[0].numel()))
+        self.part: int | None = None  # which of the batches, so many together, are looked up
 
     @classmethod
-    def of(cls, method: "Method", teacher_logits: object, labels: Tensor | None) -> "FixedTargets | None":
+    def of(
+        cls, method: "Method", teacher_logits: object, labels: Tensor | None, order: Tensor
+    ) -> "FixedTargets | None":
         """A method's, for all examples; None where it has none, or where the answers (n, C) are no tensor in memory."""
         targets = method.targets(teacher_logits, labels) if isinstance(teacher_logits, Tensor) else []
-        return cls(targets) if targets else None
+        return cls(targets, order) if targets else None
 
-    def __call__(self, logits: Tensor, index: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor, number: int) -> Tensor:
         if logits.shape[1:] != self.wanted.shape[2:]:
             raise ValueError(
                 f"student must answer for {self.wanted.shape[2]} classes, got logits {tuple(logits.shape)}"
             )
-        wanted, known = self.wanted.index_select(0, index), self.known.index_select(0, index)
-        return _Divergence.apply(at_least_float32(logits), wanted, known, self.weights, self.colder)
-
-
-class _Divergence(torch.autograd.Function):
-    """The mean over examples of Σ weight · Σ p (log p − log q), and its gradient Σ weight · (q − p) / T: two thirds of the calls
-    that automatic differentiation makes. Source of the gradient: Hinton, Vinyals, Dean (2015), eq. 2.
-
-    logits: (N, C). wanted: weight · p, (N, terms, C). known: Σ weight · Σ p log p, (N,). weights, colder: 1 / T, (terms, 1).
-    """
-
-    @staticmethod
-    def forward(ctx, logits: Tensor, wanted: Tensor, known: Tensor, weights: Tensor, colder: Tensor) -> Tensor:
+        part, within = divmod(number, self.together)
+        if part != self.part:
+            self.part, self.found = part, self._looked_up(part)
+        wanted, known = self.found
         # (C, terms, N): classes first, a CPU takes many examples at a time and wakes no second thread for so little.
-        log_q, wanted = (logits.t().unsqueeze(1) * colder).log_softmax(dim=0), wanted.permute(2, 1, 0)
-        loss = (known - (wanted * log_q).sum(dim=(0, 1))).mean()
-        apart = log_q.exp_().mul_(weights).sub_(wanted)
-        ctx.save_for_backward(apart.mul_(colder / len(logits)).sum(dim=1).t())
-        return loss
+        log_q = (at_least_float32(logits).t().unsqueeze(1) * self.colder).log_softmax(dim=0)
+        return known[within] - torch.dot(wanted[within].to(log_q.dtype), log_q.flatten())
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * upstream, None, None, None, None
+    def _looked_up(self, part: int) -> tuple[Tensor, Tensor]:
+        """Of so many batches: weight · p / N, (batches, C · terms · N), and the means of Σ weight · p log p, (batches,)."""
+        order = self.order[part * self.together : (part + 1) * self.together]
+        wanted = self.wanted.index_select(0, order.flatten()).view(*order.shape, *self.wanted.shape[1:])
+        known = self.known.index_select(0, order.flatten()).view_as(order)
+        return wanted.permute(0, 3, 2, 1).flatten(1) / order.shape[1], known.mean(dim=1)
