@@ -107,7 +107,7 @@ def measure_ways(workload: Workload, device: torch.device) -> list[Cost]:
     ]
 
 
-def measure_seeds(device: torch.device, count: int = 5, steps: int = 500, turns: int = 15) -> Seeds:
+def measure_seeds(device: torch.device, count: int = 5, steps: int = 500, turns: int = 30) -> Seeds:
     """A 784-32-10 student on lab 03's workload, distilled through the cache with one seed and with several."""
     workload = replace(workloads(device)[0], student=partial(perceptron, (32,)))
     split, _ = _pictures(workload, device)

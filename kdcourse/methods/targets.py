@@ -57,7 +57,9 @@ class FixedTargets:
     """
 
     def __init__(self, targets: Sequence[Target], order: Tensor):
-        self.wanted = torch.stack([target.weight * target.probabilities for target in targets], dim=1)
+        # Minus and over N, so that a step only multiplies and sums.
+        share = -1 / order.shape[1]
+        self.wanted = torch.stack([share * target.weight * target.probabilities for target in targets], dim=1)
         self.known = -sum(target.weight * torch.special.entr(target.probabilities).sum(1) for target in targets)
         self.colder = self.wanted.new_tensor([[1 / target.temperature] for target in targets])
         self.order = order
@@ -83,11 +85,11 @@ class FixedTargets:
         wanted, known = self.found
         # (C, terms, N): classes first, a CPU takes many examples at a time and wakes no second thread for so little.
         log_q = (at_least_float32(logits).t().unsqueeze(1) * self.colder).log_softmax(dim=0)
-        return known[within] - torch.dot(wanted[within].to(log_q.dtype), log_q.flatten())
+        return known[within] + torch.dot(wanted[within].to(log_q.dtype), log_q.flatten())
 
     def _looked_up(self, part: int) -> tuple[Tensor, Tensor]:
-        """Of so many batches: weight · p / N, (batches, C · terms · N), and the means of Σ weight · p log p, (batches,)."""
+        """Of so many batches: −weight · p / N, (batches, C · terms · N), and the means of Σ weight · p log p, (batches,)."""
         order = self.order[part * self.together : (part + 1) * self.together]
         wanted = self.wanted.index_select(0, order.flatten()).view(*order.shape, *self.wanted.shape[1:])
         known = self.known.index_select(0, order.flatten()).view_as(order)
-        return wanted.permute(0, 3, 2, 1).flatten(1) / order.shape[1], known.mean(dim=1)
+        return wanted.permute(0, 3, 2, 1).flatten(1), known.mean(dim=1)
