@@ -37,6 +37,12 @@ def test_looked_up_targets_are_the_loss(method, scale, monkeypatch):
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 20.0, 1000.0])
+def test_a_student_that_agrees_has_no_loss(temperature):
+    fixed = FixedTargets.of(kd.SoftTarget(temperature), TEACHER, None, ORDER)
+    assert abs(float(fixed(TEACHER[ORDER[0]], 0))) < 1e-7 * temperature**2
+
+
 def test_half_precision_is_computed_in_float32():
     fixed = FixedTargets.of(kd.Distillation(), TEACHER.bfloat16(), LABELS, ORDER)
     assert fixed(STUDENT.bfloat16(), 0).dtype == torch.float32
@@ -65,6 +71,11 @@ def test_other_losses_have_none(method):
 def test_answers_that_are_not_in_memory_are_read_batch_by_batch():
     assert FixedTargets.of(kd.SoftTarget(), object(), LABELS, ORDER) is None
     assert FixedTargets.of(kd.SoftTarget(), None, LABELS, ORDER) is None
+
+
+def test_a_table_that_might_not_fit_is_not_made(monkeypatch):
+    monkeypatch.setattr(targets, "LARGEST", TEACHER.numel() - 1)
+    assert FixedTargets.of(kd.SoftTarget(), TEACHER, LABELS, ORDER) is None
 
 
 @pytest.mark.parametrize(

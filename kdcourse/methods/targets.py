@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from kdcourse.methods.base import Method
 
 
-TOGETHER = 2**18  # numbers: what is looked up at once, a part of a processor's cache
+TOGETHER = 2**18  # numbers that are looked up at once, a part of a processor's cache
+LARGEST = 2**26  # logits, 256 MiB; a table for two terms is four times as large
 
 
 @dataclass(frozen=True)
@@ -57,39 +58,42 @@ class FixedTargets:
     """
 
     def __init__(self, targets: Sequence[Target], order: Tensor):
-        # Minus and over N, so that a step only multiplies and sums.
-        share = -1 / order.shape[1]
-        self.wanted = torch.stack([share * target.weight * target.probabilities for target in targets], dim=1)
-        self.known = -sum(target.weight * torch.special.entr(target.probabilities).sum(1) for target in targets)
-        self.colder = self.wanted.new_tensor([[1 / target.temperature] for target in targets])
+        chances = torch.stack([target.probabilities for target in targets], dim=1)  # (n, terms, C)
+        weights, self.colder = chances.new_tensor([(target.weight, 1 / target.temperature) for target in targets]).T[
+            ..., None
+        ]
+        # Minus and over N, so that a step only multiplies and sums. What has no chance adds nothing, whatever its logarithm.
+        wanted = -weights / order.shape[1] * chances
+        self.table = torch.stack([wanted, chances.log().where(chances > 0, 0.0)], dim=1)
         self.order = order
-        self.together = max(1, TOGETHER // (order.shape[1] * self.wanted[0].numel()))
+        self.together = max(1, TOGETHER // (order.shape[1] * self.table[0].numel()))
         self.part: int | None = None  # which of the batches, so many together, are looked up
 
     @classmethod
     def of(
         cls, method: "Method", teacher_logits: object, labels: Tensor | None, order: Tensor
     ) -> "FixedTargets | None":
-        """A method's, for all examples; None where it has none, or where the answers (n, C) are no tensor in memory."""
-        targets = method.targets(teacher_logits, labels) if isinstance(teacher_logits, Tensor) else []
+        """A method's, for all examples; None where it has none, and where the answers (n, C) are no tensor in memory or so large
+        that what is worked out from them might not fit beside them."""
+        small = isinstance(teacher_logits, Tensor) and teacher_logits.numel() <= LARGEST
+        targets = method.targets(teacher_logits, labels) if small else []
         return cls(targets, order) if targets else None
 
     def __call__(self, logits: Tensor, number: int) -> Tensor:
-        if logits.shape[1:] != self.wanted.shape[2:]:
-            raise ValueError(
-                f"student must answer for {self.wanted.shape[2]} classes, got logits {tuple(logits.shape)}"
-            )
+        classes = self.table.shape[-1]
+        if logits.shape[1:] != (classes,):
+            raise ValueError(f"student must answer for {classes} classes, got logits {tuple(logits.shape)}")
         part, within = divmod(number, self.together)
         if part != self.part:
             self.part, self.found = part, self._looked_up(part)
-        wanted, known = self.found
+        wanted, log_p = self.found[within]
         # (C, terms, N): classes first, a CPU takes many examples at a time and wakes no second thread for so little.
         log_q = (at_least_float32(logits).t().unsqueeze(1) * self.colder).log_softmax(dim=0)
-        return known[within] + torch.dot(wanted[within].to(log_q.dtype), log_q.flatten())
+        apart = log_q - log_p
+        return torch.dot(wanted.flatten().to(apart.dtype), apart.flatten())
 
-    def _looked_up(self, part: int) -> tuple[Tensor, Tensor]:
-        """Of so many batches: −weight · p / N, (batches, C · terms · N), and the means of Σ weight · p log p, (batches,)."""
+    def _looked_up(self, part: int) -> Tensor:
+        """Of so many batches, (batches, 2, C, terms, N): minus weight · p / N, and log p."""
         order = self.order[part * self.together : (part + 1) * self.together]
-        wanted = self.wanted.index_select(0, order.flatten()).view(*order.shape, *self.wanted.shape[1:])
-        known = self.known.index_select(0, order.flatten()).view_as(order)
-        return wanted.permute(0, 3, 2, 1).flatten(1), known.mean(dim=1)
+        rows = self.table.index_select(0, order.flatten()).view(*order.shape, *self.table.shape[1:])
+        return rows.permute(0, 2, 4, 3, 1).contiguous()
