@@ -59,9 +59,8 @@ class FixedTargets:
 
     def __init__(self, targets: Sequence[Target], order: Tensor):
         chances = torch.stack([target.probabilities for target in targets], dim=1)  # (n, terms, C)
-        weights, self.colder = chances.new_tensor([(target.weight, 1 / target.temperature) for target in targets]).T[
-            ..., None
-        ]
+        numbers = [(target.weight, 1 / target.temperature) for target in targets]
+        weights, self.colder = chances.new_tensor(numbers).T.unsqueeze(2)  # (terms, 1) each
         # Minus and over N, so that a step only multiplies and sums. What has no chance adds nothing, whatever its logarithm.
         wanted = -weights / order.shape[1] * chances
         self.table = torch.stack([wanted, chances.log().where(chances > 0, 0.0)], dim=1)
@@ -73,8 +72,8 @@ class FixedTargets:
     def of(
         cls, method: "Method", teacher_logits: object, labels: Tensor | None, order: Tensor
     ) -> "FixedTargets | None":
-        """A method's, for all examples; None where it has none, and where the answers (n, C) are no tensor in memory or so large
-        that what is worked out from them might not fit beside them."""
+        """A method's, for all examples; None where it has none, and where the answers (n, C) are no tensor in memory or so
+        large that a table of them might not fit beside them."""
         small = isinstance(teacher_logits, Tensor) and teacher_logits.numel() <= LARGEST
         targets = method.targets(teacher_logits, labels) if small else []
         return cls(targets, order) if targets else None
