@@ -15,6 +15,7 @@ PRE = {"stage2.1": "stage2.1"}
 POOL = {"flatten": "flatten"}
 EVERY = {
     "hint": methods.Hint(LAYERS),
+    "cosine": methods.HiddenCosine(LAYERS),
     "attention": methods.AttentionTransfer(LAYERS),
     "boundaries": methods.ActivationBoundary(PRE),
     "selectivity": methods.NeuronSelectivity(LAYERS),
@@ -68,6 +69,17 @@ def test_every_method_lowers_its_own_loss_and_leaves_the_teacher_alone(name, spl
 def test_cached_and_live_teachers_give_the_same_losses(name, split, teacher):
     live, cached = (run(EVERY[name], split, kind)[2].losses for kind in (teacher, kd.TeacherCache(teacher)))
     assert cached == pytest.approx(live, rel=1e-3, abs=1e-5)
+
+
+def test_a_longer_teachers_layer_is_averaged_down_before_directions_are_compared():
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(4, 3, 2, 2, generator=generator), torch.randn(4, 6, 2, 2, generator=generator)
+    batch = methods.Batch(student, student_features={"stage2": student}, teacher_features={"stage2": teacher})
+    method = methods.HiddenCosine(LAYERS)
+    method.prepare(batch)
+    halves = teacher.flatten(1).view(4, 12, 2).mean(dim=2)
+    expected = 1 - torch.nn.functional.cosine_similarity(student.flatten(1), halves)
+    torch.testing.assert_close(method(batch), expected.mean())
 
 
 @pytest.mark.parametrize("name", sorted(LEARNING))

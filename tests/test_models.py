@@ -66,9 +66,22 @@ def test_the_published_comparisons_networks_have_their_size(name, parameters, la
     assert logits.shape == (2, 100) and features[model.stages[-1]].shape == last
 
 
+def test_the_tutorials_networks_have_their_published_sizes_and_can_be_tapped():
+    teacher, student = models.plainnet(), models.plainnet(((16,), (16,)), 256)
+    sizes = [sum(weights.numel() for weights in model.parameters()) for model in (teacher, student)]
+    assert sizes == [1_186_986, 267_738]
+    with torch.no_grad():
+        logits, features = Tapped(student.eval(), ["features.stage2", "flat"])(torch.zeros(2, 3, 32, 32))
+    assert logits.shape == (2, 10) and features["features.stage2"].shape == (2, 16, 8, 8)
+    assert features["flat"].shape == (2, 1024)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: models.plainnet(((8,), ())), "stages, units, classes and channels"),
+        (lambda: models.plainnet(inputs=3 * 20 * 30), "inputs must be channels × side × side"),
+        (lambda: models.plainnet(((8,),) * 6), "stages must be few enough for pictures 32 pixels wide"),
         (lambda: models.perceptron((0,)), "hidden, classes and inputs"),
         (lambda: models.perceptron(dropout=1.0), "dropout"),
         (lambda: models.convnet(()), "widths"),

@@ -367,6 +367,7 @@ def test_two_processes_train_as_one_and_outlive_a_killed_one(tmp_path):
         ("runs.hint.teacher", "hint", "runs.hint.teacher goes round in a circle: hint → hint"),
         ("runs.hint.teacher", None, "runs.hint.teacher must be given for HardTarget"),
         ("runs.hint.method", "Distilation", "runs.hint.method must be one of .*Distillation.*, got 'Distilation'"),
+        ("runs.hint.method", "Target", "runs.hint.method must be one of .*TokenDivergence.*, got 'Target'"),
         ("runs.hint.method", {"Distillation": {"heat": 4}}, "runs.hint.method.Distillation: .*heat"),
         (
             "runs.hint.student",

@@ -68,6 +68,18 @@ class Hint(RegressedMethod):
         return feature.hint(adapter(student), teacher)
 
 
+class HiddenCosine(LayerMethod):
+    """Which way a layer's output points, laid flat; a longer teacher's is averaged down. Loss: `losses.hidden_cosine`.
+
+    Source: PyTorch, *Knowledge Distillation Tutorial*, which does to pictures what DistilBERT does to words.
+    """
+
+    def match(self, adapter: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
+        student, teacher = (features.flatten(1).unsqueeze(1) for features in (student, teacher))  # one word, (N, 1, D)
+        teacher = F.adaptive_avg_pool1d(teacher, student.shape[2])
+        return feature.hidden_cosine(student, teacher, student.new_ones(student.shape[:2]))
+
+
 class AttentionTransfer(LayerMethod):
     """AT: where a layer looks, whatever its channels. Loss: `losses.attention_transfer`."""
 

@@ -12,7 +12,16 @@ from kdcourse.models.cifar import (
     vgg11,
     vgg13,
 )
-from kdcourse.models.images import ConvNet, Perceptron, SeparableNet, convnet, perceptron, separable
+from kdcourse.models.images import (
+    ConvNet,
+    Perceptron,
+    PlainNet,
+    SeparableNet,
+    convnet,
+    perceptron,
+    plainnet,
+    separable,
+)
 from kdcourse.models.language import LanguageModel, gpt
 from kdcourse.models.sentiment import SentimentClassifier, bert, every_second_layer, pretrained
 from kdcourse.models.transfer import from_torchvision, with_new_head
@@ -21,6 +30,7 @@ __all__ = [
     "ConvNet",
     "LanguageModel",
     "Perceptron",
+    "PlainNet",
     "SentimentClassifier",
     "SeparableNet",
     "bert",
@@ -31,6 +41,7 @@ __all__ = [
     "gpt",
     "mobilenetv2",
     "perceptron",
+    "plainnet",
     "pretrained",
     "resnet8",
     "resnet8x4",

@@ -4,6 +4,7 @@ A model's first weights depend on its `seed` alone, never on what was drawn befo
 comparison start from the very same student.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -54,6 +55,35 @@ class ConvNet(nn.Module):
         for number in range(1, self.stages + 1):
             features = self.get_submodule(f"stage{number}")(features)
         return self.classifier(self.pool(features).flatten(1))
+
+
+class PlainNet(nn.Module):
+    """Stages of 3×3 convolutions with ReLU, each ended by max-pooling, then one hidden layer over all that is left of the maps.
+
+    (N, channels, H, W) -> (N, classes), of one size of pictures. Each stage halves the side; `stage1`, `stage2`, … and their
+    end laid flat, `flat`, can be tapped by name.
+    """
+
+    def __init__(
+        self, stages: Sequence[Sequence[int]], units: int, classes: int, channels: int, side: int, dropout: float
+    ):
+        super().__init__()
+        self.label = "plain net " + " ".join("-".join(map(str, widths)) for widths in stages)
+        self.features = nn.Sequential()
+        for number, widths in enumerate(stages, start=1):
+            stage = nn.Sequential()
+            for width in widths:
+                stage.extend([nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()])
+                channels = width
+            self.features.add_module(f"stage{number}", stage.append(nn.MaxPool2d(2)))
+            side //= 2
+        self.flat = nn.Flatten()
+        self.classifier = nn.Sequential(
+            *(nn.Linear(channels * side**2, units), nn.ReLU(), nn.Dropout(dropout), nn.Linear(units, classes))
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.flat(self.features(images)))
 
 
 class SeparableNet(nn.Module):
@@ -110,6 +140,41 @@ def convnet(widths: Sequence[int] = (32, 64, 128, 256), *, classes: int = 10, ch
     channels: 1 for grey pictures, 3 for colour. seed: fixes the first weights (default 0).
     """
     return _on_maps(ConvNet, widths, classes, channels)
+
+
+@seeded
+def plainnet(
+    stages: Sequence[Sequence[int]] = ((128, 64), (64, 32)),
+    units: int = 512,
+    *,
+    classes: int = 10,
+    channels: int = 3,
+    inputs: int = 3 * 32 * 32,
+    dropout: float = 0.1,
+) -> PlainNet:
+    """A network without batch norm; the default is the teacher of PyTorch's *Knowledge Distillation Tutorial*, whose student
+    has stages of (16,) and (16,) and 256 units.
+
+    stages: channels after each convolution of each stage. units: of the hidden layer. classes: number of logits.
+    channels: 1 for grey pictures, 3 for colour. inputs: pixels × channels of a picture, which must be square.
+    dropout: share of hidden units dropped while training. seed: fixes the first weights (default 0).
+    """
+    widths = [width for stage in stages for width in stage]
+    if not all(stages) or any(number < 1 for number in (*widths, units, classes, channels)):
+        raise ValueError(
+            f"stages, units, classes and channels must be at least 1, got {stages}, {units}, {classes}, {channels}"
+        )
+    side = math.isqrt(inputs // channels)
+    if channels * side**2 != inputs:
+        raise ValueError(
+            f"inputs must be channels × side × side of a square picture, got {inputs} for {channels} channels"
+        )
+    if side >> len(stages) < 1:
+        raise ValueError(
+            f"stages must be few enough for pictures {side} pixels wide to be halved so often, got {stages}"
+        )
+    network = PlainNet(stages, units, classes, channels, side, dropout)
+    return network.to(memory_format=torch.channels_last)
 
 
 @seeded

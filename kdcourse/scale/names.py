@@ -8,11 +8,13 @@ import torch
 from torch import nn
 
 from kdcourse import methods, models, schemes
-from kdcourse.methods import Method
+from kdcourse.methods import Method, WeightedSum
 from kdcourse.scale.keys import RecipeError
 
 METHODS: dict[str, type[Method]] = {
-    name: getattr(methods, name) for name in methods.__all__ if name not in ("Batch", "Method", "WeightedSum")
+    name: kind
+    for name, kind in vars(methods).items()
+    if isinstance(kind, type) and issubclass(kind, Method) and kind not in (Method, WeightedSum)
 } | {kind.__name__: kind for kind in (schemes.MutualLearning, schemes.CoTraining)}
 MODELS = {name: getattr(models, name) for name in models.__all__ if hasattr(getattr(models, name), "__wrapped__")}
 TORCHVISION = "torchvision:"
