@@ -86,9 +86,9 @@ def train(
     accelerator = Accelerator(cpu=split.device.type == "cpu", mixed_precision="bf16" if on_gpu else "no")
     tapped = Tapped(student.to(split.device), [ours for ours, _ in method.features], role="student")
     noise = torch.Generator(split.device).manual_seed(order_seed)
-    order = batches(split, steps, batch_size, order_seed, balanced=balanced)
     history, losses = History(), []
     started = time.perf_counter()
+    order = batches(split, steps, batch_size, order_seed, balanced=balanced)
     with _answering(teacher, split, method) as (model, ask, known), draws(order_seed, student) as drawing:
         # Adapters and dropout too are the same for every run with this seed.
 

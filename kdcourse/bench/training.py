@@ -51,7 +51,8 @@ class Cost:
 
     images_per_second: median over the turns. times_plain: seconds as a multiple of the plain student's, median of the turns'
     ratios. share: floating-point operations a second, the teacher's included where it answers, as a share of the device's
-    rate in a matrix product. mebibytes: peak memory, a GPU's allocations, or on a CPU all that the process holds.
+    best rate in a matrix product, which takes its turns too. mebibytes: peak memory, a GPU's allocations, or on a CPU all
+    that the process holds.
     """
 
     workload: str

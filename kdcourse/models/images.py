@@ -60,7 +60,7 @@ class ConvNet(nn.Module):
 class PlainNet(nn.Module):
     """Stages of 3×3 convolutions with ReLU, each ended by max-pooling, then one hidden layer over all that is left of the maps.
 
-    (N, channels, H, W) -> (N, classes), of one size of pictures. Each stage halves the side; `stage1`, `stage2`, … and their
+    (N, channels, H, W) -> (N, classes), of one size of pictures. Each stage halves the side; `features.stage1`, … and their
     end laid flat, `flat`, can be tapped by name.
     """
 
@@ -89,7 +89,7 @@ class PlainNet(nn.Module):
 class SeparableNet(nn.Module):
     """MobileNet's idea: a 3×3 convolution in each channel alone, then a 1×1 convolution across channels.
 
-    (N, channels, H, W) -> (N, classes). Each stage halves the side by stride; `stage1`, `stage2`, … can be tapped by name.
+    (N, channels, H, W) -> (N, classes). Each stage halves the side by stride; `features.stage1`, … can be tapped by name.
     Source: Howard et al. (2017), *MobileNets*, §3.1.
     """
 
