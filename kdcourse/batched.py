@@ -6,7 +6,7 @@ those calls, and every weight gets the gradient and the update of its own run. O
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,12 +15,13 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor, nn
 from torch.func import stack_module_state
+from torch.optim.adamw import adamw
 
 from kdcourse.cache import TeacherCache
 from kdcourse.data.splits import Split
 from kdcourse.methods import Batch, FixedTargets, Method
 from kdcourse.models import Perceptron
-from kdcourse.training import History, batches, refuse_divergence
+from kdcourse.training import History, batches, one_cycle, refuse_divergence
 
 WARM_UP, TRIED = 5, 25  # steps
 WORTH_TRYING = 10 * (WARM_UP + TRIED)  # a shorter run is over before it is known which way is faster
@@ -86,8 +87,7 @@ def train_together(
         )
 
     weights = _stacked([student.to(device) for student in students])
-    optimizer = torch.optim.AdamW(weights.values(), learning_rate, weight_decay=weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
+    update = _updating([*weights.values()], _settings(steps, learning_rate, weight_decay))
     # One piece of memory for all batches: a fresh one at each step takes as long to be had as to be filled.
     images = pool.images.new_empty(len(students) * batch_size, pool.images.shape[1])
     times = torch.tensor(float(len(students)), device=device)
@@ -97,11 +97,9 @@ def train_together(
         with torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext():
             logits = _answers(weights, images.view(len(students), batch_size, -1))  # (S, batch_size, C)
         loss = objective(method)(logits.flatten(0, 1).float(), step - 1)  # the mean over all runs' examples
-        for stacked in weights.values():
-            stacked.grad = None  # as `zero_grad` does, whose bookkeeping takes as long as a layer
-        loss.backward(times)  # so that each run has the gradient of its own mean
-        optimizer.step()
-        schedule.step()
+        update(
+            torch.autograd.grad(loss, [*weights.values()], times)
+        )  # so that each run has the gradient of its own mean
         losses.append(loss.detach())
         if control is not None and (method := control(step, losses, method)) is None:
             break
@@ -119,6 +117,34 @@ def _stacked(students: Sequence[nn.Module]) -> dict[str, Tensor]:
     found, _ = stack_module_state(students)
     turned = {name: stacked.detach().mT if stacked.ndim == 3 else stacked.detach() for name, stacked in found.items()}
     return {name: stacked.contiguous().requires_grad_() for name, stacked in turned.items()}
+
+
+def _updating(tensors: list[Tensor], settings: Iterable[dict[str, float]]) -> Callable[[Sequence[Tensor]], None]:
+    """What moves `tensors` by a step's gradients: the function inside `torch.optim.AdamW`, without the object around it,
+    whose bookkeeping takes longer than the arithmetic. settings: of each step."""
+    moments = [[torch.zeros_like(tensor) for tensor in tensors] for _ in range(2)]
+    counts, settings = [torch.zeros((), device=tensor.device) for tensor in tensors], iter(settings)
+
+    @torch.no_grad()
+    def update(gradients: Sequence[Tensor]) -> None:
+        adamw(tensors, list(gradients), *moments, [], counts, fused=True, **next(settings))
+
+    return update
+
+
+@lru_cache(maxsize=8)  # a comparison trains arm after arm with the same
+def _settings(steps: int, learning_rate: float, weight_decay: float) -> list[dict[str, float]]:
+    """AdamW's at each step, under the one-cycle schedule of `training.train`: its optimiser, with nothing to move."""
+    optimizer, schedule = one_cycle([torch.zeros(0)], steps, learning_rate, weight_decay)
+    found = []
+    for _ in range(steps):
+        group = optimizer.param_groups[0]
+        beta1, beta2 = group["betas"]
+        found.append({name: group[name] for name in ("lr", "weight_decay", "eps", "amsgrad", "maximize")})
+        found[-1] |= {"beta1": beta1, "beta2": beta2}
+        optimizer.step()
+        schedule.step()
+    return found
 
 
 def _answers(weights: dict[str, Tensor], images: Tensor) -> Tensor:

@@ -111,8 +111,7 @@ def train(
             few = torch.arange(min(2, len(split)), device=split.device)
             method.prepare(look(split.images[few], few))
         parameters = [*student.parameters(), *method.to(split.device).parameters()]
-        optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
+        optimizer, schedule = one_cycle(parameters, steps, learning_rate, weight_decay)
         # Only the model is wrapped: bf16 scales no losses, and a wrapped optimiser costs a fifth of a small student's step.
         run = accelerator.prepare(tapped.train())
         if compiler is not None:
@@ -163,6 +162,14 @@ def batches(split: Split, steps: int, batch_size: int, seed: int, *, balanced: b
         order = torch.cat([torch.randperm(len(split), generator=generator) for _ in range(epochs)])
     # One copy to the device for the whole run.
     return order[: steps * batch_size].to(split.device).view(steps, batch_size)
+
+
+def one_cycle(
+    parameters: Iterable[nn.Parameter | Tensor], steps: int, learning_rate: float, weight_decay: float
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.OneCycleLR]:
+    """AdamW and its schedule over so many steps: up to `learning_rate`, then down to almost nothing."""
+    optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
 
 
 @contextmanager
