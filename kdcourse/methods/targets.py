@@ -60,10 +60,10 @@ class FixedTargets:
     def __init__(self, targets: Sequence[Target], order: Tensor):
         chances = torch.stack([target.probabilities for target in targets], dim=1)  # (n, terms, C)
         numbers = [(target.weight, 1 / target.temperature) for target in targets]
-        weights, self.colder = chances.new_tensor(numbers).T.unsqueeze(2)  # (terms, 1) each
+        weights, self.colder = chances.new_tensor(numbers).T[..., None, None]  # (terms, 1, 1) each
         # Minus and over N, so that a step only multiplies and sums. What has no chance adds nothing, whatever its logarithm.
-        wanted = -weights / order.shape[1] * chances
-        self.table = torch.stack([wanted, chances.log().where(chances > 0, 0.0)], dim=1)
+        wanted = -weights.squeeze(2) / order.shape[1] * chances
+        self.table = torch.stack([wanted, chances.log().where(chances > 0, 0.0)], dim=1)  # (n, 2, terms, C)
         self.order = order
         self.together = max(1, TOGETHER // (order.shape[1] * self.table[0].numel()))
         self.part: int | None = None  # which of the batches, so many together, are looked up
@@ -79,20 +79,21 @@ class FixedTargets:
         return cls(targets, order) if targets else None
 
     def __call__(self, logits: Tensor, number: int) -> Tensor:
+        part, within = divmod(number, self.together)
+        if part != self.part:
+            self.part, self.found = part, self._looked_up(part, logits)
+        wanted, log_p = self.found[within]
+        log_q = (at_least_float32(logits).t() * self.colder).log_softmax(dim=1)
+        return wanted.dot((log_q - log_p).flatten())
+
+    def _looked_up(self, part: int, logits: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """For each of so many batches: minus weight · p / N, (terms · C · N,), and log p, (terms, C, N)."""
         classes = self.table.shape[-1]
         if logits.shape[1:] != (classes,):
             raise ValueError(f"student must answer for {classes} classes, got logits {tuple(logits.shape)}")
-        part, within = divmod(number, self.together)
-        if part != self.part:
-            self.part, self.found = part, self._looked_up(part)
-        wanted, log_p = self.found[within]
-        # (C, terms, N): classes first, a CPU takes many examples at a time and wakes no second thread for so little.
-        log_q = (at_least_float32(logits).t().unsqueeze(1) * self.colder).log_softmax(dim=0)
-        apart = log_q - log_p
-        return torch.dot(wanted.flatten().to(apart.dtype), apart.flatten())
-
-    def _looked_up(self, part: int) -> Tensor:
-        """Of so many batches, (batches, 2, C, terms, N): minus weight · p / N, and log p."""
         order = self.order[part * self.together : (part + 1) * self.together]
-        rows = self.table.index_select(0, order.flatten()).view(*order.shape, *self.table.shape[1:])
-        return rows.permute(0, 2, 4, 3, 1).contiguous()
+        rows = self.table.index_select(0, order.flatten()).to(at_least_float32(logits).dtype)
+        # Examples last: then a CPU takes many at a time, and wakes no second thread for so little.
+        turned = rows.view(*order.shape, -1).mT.contiguous().view(len(order), *self.table.shape[1:], -1)
+        wanted, log_p = turned.unbind(1)
+        return list(zip(wanted.flatten(1), log_p, strict=True))
