@@ -16,10 +16,11 @@ from typer.testing import CliRunner
 
 from kdcourse import cli, scale
 from kdcourse.methods import Distillation
+from kdcourse.models import bert
 from kdcourse.scale import answers, loop, runs, sources, together
 from kdcourse.scale.checkpoints import Checkpoints
 from kdcourse.scale.keys import RecipeError
-from kdcourse.scale.names import build_model
+from kdcourse.scale.names import Look, build_model
 from kdcourse.scale.recipe import Data, Run, Training
 from kdcourse.storage import load_tensors, save_tensors
 
@@ -386,6 +387,20 @@ def test_two_processes_train_as_one_and_outlive_a_killed_one(tmp_path):
             "runs.hint.sharded must be false for WeightTransfer",
         ),
         ("training.batch_size", 25, "training.batch_size must be at most 24, the pictures there are, got 25"),
+        ("data", {"name": "reviews", "shift": 1}, "data must neither move text as if it were pictures"),
+        ("data", {"name": "plays", "only": [1]}, "nor choose classes of it, got .*only=.1"),
+        (
+            "data.tokenizer",
+            "bert-base-uncased",
+            "data.tokenizer is for sst2, reviews.*'bert-base-uncased' for 'glyphs'",
+        ),
+        (
+            "data",
+            {"name": "reviews", "tokenizer": "/no/where"},
+            "data.tokenizer must be a model on the hub or a folder",
+        ),
+        ("data", {"name": "reviews", "pictures": 24}, "teacher.student.convnet: must be a model of sentences, bert or"),
+        ("runs.teacher.student", "bert", "runs.teacher.student.bert: must be a model of pictures or characters"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_key(key, value, message, tmp_path):
@@ -399,6 +414,32 @@ def test_what_is_wrong_is_named_by_its_key(key, value, message, tmp_path):
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(RecipeError, match=message):
         scale.train_recipe(scale.read_recipe(path, {"training.steps": 2}), tmp_path / "out")
+
+
+def test_a_model_with_other_tokens_is_refused():
+    with pytest.raises(
+        RecipeError, match=r"here.bert: must know the 1 tokens of data.tokenizer, got a model with its own"
+    ):
+        build_model("bert", "here", Look(2, 1, 8, {"word": 0}), 0)
+
+
+def test_pretrained_berts_learn_from_sentences(tmp_path):
+    own = bert(8, 1, heads=2, seed=5)
+    own.bert.save_pretrained(tmp_path / "own")
+    own.tokenizer.save_pretrained(tmp_path / "own")
+    sentences = {**TEXT, "name": "reviews", "tokenizer": str(tmp_path / "own")}
+    common = {
+        "student": {"pretrained": {"name_or_folder": str(tmp_path / "own")}},
+        "data": sentences,
+        "training": {"steps": 3, "optimizer": "adamw", "learning_rate": 1e-4},
+    }
+    taught = common | {"teacher": "large", "cached": True, "method": "Distillation"}
+    found = scale.train_recipe(recipe(tmp_path, large=common, kd=taught), tmp_path / "out", runs=["kd"])
+    assert [one.name for one in found] == ["large", "kd"] and all(0 <= one.score[0] <= 100 for one in found)
+    before = own.bert.bert.embeddings.word_embeddings.weight
+    for run in ("large", "kd"):
+        after = weights(tmp_path / "out", run)["bert.bert.embeddings.word_embeddings.weight"]
+        assert 0 < (after - before).abs().max() < 1e-3  # three steps from the folder's weights
 
 
 def test_cached_answers_want_fixed_views(tmp_path):

@@ -10,6 +10,7 @@ import torch
 import kdcourse as kd
 from kdcourse import finetuning, measure, zoo
 from kdcourse.data import Sentences, load_texts
+from kdcourse.data.tokens import as_tokens
 from kdcourse.models import bert, every_second_layer, pretrained, sentiment
 from kdcourse.storage import load_tensors
 from kdcourse.zoo.sentiment import begin_with_words, sentences, varied
@@ -63,6 +64,15 @@ def test_bad_texts_are_named(small):
     assert small.is_cut("good " * 63) and not small.is_cut("good " * 62)
     with pytest.raises(ValueError, match="width must be a multiple of heads"):
         bert(10, 1, heads=4)
+
+
+def test_tokens_are_answered_as_their_texts_are(small):
+    texts = ("a film", *TEXTS, "good " * 200)
+    found = as_tokens(Sentences(texts, torch.arange(len(texts)) % 2), small.eval().tokenizer)
+    assert found.images.shape == (len(texts), sentiment.LONGEST) and len(found.labels) == len(texts)
+    with torch.no_grad():
+        torch.testing.assert_close(small(found.images), small(texts, truncate=True))
+        torch.testing.assert_close(small(found.images[:1]), small(texts[:1]))
 
 
 def test_every_second_layer_is_copied():

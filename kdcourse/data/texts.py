@@ -98,6 +98,12 @@ class Sentences:
         return replace(self, labels=None)
 
 
+def joined(*parts: Sentences) -> Sentences:
+    """Several labelled sets as one."""
+    texts = tuple(text for part in parts for text in part.texts)
+    return Sentences(texts, torch.cat([part.labels for part in parts]))
+
+
 @dataclass(frozen=True, eq=False)
 class TextData:
     """A named set of sentences, its splits apart: learn on `train`, choose on `validation`, report on `test`."""

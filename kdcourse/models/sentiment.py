@@ -1,4 +1,4 @@
-"""Small BERTs that tell praise from blame: texts in, logits out.
+"""BERTs that tell praise from blame: texts in, or their tokens, logits out.
 
 The architecture is `transformers`' own BERT, so what is learnt here carries over to `bert-base-uncased` as it is.
 """
@@ -22,7 +22,7 @@ LONGEST = 64  # tokens, of a BERT of the course's own
 
 
 class SentimentClassifier(nn.Module):
-    """A BERT with a classification head, and the tokenizer it was trained with: texts -> logits (N, 2).
+    """A BERT with a classification head, and the tokenizer it was trained with: texts, or (N, L) int64 tokens -> logits (N, 2).
 
     bert: a `BertForSequenceClassification`, or another model of that kind. tokenizer: its own.
     """
@@ -61,7 +61,12 @@ class SentimentClassifier(nn.Module):
         names = [name for name in ("input_ids", "token_type_ids", "attention_mask") if name in encoded]
         return [{name: encoded[name][number] for name in names} for number in range(len(texts))]
 
-    def forward(self, texts: Sequence[str], *, truncate: bool = False) -> Tensor:
+    def forward(self, texts: Sequence[str] | Tensor, *, truncate: bool = False) -> Tensor:
+        if isinstance(texts, Tensor):
+            real = texts != self.tokenizer.pad_token_id
+            # As long as the batch's longest: a GPU waits once for that, and most sentences are a fifth as long as the longest.
+            length = int(real.sum(dim=1).max())
+            return self.bert(input_ids=texts[:, :length], attention_mask=real[:, :length].long()).logits
         return self.bert(**self.padded(self.encode(texts, truncate=truncate))).logits
 
     def padded(self, encoded: Sequence[Mapping]) -> "BatchEncoding":
@@ -125,10 +130,12 @@ def bert(width: int = 192, depth: int = 4, *, heads: int = 4, dropout: float = 0
     return SentimentClassifier(BertForSequenceClassification(config), tokenizer())
 
 
+@seeded
 def pretrained(name_or_folder: str | Path, *, classes: int = len(CLASSES)) -> SentimentClassifier:
     """A pretrained BERT with its own tokenizer, from a local folder or, by name, from the Hugging Face hub.
 
-    A head that the checkpoint does not have is made anew, to be trained. Raises `ValueError` where there is no such model.
+    A head that the checkpoint does not have is made anew, by `seed` (default 0), to be trained. Raises `ValueError` where there
+    is no such model.
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 

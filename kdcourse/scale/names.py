@@ -22,11 +22,13 @@ TORCHVISION = "torchvision:"
 
 @dataclass(frozen=True)
 class Look:
-    """What a model must know of the data: classes (or characters of an alphabet), channels, inputs (pixels × channels)."""
+    """What a model must know of the data: classes (or characters of an alphabet), channels, inputs (pixels × channels); of
+    sentences, the tokens that there are, each with its number."""
 
     classes: int
     channels: int
     inputs: int
+    vocabulary: dict[str, int] | None = None
 
 
 def build_method(given: Any, where: str) -> Method:
@@ -65,10 +67,23 @@ def build_model(given: Any, where: str, look: Look, seed: int) -> nn.Module:
                 "inputs": look.inputs,
             }
             fitting = {key: value for key, value in known.items() if key in asked}
-            return MODELS[name](**{**fitting, "seed": seed, **arguments})
+            return _reading(MODELS[name](**{**fitting, "seed": seed, **arguments}), look)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"{where}.{name}: {error}") from error
     raise RecipeError(f"{where} must be one of {', '.join(sorted(MODELS))} or {TORCHVISION}<name>, got {name!r}")
+
+
+def _reading(model: nn.Module, look: Look) -> nn.Module:
+    """The model again, if it is of the data's kind. Raises `ValueError` where one is for sentences and the other is not."""
+    reads = isinstance(model, models.SentimentClassifier)
+    if reads != (look.vocabulary is not None):
+        wanted = "of pictures or characters" if reads else "of sentences, bert or pretrained,"
+        raise ValueError(f"must be a model {wanted} as the data are")
+    if reads and model.tokenizer.get_vocab() != look.vocabulary:
+        raise ValueError(
+            f"must know the {len(look.vocabulary):,} tokens of data.tokenizer, got a model with its own {len(model.tokenizer):,}"
+        )
+    return model
 
 
 def _from_torchvision(name: str, arguments: dict, look: Look, seed: int) -> nn.Module:

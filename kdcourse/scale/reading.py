@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kdcourse.scale.keys import RecipeError
-from kdcourse.scale.recipe import Data, Recipe, Run, Training
+from kdcourse.scale.recipe import PLAYS, SENTENCES, Data, Recipe, Run, Training
 
 SHIPPED = Path(__file__).parent.parent / "recipes"
 
@@ -84,6 +84,14 @@ def _check_run(where: str, run: Run) -> None:
         raise RecipeError(f"{where}.data must have either name or folder, got {data.name!r} and {data.folder!r}")
     if data.crop and data.folder is None:
         raise RecipeError(f"{where}.data.crop must be false for data in memory, got true; shift moves those")
+    if data.name in (*PLAYS, *SENTENCES) and (data.augmented or data.only or data.without):
+        raise RecipeError(
+            f"{where}.data must neither move text as if it were pictures nor choose classes of it, got {data!r}"
+        )
+    if data.tokenizer and data.name not in SENTENCES:
+        raise RecipeError(
+            f"{where}.data.tokenizer is for {', '.join(SENTENCES)}, got {data.tokenizer!r} for {data.name!r}"
+        )
     if run.cached and data.augmented and not data.views:
         raise RecipeError(
             f"{where}.cached must be false where pictures are augmented without end, got true; fix their number by data.views"

@@ -5,23 +5,29 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kdcourse.data.texts import TITLES
 from kdcourse.scale.keys import RecipeError, calls, choice, number, numbers, switch, text, whole
+
+PLAYS = ("tinyshakespeare", "plays")  # data sets of text, read character by character
+SENTENCES = tuple(TITLES)  # data sets of sentences, read token by token
 
 
 @dataclass(frozen=True)
 class Data:
-    """What is learnt from. name: as `load_images` or `load_characters` takes it, held in memory; or folder: an ImageFolder with
-    `train/` and `val/`, read as it goes. size: pixels a side of a folder's pictures.
+    """What is learnt from. name: as `load_images`, `load_characters` or `load_texts` takes it, held in memory; or folder: an
+    ImageFolder with `train/` and `val/`, read as it goes. size: pixels a side of a folder's pictures. tokenizer: what cuts
+    sentences, that of a model on the Hugging Face hub or in a folder; default the course's own.
 
     hold_out: keep the validation pictures apart; false learns from them too, as the published figures do.
     only, without: classes, by number. shift: pixels up to which a picture is moved at random. mirror: every other one mirrored.
     crop: a random part of a folder's picture. views: how many fixed ones of these there are of each picture, 0 for endless.
-    pictures: learn from so many of them, 0 for all. workers: processes of each process that decode a folder's pictures.
+    pictures: learn from so many of them, or sentences, 0 for all. workers: processes of each that decode a folder's pictures.
     """
 
     name: str | None = text(None, "the name of a data set, or the path of a folder of pictures held in memory")
     folder: str | None = text(None, "the path of a folder with train/<class>/ and val/<class>/")
     size: int = whole(224, 8)
+    tokenizer: str | None = text(None, "the name of a model on the Hugging Face hub, or the path of a folder")
     hold_out: bool = switch(True)
     only: tuple[int, ...] = numbers("a list of class numbers", int)
     without: tuple[int, ...] = numbers("a list of class numbers", int)
@@ -131,18 +137,21 @@ def settings_of(run: Run, seed: int, **prints: str) -> str:
 
 
 def _small(run: Run, folder: Path) -> Run:
-    pictures = (
-        {"name": "glyphs", "folder": None} if run.data.name else {"folder": str(folder), "size": 32, "workers": 0}
-    )
-    data = replace(run.data, **pictures, pictures=24, hold_out=True, views=min(run.data.views, 2))
-    if run.data.name in ("tinyshakespeare", "plays"):
-        data = replace(data, name="plays")
+    if run.data.name:
+        built_in = {"plays": PLAYS, "reviews": SENTENCES}
+        name = next((name for name, others in built_in.items() if run.data.name in others), "glyphs")
+        examples = {"name": name, "folder": None, "tokenizer": None}
+    else:
+        examples = {"folder": str(folder), "size": 32, "workers": 0}
+    data = replace(run.data, **examples, pictures=24, hold_out=True, views=min(run.data.views, 2))
     training = replace(run.training, steps=2, batch_size=4, precision="fp32")
     return replace(run, data=data, training=training, student=_fresh(run.student), teacher=_fresh(run.teacher))
 
 
 def _fresh(given: Any) -> Any:
     """A model without the weights that would have to be downloaded."""
+    if isinstance(given, dict) and "pretrained" in given:
+        return "bert"
     if isinstance(given, dict):
         return {
             name: {key: value for key, value in (more or {}).items() if key != "weights"}

@@ -8,18 +8,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from kdcourse.data import DownloadError, load_characters, load_images
+from kdcourse.data import DownloadError, load_characters, load_images, load_texts
 from kdcourse.data.augment import draw_moves, move
 from kdcourse.data.glyphs import CHARACTERS, glyphs
 from kdcourse.data.splits import Examples, Split, standardised
+from kdcourse.data.texts import joined
+from kdcourse.data.tokens import as_tokens
+from kdcourse.models.sentiment import tokenizer
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.names import Look
-from kdcourse.scale.recipe import Data
+from kdcourse.scale.recipe import PLAYS, SENTENCES, Data
 from kdcourse.storage import fingerprint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Share = tuple[int | None, Tensor]  # which view, and which examples; None for pictures as they are
 IMAGENET = (
@@ -47,6 +54,8 @@ def open_data(
         if train.classes != test.classes:
             raise RecipeError(f"data.folder must hold the same classes in train/ and val/, got others in {data.folder}")
         return train, test, Look(len(train.classes), 3, 3 * data.size**2)
+    if data.name in SENTENCES:
+        return _sentences(data, seed, device)
     train, test, classes = _load(data, device)
     if data.pictures and data.pictures < len(train):
         train = train.sample(data.pictures)
@@ -180,6 +189,33 @@ class _Wanted:
             yield [(view, place) for place in index.tolist()]
 
 
+def _sentences(data: Data, seed: int, device: torch.device) -> tuple[InMemory, InMemory, Look]:
+    """Sentences as their tokens; for a trial with the built-in ones, few to judge on too."""
+    try:
+        found = load_texts(data.name, fallback=False)
+    except DownloadError as error:
+        raise RecipeError(f"data.name {data.name!r} cannot be had: {error}") from error
+    cut = _tokenizer(data.tokenizer)
+    train = found.train if data.hold_out else joined(found.train, found.validation)
+    few = data.pictures and data.pictures < len(train)
+    train = train.sample(data.pictures) if few else train
+    test = found.test.sample(data.pictures) if few and data.name == "reviews" else found.test
+    learnt, judged = (as_tokens(part, cut, device) for part in (train, test))
+    look = Look(len(found.classes), 1, learnt.images.shape[1], cut.get_vocab())
+    return InMemory(learnt, data, seed), InMemory(judged, Data(), seed), look
+
+
+def _tokenizer(name: str | None) -> "PreTrainedTokenizerBase":
+    if name is None:
+        return tokenizer()
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"data.tokenizer must be a model on the hub or a folder with one, got {name!r}") from error
+
+
 def _load(data: Data, device: torch.device) -> tuple[Examples, Examples, int]:
     """Training and test examples in memory, and the number of classes."""
     if data.name == "glyphs" and data.pictures:
@@ -188,7 +224,7 @@ def _load(data: Data, device: torch.device) -> tuple[Examples, Examples, int]:
         splits = [standardised(images[:, :, ::2, ::2], labels, (0.1,), (0.3,), device) for images, labels in drawn]
         return _chosen(splits[0], data), splits[1].sample(data.pictures), len(CHARACTERS)
     try:
-        if data.name in ("tinyshakespeare", "plays"):
+        if data.name in PLAYS:
             text = load_characters(data.name, fallback=False, device=device)
             return text.train, text.test, len(text.alphabet)
         found = load_images(data.name, fallback=False, device=device)

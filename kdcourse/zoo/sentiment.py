@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from kdcourse import measure
-from kdcourse.data.texts import Sentences, TextData, load_texts
+from kdcourse.data.texts import Sentences, TextData, joined, load_texts
 from kdcourse.finetuning import finetune
 from kdcourse.models.sentiment import VOCABULARY, SentimentClassifier, bert, pretrained
 from kdcourse.storage import write_safely
@@ -183,12 +183,6 @@ def varied(texts: Sequence[str], times: int, seed: int) -> Iterator[str]:
                 start = generator.integers(len(changed) - length + 1)
                 changed = changed[start : start + length]
             yield " ".join(changed)
-
-
-def joined(*parts: Sentences) -> Sentences:
-    """Several labelled sets as one."""
-    texts = tuple(text for part in parts for text in part.texts)
-    return Sentences(texts, torch.cat([part.labels for part in parts]))
 
 
 def scores(model: SentimentClassifier, sets: list[TextData], part: str) -> dict:
