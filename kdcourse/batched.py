@@ -97,9 +97,8 @@ def train_together(
         with torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext():
             logits = _answers(weights, images.view(len(students), batch_size, -1))  # (C, S, batch_size)
         loss = objective(method)(logits.flatten(1).t().float(), step - 1)  # the mean over all runs' examples
-        update(
-            torch.autograd.grad(loss, [*weights.values()], times)
-        )  # so that each run has the gradient of its own mean
+        gradients = torch.autograd.grad(loss, [*weights.values()], times)  # each run's, of its own mean
+        update(gradients)
         losses.append(loss.detach())
         if control is not None and (method := control(step, losses, method)) is None:
             break
