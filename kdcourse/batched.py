@@ -87,7 +87,8 @@ def train_together(
         )
 
     weights = _stacked([student.to(device) for student in students])
-    update = _updating([*weights.values()], _settings(steps, learning_rate, weight_decay))
+    tensors = list(weights.values())
+    update = _updating(tensors, _settings(steps, learning_rate, weight_decay))
     # One piece of memory for all batches: a fresh one at each step takes as long to be had as to be filled.
     images = pool.images.new_empty(len(students) * batch_size, pool.images.shape[1])
     times = torch.tensor(float(len(students)), device=device)
@@ -97,8 +98,7 @@ def train_together(
         with torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext():
             logits = _answers(weights, images.view(len(students), batch_size, -1))  # (C, S, batch_size)
         loss = objective(method)(logits.flatten(1).t().float(), step - 1)  # the mean over all runs' examples
-        gradients = torch.autograd.grad(loss, [*weights.values()], times)  # each run's, of its own mean
-        update(gradients)
+        update(torch.autograd.grad(loss, tensors, times))  # each run's gradient is that of its own mean
         losses.append(loss.detach())
         if control is not None and (method := control(step, losses, method)) is None:
             break
@@ -137,9 +137,8 @@ def _settings(steps: int, learning_rate: float, weight_decay: float) -> list[dic
     found = []
     for _ in range(steps):
         group = optimizer.param_groups[0]
-        beta1, beta2 = group["betas"]
-        found.append({name: group[name] for name in ("lr", "weight_decay", "eps", "amsgrad", "maximize")})
-        found[-1] |= {"beta1": beta1, "beta2": beta2}
+        common = {name: group[name] for name in ("lr", "weight_decay", "eps", "amsgrad", "maximize")}
+        found.append(common | dict(zip(("beta1", "beta2"), group["betas"], strict=True)))
         optimizer.step()
         schedule.step()
     return found

@@ -60,11 +60,11 @@ class FixedTargets:
     def __init__(self, targets: Sequence[Target], order: Tensor):
         chances = torch.stack([target.probabilities for target in targets], dim=1)  # (n, terms, C)
         numbers = [(target.weight, 1 / target.temperature) for target in targets]
-        weights, self.colder = chances.new_tensor(numbers).T[..., None, None]  # (terms, 1, 1) each
+        weights, colder = chances.new_tensor(numbers).T.unsqueeze(2)  # (terms, 1) each
         # Minus and over N, so that a step only multiplies and sums. What has no chance adds nothing, whatever its logarithm.
-        wanted = -weights.squeeze(2) / order.shape[1] * chances
+        wanted = -weights / order.shape[1] * chances
         self.table = torch.stack([wanted, chances.log().where(chances > 0, 0.0)], dim=1)  # (n, 2, terms, C)
-        self.order = order
+        self.order, self.colder = order, colder.unsqueeze(2)
         self.together = max(1, TOGETHER // (order.shape[1] * self.table[0].numel()))
         self.part: int | None = None  # which of the batches, so many together, are looked up
 
