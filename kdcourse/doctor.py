@@ -12,10 +12,10 @@ import torch
 
 from kdcourse.data import sources
 from kdcourse.data.characters import SHAKESPEARE
-from kdcourse.data.download import RemoteFile, answering, host_of
 from kdcourse.data.glyphs import FONTS, printed_letters
 from kdcourse.data.splits import Split
 from kdcourse.data.texts import SST2
+from kdcourse.download import RemoteFile, answering, host_of
 from kdcourse.models import perceptron
 from kdcourse.runtime import SWITCH_ON_A_GPU, device, in_colab, requirements, version_of
 from kdcourse.storage import cache_folder, chosen_cache_folder
@@ -185,7 +185,7 @@ def _downloads() -> list[Check]:
     """Whether the hosts of each data set answer, all asked at once: a few seconds, also where none does."""
     data = {one.title: one.files for one in sources.SOURCES.values()}
     data |= {"SST-2": (SST2,), "Tiny Shakespeare": (SHAKESPEARE,)}
-    heard = answering([file for files in data.values() for file in files])
+    heard = answering(address for files in data.values() for file in files for address in file.addresses)
     return [_download(title, files, heard) for title, files in data.items()]
 
 

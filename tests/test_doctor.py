@@ -16,7 +16,7 @@ from tests.serving import remote, serving
 @pytest.fixture
 def quick(monkeypatch):
     """No host is asked, and nothing is measured for longer than a moment."""
-    monkeypatch.setattr(doctor, "answering", lambda files: {doctor.host_of(one) for one in files[0].addresses})
+    monkeypatch.setattr(doctor, "answering", lambda addresses: {doctor.host_of(next(iter(addresses)))})
     monkeypatch.setattr(doctor, "SECONDS", 0.05)
 
 
@@ -126,7 +126,7 @@ def test_gpus(monkeypatch):
 def test_hosts_that_answer_and_hosts_that_do_not():
     with serving() as server:
         file = remote("data.gz", b"content", server.address)
-        heard = doctor.answering([file])
+        heard = doctor.answering(file.addresses)
         assert doctor._download("Data", (file,), heard).detail == "1 of 1 hosts answer"
         elsewhere = remote("data.gz", b"content", "http://127.0.0.1:9", server.address)
         assert doctor._download("Data", (elsewhere,), heard).status == "green"
@@ -136,7 +136,7 @@ def test_hosts_that_answer_and_hosts_that_do_not():
 
 
 def test_every_data_set_with_a_download_is_asked_for(monkeypatch):
-    monkeypatch.setattr(doctor, "answering", lambda files: set())
+    monkeypatch.setattr(doctor, "answering", lambda addresses: set())
     names = [check.name for check in doctor._downloads()]
     assert names == [f"download of {title}" for title in ("Fashion-MNIST", "MNIST", "CIFAR-10", "CIFAR-100", "SST-2",
                                                           "Tiny Shakespeare")]  # fmt: skip

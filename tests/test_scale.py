@@ -397,7 +397,7 @@ def test_two_processes_train_as_one_and_outlive_a_killed_one(tmp_path):
         (
             "data",
             {"name": "reviews", "tokenizer": "/no/where"},
-            "data.tokenizer must be a model on the hub or a folder",
+            "data.tokenizer: name_or_folder must be a folder that save_pretrained wrote or a model on the hub, got '/no/where'",
         ),
         ("data", {"name": "reviews", "pictures": 24}, "teacher.student.convnet: must be a model of sentences, bert or"),
         ("runs.teacher.student", "bert", "runs.teacher.student.bert: must be a model of pictures or characters"),

@@ -2,7 +2,6 @@
 
 from kdcourse.data.augment import augmented, random_crop, random_shift_flip
 from kdcourse.data.characters import CharacterData, Windows, load_characters
-from kdcourse.data.download import DownloadError
 from kdcourse.data.folders import read_picture
 from kdcourse.data.images import load_images
 from kdcourse.data.imperfect import long_tail, noisy_labels, tail_counts
@@ -10,6 +9,7 @@ from kdcourse.data.samples import load_pictures, picture_folder
 from kdcourse.data.splits import ImageData, Split
 from kdcourse.data.tables import table
 from kdcourse.data.texts import Sentences, TextData, load_texts
+from kdcourse.download import DownloadError
 
 __all__ = [
     "CharacterData",

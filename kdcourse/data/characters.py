@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from kdcourse import runtime
-from kdcourse.data.download import DownloadError, RemoteFile, fetch, sha256
 from kdcourse.data.plays import plays
 from kdcourse.data.splits import Examples
+from kdcourse.download import DownloadError, RemoteFile, fetch, sha256
 from kdcourse.storage import cache_folder, cached
 
 LENGTH = 64  # characters a window

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from kdcourse import runtime
 from kdcourse.data import folders, glyphs
-from kdcourse.data.download import DownloadError, fetch
 from kdcourse.data.folders import Raw
 from kdcourse.data.sources import SOURCES, Source, read_downloaded, read_unpacked
 from kdcourse.data.splits import ImageData, standardised
+from kdcourse.download import DownloadError, fetch
 from kdcourse.storage import DamagedFile, cache_folder, cached, fingerprint
 
 DEFAULT = "fashion-mnist"

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kdcourse.data.download import DownloadError, RemoteFile, sha256
 from kdcourse.data.folders import Raw, kept, read_tar
+from kdcourse.download import DownloadError, RemoteFile, sha256
 from kdcourse.storage import DamagedFile, fingerprint
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kdcourse.data.download import DownloadError, RemoteFile, fetch, sha256
 from kdcourse.data.images import hold_out
 from kdcourse.data.reviews import reviews
 from kdcourse.data.splits import evenly
+from kdcourse.download import DownloadError, RemoteFile, fetch, sha256
 from kdcourse.models.sentiment import CLASSES
 from kdcourse.storage import cache_folder, cached, fingerprint
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kdcourse.models.common import evaluating, seeded
+from kdcourse.models.transfer import from_hub
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedTokenizerBase
@@ -139,13 +140,8 @@ def pretrained(name_or_folder: str | Path, *, classes: int = len(CLASSES)) -> Se
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    try:
-        model = AutoModelForSequenceClassification.from_pretrained(name_or_folder, num_labels=classes)
-        return SentimentClassifier(model, AutoTokenizer.from_pretrained(name_or_folder))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"name_or_folder must be a folder that save_pretrained wrote or a model on the hub, got {str(name_or_folder)!r}"
-        ) from error
+    model = from_hub(AutoModelForSequenceClassification, name_or_folder, num_labels=classes)
+    return SentimentClassifier(model, from_hub(AutoTokenizer, name_or_folder))
 
 
 def every_second_layer(teacher: SentimentClassifier, *, copy: bool = True, seed: int = 0) -> SentimentClassifier:

@@ -1,10 +1,12 @@
-"""Networks that others have trained, made to answer for classes of one's own."""
+"""Networks that others have trained, made to answer for classes of one's own; a host that is silent costs seconds."""
 
-from urllib.error import URLError
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from kdcourse.download import answering, host_of
 from kdcourse.models.common import seeded
 
 
@@ -33,15 +35,7 @@ def from_torchvision(name: str, *, classes: int, channels: int = 3, weights: str
     learnt on ImageNet and downloaded once; None for fresh ones. seed: fixes what is fresh (default 0).
     Raises `ValueError` for another name and `OSError` where the weights cannot be downloaded.
     """
-    from torchvision import models
-
-    known = models.list_models(module=models)
-    if name not in known:
-        raise ValueError(f"name must be one of torchvision's classifiers ({', '.join(known[:3])}, …), got {name!r}")
-    try:
-        model = with_new_head(models.get_model(name, weights=weights), classes)
-    except URLError as error:
-        raise OSError(f"the weights of {name} could not be downloaded ({error.reason})") from error
+    model = with_new_head(torchvision_model(name, weights=weights), classes)
     if channels == 1:
         _take_grey(model)
     model.label = name
@@ -53,3 +47,42 @@ def _take_grey(model: nn.Module) -> None:
     first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
     first.weight = nn.Parameter(first.weight.detach().sum(dim=1, keepdim=True))
     first.in_channels = 1
+
+
+def torchvision_model(name: str, *, weights: str | None = None, **arguments: Any) -> nn.Module:
+    """`torchvision.models.get_model`, but for the wait where the weights' host does not answer.
+
+    weights, arguments: as there. Raises `ValueError` for another name or other weights, and `OSError` where the weights cannot
+    be downloaded.
+    """
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise ValueError(f"name must be one of torchvision's classifiers ({', '.join(known[:3])}, …), got {name!r}")
+    if weights is not None:
+        offered = models.get_model_weights(name).__members__
+        if weights not in offered:
+            raise ValueError(f"weights must be one of {', '.join(offered)}, or None, got {weights!r}")
+        address = offered[weights].url
+        here = Path(torch.hub.get_dir(), "checkpoints", Path(address).name)
+        if not here.exists() and not answering([address]):
+            raise OSError(f"the weights of {name} cannot be downloaded: {host_of(address)} does not answer")
+    return models.get_model(name, weights=weights, **arguments)
+
+
+def from_hub(kind: Any, name_or_folder: str | Path, **settings: Any) -> Any:
+    """`kind.from_pretrained`, for a class of `transformers`; where the hub does not answer, what it gave before.
+
+    The hub's own client tries for most of a minute. settings: passed on. Raises `ValueError` where there is no such model.
+    """
+    from huggingface_hub.constants import ENDPOINT
+
+    silent = not Path(name_or_folder).is_dir() and not answering([ENDPOINT])
+    try:
+        return kind.from_pretrained(name_or_folder, local_files_only=silent, **settings)
+    except (OSError, ValueError) as error:
+        why = f"; {host_of(ENDPOINT)} does not answer, and it was not downloaded before" if silent else ""
+        raise ValueError(
+            f"name_or_folder must be a folder that save_pretrained wrote or a model on the hub, got {str(name_or_folder)!r}{why}"
+        ) from error

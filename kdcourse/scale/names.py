@@ -9,6 +9,7 @@ from torch import nn
 
 from kdcourse import methods, models, schemes
 from kdcourse.methods import Method, WeightedSum
+from kdcourse.models.transfer import torchvision_model
 from kdcourse.scale.keys import RecipeError
 
 METHODS: dict[str, type[Method]] = {
@@ -68,7 +69,7 @@ def build_model(given: Any, where: str, look: Look, seed: int) -> nn.Module:
             }
             fitting = {key: value for key, value in known.items() if key in asked}
             return _reading(MODELS[name](**{**fitting, "seed": seed, **arguments}), look)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OSError) as error:  # of arguments, and of a download
         raise RecipeError(f"{where}.{name}: {error}") from error
     raise RecipeError(f"{where} must be one of {', '.join(sorted(MODELS))} or {TORCHVISION}<name>, got {name!r}")
 
@@ -87,13 +88,11 @@ def _reading(model: nn.Module, look: Look) -> nn.Module:
 
 
 def _from_torchvision(name: str, arguments: dict, look: Look, seed: int) -> nn.Module:
-    from torchvision.models import get_model
-
     if look.channels != 3:
         raise ValueError(f"torchvision's models are for pictures of 3 channels, these have {look.channels}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = get_model(name, **{"num_classes": look.classes, **arguments})
+        model = torchvision_model(name, **{"num_classes": look.classes, **arguments})
     model.label = name
     return model.to(memory_format=torch.channels_last)
 

@@ -20,6 +20,7 @@ from kdcourse.data.splits import Examples, Split, standardised
 from kdcourse.data.texts import joined
 from kdcourse.data.tokens import as_tokens
 from kdcourse.models.sentiment import tokenizer
+from kdcourse.models.transfer import from_hub
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.names import Look
 from kdcourse.scale.recipe import PLAYS, SENTENCES, Data
@@ -211,9 +212,9 @@ def _tokenizer(name: str | None) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"data.tokenizer must be a model on the hub or a folder with one, got {name!r}") from error
+        return from_hub(AutoTokenizer, name)
+    except ValueError as error:
+        raise RecipeError(f"data.tokenizer: {error}") from error
 
 
 def _load(data: Data, device: torch.device) -> tuple[Examples, Examples, int]:

@@ -4,7 +4,7 @@ import hashlib
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +50,7 @@ def fetch(files: Sequence[RemoteFile], folder: Path) -> bool:
             if (folder / file.name).exists():
                 print(f"{file.name} in the cache is damaged: it is deleted and fetched again.")
                 (folder / file.name).unlink()
-        hosts = answering(missing)
+        hosts = answering(address for file in missing for address in file.addresses)
         if missing and not hosts:
             raise DownloadError("none of its hosts can be reached")
         for file in missing:
@@ -111,15 +111,15 @@ def _downloader(file: RemoteFile):
     return download
 
 
-def answering(files: Sequence[RemoteFile]) -> set[str]:
-    """Which hosts of these files answer at all within `PATIENCE` seconds.
+def answering(addresses: Iterable[str]) -> set[str]:
+    """Which hosts of these addresses answer at all within `PATIENCE` seconds.
 
     Asked side by side in threads that are left behind when time is up: a socket's own time-out covers neither the
     look-up of the name nor a host's second and third address, and behind some firewalls each of those takes long.
     """
     import requests
 
-    addresses = {host_of(address): address for file in files for address in file.addresses}
+    address_of = {host_of(address): address for address in addresses}
     answers: queue.SimpleQueue[tuple[str, bool]] = queue.SimpleQueue()
 
     def ask(host: str, address: str) -> None:
@@ -129,12 +129,12 @@ def answering(files: Sequence[RemoteFile]) -> set[str]:
         except (OSError, ValueError):  # requests' own exceptions are OSErrors
             answers.put((host, False))
 
-    for item in addresses.items():
+    for item in address_of.items():
         threading.Thread(target=ask, args=item, daemon=True).start()
     deadline = time.monotonic() + PATIENCE
     heard = {}
     with suppress(queue.Empty):
-        while len(heard) < len(addresses):
+        while len(heard) < len(address_of):
             host, answered = answers.get(timeout=max(0.0, deadline - time.monotonic()))
             heard[host] = answered
     return {host for host, answered in heard.items() if answered}
