@@ -15,6 +15,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "--")
 INK, PAPER, FAINT = "#222222", "#ffffff", "#aaaaaa"
+ON_PAPER = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}  # the box of words that lie over lines
 DPI = 110
 
 

@@ -38,6 +38,13 @@ def test_lab_00_opens_and_runs(tmp_path):
         tab.keyboard.press("ArrowRight")
         changed = "[...document.querySelectorAll('[aria-live=polite]')].map(node => node.innerText)"
         tab.wait_for_function(f"before => {changed}.some(t => t.includes('Mean over') && t !== before)", arg=before)
+
+        options = tab.locator(".kd-options .widget-radio-box label")
+        options.last.scroll_into_view_if_needed()
+        for place in range(options.count()):  # the words wrap, and the button stays beside them
+            words, button = options.nth(place), options.nth(place).locator("input")
+            assert words.evaluate("node => node.scrollWidth <= node.clientWidth"), words.inner_text()
+            assert 0 <= button.bounding_box()["x"] - words.bounding_box()["x"] < 5, words.inner_text()
         assert browser.problems(tab) == []
 
 

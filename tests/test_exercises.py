@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from kdcourse import losses
 from kdcourse.exercises import exercise, progress
-from kdcourse.exercises.engine import SIGNS, all_exercises, summary
+from kdcourse.exercises.engine import SIGNS, _as_html, all_exercises, summary
 from tests.answers import lab_04, lab_05, lab_06, lab_07, lab_08, lab_09, lab_10, lab_11, lab_12, lab_13, lab_14
 
 kl = nn.KLDivLoss(reduction="batchmean")
@@ -348,3 +348,8 @@ def test_progress_that_cannot_be_written_never_stops_a_lab(tmp_path, monkeypatch
 
 def test_the_suite_never_touches_the_users_progress():
     assert str(progress.path()) == os.environ["KDCOURSE_PROGRESS"]
+
+
+def test_cards_are_safe_and_show_code_as_code():
+    assert _as_html("`a < b` & <i>not</i> `c`") == "<code>a &lt; b</code> &amp; &lt;i&gt;not&lt;/i&gt; <code>c</code>"
+    assert "`" not in "".join(_as_html(one.goal) for one in all_exercises().values())

@@ -299,6 +299,21 @@ def test_numbers_of_the_figures_of_schemes():
     assert text == "score against cost of 2 candidates; worth their cost: m (4.0)."
 
 
+def test_names_along_a_front_lie_inside_and_on_nothing():
+    costs, scores = [0.033, 0.036, 0.039, 0.041, 0.3], [85.6, 87.73, 87.76, 88.5, 89.0]
+    names = ["a long name of its own", "close", "closer", "not far", "far"]
+    look = {"xlabel": "ms", "ylabel": "accuracy, %", "budget": 0.2}
+    figure = plots.front([*costs, 0.05], [*scores, 88.0], [*names, "beaten"], range(5), **look)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    frame, boxes = axes.get_window_extent(), [note.get_window_extent() for note in axes.texts]
+    assert [note.get_text().replace("\n", " ") for note in axes.texts] == names
+    points = axes.transData.transform(np.column_stack([[*costs, 0.05], [*scores, 88.0]]))
+    for number, box in enumerate(boxes):
+        assert frame.count_contains(box.corners()) == 4, names[number]
+        assert not box.count_overlaps(boxes[:number]) and not box.count_contains(points), names[number]
+
+
 def test_another_librarys_axes_are_adopted_under_a_sentence():
     axes = plots.history([3.0, 2.0]).axes[0]
     figure = plots.adopted(axes, "A loss of 3 falls to 2.")

@@ -6,6 +6,7 @@ gives and then with what each mistake gives, so that "T² left out" is recognise
 
 import html
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -111,8 +112,7 @@ class Exercise:
     def _ipython_display_(self) -> None:
         lines = [f"Difficulty: {self.difficulty}. Time: {self.minutes}."]
         notes = "".join(
-            f"<li><b>{html.escape(mistake.name)}</b>: {html.escape(mistake.explanation)}</li>"
-            for mistake in self.mistakes
+            f"<li><b>{_as_html(mistake.name)}</b>: {_as_html(mistake.explanation)}</li>" for mistake in self.mistakes
         )
         folded = f"<details><summary>If your check says …</summary><ul>{notes}</ul></details>" if notes else ""
         _show(f"Exercise {self.id}. {self.goal}", " ".join(lines), folded=folded)
@@ -266,6 +266,11 @@ def _show(title: str, text: str, *, code: str = "", folded: str = "") -> None:
     block = f"<pre>{html.escape(code)}</pre>" if code else ""
     page = (
         '<div style="border-left: 3px solid currentColor; padding: 0.2em 0.8em; margin: 0.3em 0">'
-        f"<b>{html.escape(title)}</b> {html.escape(text)}{block}{folded}</div>"
+        f"<b>{_as_html(title)}</b> {_as_html(text)}{block}{folded}</div>"
     )
     display({"text/html": page, "text/plain": plain}, raw=True)
+
+
+def _as_html(text: str) -> str:
+    """Safe on a page; what stands between backticks is code."""
+    return re.sub("`(.+?)`", r"<code>\1</code>", html.escape(text))

@@ -12,6 +12,11 @@ from pathlib import Path
 from kdcourse.exercises import progress
 
 FOLDER = Path(__file__).parent / "questions"
+# By themselves, options stay on one line, and a long one pushes its button off a narrow page.
+WRAPPED = """<style>
+.kd-options .widget-radio-box label { display: flex; height: auto; line-height: 1.5; white-space: normal }
+.kd-options .widget-radio-box input { flex: none; order: -1 }
+</style>"""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Quiz:
         for number, question in enumerate(questions):
             texts = [option.text for option in question.options]
             choice = ipywidgets.RadioButtons(options=texts, index=None, layout={"width": "auto"})
+            choice.add_class("kd-options")
             choice.observe(lambda change, number=number: self._reply(number, change["new"]), names="index")
             self._choices.append(choice)
             self._replies.append(ipywidgets.HTML())
@@ -81,7 +87,7 @@ class Quiz:
 
         from kdcourse.widgets.page import show_widget
 
-        boxes = []
+        boxes = [ipywidgets.HTML(WRAPPED, layout={"display": "none"})]
         for number, question in enumerate(self.questions):
             title = ipywidgets.HTML(f"<b>{number + 1}.</b> {html.escape(question.text)}")
             boxes.append(ipywidgets.VBox([title, self._choices[number], self._replies[number]]))

@@ -10,7 +10,7 @@ from kdcourse.palette import (
     FAINT,
     INK,
     MARKERS,
-    PAPER,
+    ON_PAPER,
     Figure,
     array,
     class_ticks,
@@ -89,7 +89,7 @@ def comparison(scores, *, baseline: str, ylabel: str = "test accuracy, %") -> Fi
         axes.errorbar(place, own.mean, own.high - own.mean, capsize=6, markersize=8, zorder=3, **style(place))
         axes.annotate(
             f"{own.mean:.1f}", (place, own.mean), (13, 0), textcoords="offset points", va="center", fontsize=9,
-            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
+            bbox=ON_PAPER,
         )  # fmt: skip
         parts.append(f"{arm} {own.mean:.1f}{unit} ± {own.high - own.mean:.1f}")
         if arm != baseline:

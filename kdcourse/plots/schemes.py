@@ -1,6 +1,7 @@
 """Figures of several teachers: how sure, how different, what they make together."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.ticker import LogLocator, NullLocator
@@ -11,6 +12,7 @@ from kdcourse.palette import (
     HATCHES,
     INK,
     MARKERS,
+    ON_PAPER,
     PAPER,
     Figure,
     array,
@@ -154,9 +156,6 @@ def front(
     axes = figure.subplots()
     axes.scatter(costs, scores, color=FAINT, marker="o", s=22, label="candidates")
     axes.plot(costs[kept], scores[kept], color=COLOURS[0], marker=MARKERS[1], label="worth their cost")
-    for number, place in enumerate(kept):
-        below = {"xytext": (2, -12), "ha": "left"} if number % 2 else {"xytext": (-2, 6), "ha": "right"}
-        axes.annotate(names[place], (costs[place], scores[place]), textcoords="offset points", fontsize=8, **below)
     if budget is not None:
         axes.axvline(budget, color=COLOURS[1], linestyle="--", label="budget")
     axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log")
@@ -166,9 +165,41 @@ def front(
     axes.margins(x=0.22, y=0.1)
     plain(axes)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    _name_points(axes, np.column_stack([costs, scores]), names, kept)
     steps = ", ".join(f"{names[place]} ({scores[place]:.1f})" for place in kept)
     figure.description = f"{ylabel} against {xlabel} of {len(costs)} candidates; worth their cost: {steps}."
     return figure
+
+
+# Above and to the left of a rising front nothing else lies, so that is tried first.
+SIDES = ("right bottom", "left top", "center bottom", "center top", "left bottom", "right top")
+AWAY = {"right": -4, "left": 4, "center": 0, "bottom": 5, "top": -5}  # points
+
+
+def _name_points(axes, points: np.ndarray, names: Sequence[str], kept: Sequence[int]) -> None:
+    """Each kept point's name on the side where it covers least: of the points (K, 2), of lines and of the names before it."""
+    axes.figure.draw_without_rendering()  # only now it is known where on the page everything lies
+    frame, taken = axes.get_window_extent(), []
+    corners = [line.get_transform().transform(line.get_xydata()) for line in axes.lines]
+    dots = [np.linspace(start, end, 100) for line in corners for start, end in pairwise(line)]
+    # A covered point is as bad as a fifth of a line.
+    crowd = np.concatenate([np.repeat(axes.transData.transform(points), 20, axis=0), *dots])
+
+    def harm(note) -> float:
+        box = note.get_window_extent()
+        outside = frame.count_contains(box.corners()) < 4
+        return box.padded(4).count_contains(crowd) + 100 * box.count_overlaps(taken) + 1000 * outside
+
+    for place in kept:
+        tried = []
+        for side in SIDES:
+            across, up = side.split()
+            look = {"ha": across, "va": up, "fontsize": 8, "textcoords": "offset points", "bbox": ON_PAPER}
+            tried.append(axes.annotate(wrapped(names[place], 12), points[place], (AWAY[across], AWAY[up]), **look))
+        best = min(tried, key=harm)
+        taken.append(best.get_window_extent())
+        for note in set(tried) - {best}:
+            note.remove()
 
 
 def adopted(axes, description: str) -> Figure:

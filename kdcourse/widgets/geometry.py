@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from kdcourse.losses import distances
-from kdcourse.palette import INK, PAPER, Figure, array, data_uri, photographs, show, style, table, wrapped
+from kdcourse.palette import INK, ON_PAPER, PAPER, Figure, array, data_uri, photographs, show, style, table, wrapped
 from kdcourse.widgets.linked import WIDE, Linked, linked
 from kdcourse.widgets.live import Live
 from kdcourse.widgets.wording import fixed
@@ -174,9 +174,7 @@ def _draw_triangles(figure, triangles: Mapping[str, tuple]) -> None:
         corners = flat(*one)
         axes.plot(*np.vstack([corners, corners[:1]]).T, color=INK, linewidth=1)
         for letter, corner in zip("ABC", corners, strict=True):
-            axes.annotate(
-                letter, corner, ha="center", va="center", bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1}
-            )
+            axes.annotate(letter, corner, ha="center", va="center", bbox=ON_PAPER)
         axes.set(aspect="equal", xlim=(-0.75, 1.25), ylim=(-0.25, 1.25))
         axes.set_axis_off()
         lengths, corner = _measures(*one).rsplit(", ", 1)
