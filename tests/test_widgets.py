@@ -91,6 +91,13 @@ def test_move_refuses_what_no_hand_could_do(view, values, name):
         view.move(**values)
 
 
+def test_a_label_is_as_wide_as_its_words():
+    own = ipywidgets.IntSlider(description="a width of its own", style={"description_width": "40px"})
+    controls = {"loss": ipywidgets.FloatSlider(), "own": own, "file": ipywidgets.FileUpload()}
+    widgets.live(lambda loss, own, file: draw(loss), **controls)
+    assert controls["loss"].style.description_width == "initial" and own.style.description_width == "40px"
+
+
 def test_live_needs_controls():
     with pytest.raises(ValueError, match="control"):
         widgets.live(draw)

@@ -43,8 +43,9 @@ class Live(Steered):
         self._page = Page([*controls.values(), self._picture, self._sentence])
         self.redraw()
         for control in controls.values():
-            if "description_width" in control.style.keys and not control.style.description_width:
-                control.style.description_width = "initial"  # as wide as its words: a label is never cut
+            style = getattr(control, "style", None)
+            if getattr(style, "description_width", None) == "":  # nobody has chosen one
+                style.description_width = "initial"  # as wide as its words, so that a label is never cut
             control.observe(lambda _: self.redraw(), names="value")
 
     def redraw(self) -> None:
