@@ -23,6 +23,8 @@ from kdcourse.palette import (
     wrapped,
 )
 
+WIDEST = 9.0  # inches: a wider figure is scaled down to the page, and its words become too small to read
+
 
 def pictures(images, titles: Sequence[str] | None = None, *, columns: int = 8) -> Figure:
     """A grid of pictures. images: (N, H, W) or (N, H, W, 3) within [0, 1]. titles: N names, shown above them."""
@@ -78,7 +80,8 @@ def comparison(scores, *, baseline: str, ylabel: str = "test accuracy, %") -> Fi
     """
     if baseline not in scores:
         raise ValueError(f"baseline must be one of {', '.join(scores)}, got {baseline!r}")
-    figure = Figure(max(4.5, 1.3 * len(scores.columns) + 1.5), 3.2)
+    wanted = max(4.5, 1.3 * len(scores.columns) + 1.5)
+    figure = Figure(min(wanted, WIDEST), 3.2)
     axes = figure.subplots()
     places = np.arange(len(scores.columns))
     for _, row in scores.iterrows():
@@ -96,7 +99,7 @@ def comparison(scores, *, baseline: str, ylabel: str = "test accuracy, %") -> Fi
             higher = f"higher for {(gaps > 0).sum()} of {count(len(gaps), 'seed')}"
             parts[-1] += f", {difference(gaps)} against {baseline}, {higher}"
     axes.set(xticks=places, ylabel=ylabel, xlim=(-0.5, len(places) - 0.4))
-    axes.set_xticklabels([wrapped(arm) for arm in scores])
+    axes.set_xticklabels([wrapped(arm) for arm in scores], fontsize=10 if wanted <= WIDEST else 7.5)
     plain(axes)
     figure.description = f"Mean over {len(scores)} seeds with 95 % intervals: " + "; ".join(parts) + "."
     return figure

@@ -163,8 +163,11 @@ kd.plots.two_similarities(
 from scipy.stats import spearmanr
 
 off_diagonal = ~torch.eye(len(data.classes), dtype=torch.bool)
-agreement = spearmanr(reminds.cpu()[off_diagonal], confuses.cpu()[off_diagonal]).statistic
-pair = (reminds.cpu() * off_diagonal + (reminds.cpu() * off_diagonal).T).argmax().item()
+hints, mistakes = (
+    F.normalize(table.cpu() * off_diagonal, p=1, dim=1) for table in (reminds, confuses)
+)
+agreement = spearmanr(hints[off_diagonal], mistakes[off_diagonal]).statistic
+pair = (hints + hints.T).argmax().item()
 one, other = data.classes[pair // len(data.classes)], data.classes[pair % len(data.classes)]
 assert agreement > 0.3
 

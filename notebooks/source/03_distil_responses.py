@@ -251,7 +251,10 @@ import ipywidgets as widgets
 
 options = list(opinions)
 mixer = kd.widgets.live(
-    draw, arm=widgets.SelectionSlider(options=options, description="student")
+    draw,
+    arm=widgets.SelectionSlider(
+        options=options, description="student", layout={"width": "480px"}
+    ),
 )
 mixer
 

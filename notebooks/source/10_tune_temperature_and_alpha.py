@@ -33,6 +33,7 @@ from functools import partial
 
 import optuna
 import torch
+from matplotlib import rc_context
 
 data = kd.load_images()
 cache = kd.TeacherCache(kd.zoo.teacher("perceptron", data))
@@ -204,8 +205,9 @@ kd.say(
 )
 
 # %%
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # optuna calls its own plots experimental
+# Optuna calls its own plots experimental, and would restyle every later figure.
+with warnings.catch_warnings(), rc_context():
+    warnings.simplefilter("ignore")
     history = optuna.visualization.matplotlib.plot_optimization_history(found)
 kd.plots.adopted(
     history,
@@ -214,7 +216,7 @@ kd.plots.adopted(
 )
 
 # %%
-with warnings.catch_warnings():
+with warnings.catch_warnings(), rc_context():
     warnings.simplefilter("ignore")
     contour = optuna.visualization.matplotlib.plot_contour(
         found, params=["temperature", "alpha"]
