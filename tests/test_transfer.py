@@ -1,6 +1,7 @@
 """Networks that others have trained: what is at hand is taken, and a silent host is not waited for."""
 
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -29,6 +30,16 @@ def test_weights_that_cannot_be_had_are_given_up_at_once(silent, monkeypatch):
         RecipeError, match=f"runs.teacher.student.torchvision:{NAME}: the weights of .* does not answer"
     ):
         build_model({f"torchvision:{NAME}": {"weights": "DEFAULT"}}, "runs.teacher.student", Look(10, 3, 3072), 0)
+
+
+def test_a_host_that_breaks_off_is_named_by_its_reason(silent, monkeypatch):
+    def broken(*_, **__):
+        raise URLError("connection reset")
+
+    monkeypatch.setattr(transfer, "answering", lambda addresses: {"download.pytorch.org"})
+    monkeypatch.setattr(models, "get_model", broken)
+    with pytest.raises(OSError, match=f"weights of {NAME} cannot be downloaded: connection reset"):
+        from_torchvision(NAME, classes=3)
 
 
 def test_weights_that_were_downloaded_before_need_no_host(silent, tmp_path):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import torch
 from torch import nn
@@ -33,7 +34,7 @@ def from_torchvision(name: str, *, classes: int, channels: int = 3, weights: str
 
     classes: number of logits. channels: 3 for colour, 1 for grey pictures. weights: "DEFAULT", the best that torchvision has,
     learnt on ImageNet and downloaded once; None for fresh ones. seed: fixes what is fresh (default 0).
-    Raises `ValueError` for another name and `OSError` where the weights cannot be downloaded.
+    Raises `ValueError` for another name or other weights, and `OSError` where the weights cannot be downloaded.
     """
     model = with_new_head(torchvision_model(name, weights=weights), classes)
     if channels == 1:
@@ -52,8 +53,8 @@ def _take_grey(model: nn.Module) -> None:
 def torchvision_model(name: str, *, weights: str | None = None, **arguments: Any) -> nn.Module:
     """`torchvision.models.get_model`, but for the wait where the weights' host does not answer.
 
-    weights, arguments: as there. Raises `ValueError` for another name or other weights, and `OSError` where the weights cannot
-    be downloaded.
+    weights: the name of some that torchvision has, such as "DEFAULT", or None for fresh ones. arguments: as there.
+    Raises `ValueError` for another name or other weights, and `OSError` where the weights cannot be downloaded.
     """
     from torchvision import models
 
@@ -68,7 +69,10 @@ def torchvision_model(name: str, *, weights: str | None = None, **arguments: Any
         here = Path(torch.hub.get_dir(), "checkpoints", Path(address).name)
         if not here.exists() and not answering([address]):
             raise OSError(f"the weights of {name} cannot be downloaded: {host_of(address)} does not answer")
-    return models.get_model(name, weights=weights, **arguments)
+    try:
+        return models.get_model(name, weights=weights, **arguments)
+    except URLError as error:
+        raise OSError(f"the weights of {name} cannot be downloaded: {error.reason}") from error
 
 
 def from_hub(kind: Any, name_or_folder: str | Path, **settings: Any) -> Any:
