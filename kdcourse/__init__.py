@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-# Public name -> the module it lives in; a module stands for itself.
+# Public name -> the module it lives in.
 _PLACES = {
-    "Recipe": "experiment",
-    "claim": "intervals",
-    "compare": "experiment",
-    "difference": "intervals",
+    "Recipe": "experiments.experiment",
+    "claim": "evaluation.intervals",
+    "compare": "experiments.experiment",
+    "difference": "evaluation.intervals",
     "exercise": "exercises",
     "quiz": "exercises",
     "Correlation": "methods",
@@ -28,52 +28,38 @@ _PLACES = {
     "load_images": "data",
     "load_texts": "data",
     "study": "studies",
-    "stored": "ledger",
-    "say": "runtime",
-    "setup": "runtime",
-    "finetune": "finetuning",
-    "TextRecipe": "finetuning",
-    "DistillationTrainer": "trainer",
-    "DistillationTrainingArguments": "trainer",
-    "TeacherCache": "cache",
-    "train": "training",
+    "stored": "experiments.ledger",
+    "say": "system.runtime",
+    "setup": "system.runtime",
+    "finetune": "training.finetuning",
+    "TextRecipe": "training.finetuning",
+    "DistillationTrainer": "training.trainer",
+    "DistillationTrainingArguments": "training.trainer",
+    "TeacherCache": "training.cache",
+    "train": "training.loop",
 }
+# Public module -> where it lies.
 _MODULES = {
-    *("compression", "costs", "data", "deployment", "exercises", "experiment", "export", "losses", "measure"),
-    *("methods", "models", "plots", "schemes", "studies", "tapping", "training", "tuning", "widgets", "zoo"),
+    **{name: name for name in ("data", "deployment", "exercises", "losses", "methods", "models", "plots")},
+    **{name: name for name in ("studies", "training", "widgets", "zoo")},
+    **{name: f"deployment.{name}" for name in ("compression", "export")},
+    **{name: f"evaluation.{name}" for name in ("costs", "measure")},
+    **{name: f"experiments.{name}" for name in ("experiment", "schemes", "tuning")},
+    "tapping": "models.tapping",
 }
 
 __all__ = sorted({"__version__", *_PLACES, *_MODULES})
 
 if TYPE_CHECKING:
-    from kdcourse import (
-        compression,
-        costs,
-        data,
-        deployment,
-        exercises,
-        experiment,
-        export,
-        losses,
-        measure,
-        methods,
-        models,
-        plots,
-        schemes,
-        studies,
-        tapping,
-        training,
-        tuning,
-        widgets,
-        zoo,
-    )
-    from kdcourse.cache import TeacherCache
+    from kdcourse import data, deployment, exercises, losses, methods, models, plots, studies, training, widgets, zoo
     from kdcourse.data import load_characters, load_images, load_texts
+    from kdcourse.deployment import compression, export
+    from kdcourse.evaluation import costs, measure
+    from kdcourse.evaluation.intervals import claim, difference
     from kdcourse.exercises import exercise, quiz
-    from kdcourse.experiment import Recipe, compare
-    from kdcourse.finetuning import TextRecipe, finetune
-    from kdcourse.intervals import claim, difference
-    from kdcourse.ledger import stored
+    from kdcourse.experiments import experiment, schemes, tuning
+    from kdcourse.experiments.experiment import Recipe, compare
+    from kdcourse.experiments.ledger import stored
     from kdcourse.methods import (
         Correlation,
         Decoupled,
@@ -83,15 +69,18 @@ if TYPE_CHECKING:
         SoftTarget,
         StandardizedSoftTarget,
     )
-    from kdcourse.runtime import say, setup
+    from kdcourse.models import tapping
     from kdcourse.studies import study
-    from kdcourse.trainer import DistillationTrainer, DistillationTrainingArguments
-    from kdcourse.training import train
+    from kdcourse.system.runtime import say, setup
+    from kdcourse.training.cache import TeacherCache
+    from kdcourse.training.finetuning import TextRecipe, finetune
+    from kdcourse.training.loop import train
+    from kdcourse.training.trainer import DistillationTrainer, DistillationTrainingArguments
 
 
 def __getattr__(name: str):
     if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
+        return import_module(f"{__name__}.{_MODULES[name]}")
     if name in _PLACES:
         return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
     raise AttributeError(f"kdcourse has no {name!r}; it has {', '.join(__all__)}")

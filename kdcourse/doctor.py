@@ -15,11 +15,11 @@ from kdcourse.data.characters import SHAKESPEARE
 from kdcourse.data.glyphs import FONTS, printed_letters
 from kdcourse.data.splits import Split
 from kdcourse.data.texts import SST2
-from kdcourse.download import RemoteFile, answering, host_of
 from kdcourse.models import perceptron
-from kdcourse.runtime import SWITCH_ON_A_GPU, device, in_colab, requirements, version_of
-from kdcourse.storage import cache_folder, chosen_cache_folder
-from kdcourse.training import train
+from kdcourse.system.download import RemoteFile, answering, host_of
+from kdcourse.system.runtime import SWITCH_ON_A_GPU, device, in_colab, requirements, version_of
+from kdcourse.system.storage import cache_folder, chosen_cache_folder
+from kdcourse.training.loop import train
 
 SECONDS = 3.0  # that the training check takes
 FEWEST_STEPS = 100  # in these seconds; below, a lab takes several times what README's table says

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from kdcourse.download import RemoteFile
+from kdcourse.system.download import RemoteFile
 
 Answer = bytes | int | Callable[[BaseHTTPRequestHandler], None]  # content, an error's status, or what to do
 

@@ -10,11 +10,11 @@ import torch
 from typer.testing import CliRunner
 
 import kdcourse as kd
-from kdcourse import notebooks
 from kdcourse.assignments import confinement, marking, measurement, processes, runner, sheet, tasks
 from kdcourse.assignments.measurement import pictures
 from kdcourse.assignments.tasks import FunctionTask, ReportTask, WrittenTask
 from kdcourse.assignments.variants import TASKS, assignment
+from kdcourse.authoring import notebooks
 from kdcourse.cli import app
 from kdcourse.exercises import engine
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kdcourse import notebooks
+from kdcourse.authoring import notebooks
 from kdcourse.bench import browser
 from kdcourse.widgets.views import View
 

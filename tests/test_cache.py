@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 import kdcourse as kd
-from kdcourse.cache import OnDisk, TeacherCache
 from kdcourse.data import augmented, random_shift_flip
 from kdcourse.data.splits import Split, standardised
-from kdcourse.training import train
+from kdcourse.training.cache import OnDisk, TeacherCache
+from kdcourse.training.loop import train
 
 
 def pictures(count: int = 120, seed: int = 0) -> Split:

@@ -8,12 +8,13 @@ import torch
 from torch.nn import functional as F
 
 import kdcourse as kd
-from kdcourse import losses, measure, zoo
+from kdcourse import losses, zoo
 from kdcourse.data import DownloadError, Windows, characters, load_characters
 from kdcourse.data.plays import plays
+from kdcourse.evaluation import measure
 from kdcourse.methods import Batch, NextToken, OnPolicy, TokenDivergence
 from kdcourse.models import gpt
-from kdcourse.storage import load_tensors
+from kdcourse.system.storage import load_tensors
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +34,10 @@ def test_plays_are_the_same_for_the_same_seed():
 def test_labels_are_the_next_characters_and_parts_do_not_overlap(data):
     for part in ("train", "validation", "test"):
         split = getattr(data, part)
-        assert split.images.shape == split.labels.shape and split.images.shape[1] == characters.LENGTH
-        assert torch.equal(split.images[:, 1:], split.labels[:, :-1])
+        assert split.inputs.shape == split.labels.shape and split.inputs.shape[1] == characters.LENGTH
+        assert torch.equal(split.inputs[:, 1:], split.labels[:, :-1])
     text = plays(characters.BUILT_IN)
-    assert data.decode(data.train.images.flatten()[:500]) == text[:500]
+    assert data.decode(data.train.inputs.flatten()[:500]) == text[:500]
     assert data.decode(data.encode("Anna")) == "Anna"
     with pytest.raises(ValueError, match="got 'é' in 'café'"):
         data.encode("café")
@@ -49,7 +50,7 @@ def test_labels_are_the_next_characters_and_parts_do_not_overlap(data):
 @pytest.mark.skipif(not os.environ.get("KDCOURSE_DATA"), reason="needs the folder in KDCOURSE_DATA")
 def test_shakespeare_is_read_from_the_folder():
     data = load_characters("tinyshakespeare", fallback=False, device="cpu")
-    assert data.decode(data.train.images[0]).startswith("First Citizen:") and len(data.alphabet) == 65
+    assert data.decode(data.train.inputs[0]).startswith("First Citizen:") and len(data.alphabet) == 65
 
 
 def test_without_a_network_the_plays_stand_in(monkeypatch, tmp_path, capsys):
@@ -63,7 +64,7 @@ def test_without_a_network_the_plays_stand_in(monkeypatch, tmp_path, capsys):
 
 
 def test_writing_goes_on_from_the_prompt_and_follows_the_seed(data):
-    one, prompts = model(data), data.test.images[:3, :5]
+    one, prompts = model(data), data.test.inputs[:3, :5]
     written = one.write(prompts, 7, seed=1)
     assert written.shape == (3, 12) and torch.equal(written[:, :5], prompts)
     assert torch.equal(written, one.write(prompts, 7, seed=1))
@@ -82,7 +83,7 @@ def test_writing_goes_on_from_the_prompt_and_follows_the_seed(data):
 def test_writing_draws_from_the_models_own_distribution(data):
     """The cache of keys and values must give what a whole pass gives."""
     one = model(data, seed=3).eval()
-    prompt = data.test.images[:1, :6].expand(4000, 6)
+    prompt = data.test.inputs[:1, :6].expand(4000, 6)
     drawn = one.write(prompt, 1, seed=0)[:, -1].bincount(minlength=len(data.alphabet)) / 4000
     wanted = one(prompt[:1])[0, -1].softmax(dim=0)
     assert (drawn - wanted).abs().max() < 0.03
@@ -93,14 +94,14 @@ def test_methods_are_their_formulas(data):
     some = data.train.sample(4)
     with torch.no_grad():
         batch = Batch(
-            student(some.images), teacher(some.images), some.labels, some.images, student=student, teacher=teacher
+            student(some.inputs), teacher(some.inputs), some.labels, some.inputs, student=student, teacher=teacher
         )
         by_hand = F.cross_entropy(batch.student_logits.view(-1, len(data.alphabet)), some.labels.view(-1))
         torch.testing.assert_close(NextToken()(batch), by_hand)
         for beta in (0, 0.3, 1):
             wanted = losses.generalized_jsd(batch.student_logits, batch.teacher_logits, beta=beta)
             torch.testing.assert_close(TokenDivergence(beta)(batch), wanted)
-        written = student.write(some.images[:, :16], 48, seed=1)
+        written = student.write(some.inputs[:, :16], 48, seed=1)
         wanted = losses.generalized_jsd(student(written)[:, 15:], teacher(written)[:, 15:], beta=1)
         torch.testing.assert_close(OnPolicy(1)(batch), wanted)
     with pytest.raises(ValueError, match="beta must be within"):
@@ -130,12 +131,12 @@ def test_a_cached_teacher_gives_the_same_student(data):
 
 def test_measures_of_language_models_by_hand(data):
     one, judge = model(data, 1), model(data, 2)
-    few = Windows(data.test.images[:3], data.test.labels[:3])
-    log_p = one.eval()(few.images).log_softmax(dim=2)
+    few = Windows(data.test.inputs[:3], data.test.labels[:3])
+    log_p = one.eval()(few.inputs).log_softmax(dim=2)
     by_hand = -log_p.gather(2, few.labels.unsqueeze(2)).mean() / torch.log(torch.tensor(2.0))
     assert measure.bits_per_character(one, few) == pytest.approx(by_hand.item(), rel=1e-4)
-    nats = measure.own_text(one, judge, few.images[:, :16], 10, seed=5)
-    written = one.write(few.images[:, :16], 10, seed=5)
+    nats = measure.own_text(one, judge, few.inputs[:, :16], 10, seed=5)
+    written = one.write(few.inputs[:, :16], 10, seed=5)
     log_p = judge.eval()(written).log_softmax(dim=2)
     wanted = [-log_p[0, position - 1, written[0, position]].item() for position in range(16, 26)]
     assert nats.shape == (3, 10) and nats[0].tolist() == pytest.approx(wanted, rel=1e-3, abs=1e-4)

@@ -11,7 +11,7 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from packaging.requirements import Requirement
 
-from kdcourse import notebooks
+from kdcourse.authoring import notebooks
 
 ROOT = notebooks.ROOT
 LABS = notebooks.labs()

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 import kdcourse as kd
-from kdcourse import measure, models
-from kdcourse.compression import in_int8, linear_layers, settled, without_units, without_weights
+from kdcourse import models
 from kdcourse.data.splits import Split
+from kdcourse.deployment.compression import in_int8, linear_layers, settled, without_units, without_weights
+from kdcourse.evaluation import measure
 
 SPLIT = Split(torch.randn(40, 1, 3, 4, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3)
 

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from kdcourse import compression, costs, models
+from kdcourse import models
 from kdcourse.data.splits import Split
+from kdcourse.deployment import compression
+from kdcourse.evaluation import costs
 
 SPLIT = Split(torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 1, 2]))
 

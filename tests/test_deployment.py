@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 import kdcourse as kd
-from kdcourse import deployment, export
 from kdcourse.data.splits import ImageData, Split
-from kdcourse.storage import load_tensors
+from kdcourse.deployment import card as deployment
+from kdcourse.deployment import export
+from kdcourse.system.storage import load_tensors
 from kdcourse.widgets.classifier import picture_classifier, uploaded
 
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from kdcourse import doctor, runtime
+from kdcourse import doctor
 from kdcourse.cli import app
+from kdcourse.system import runtime
 from tests.serving import remote, serving
 
 

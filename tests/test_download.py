@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from kdcourse import download
 from kdcourse.data.sources import SOURCES
-from kdcourse.download import DownloadError, fetch
+from kdcourse.system import download
+from kdcourse.system.download import DownloadError, fetch
 from tests.serving import remote, send, serving
 
 CONTENT = bytes(range(256)) * 400

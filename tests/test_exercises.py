@@ -295,7 +295,7 @@ def test_unknown_exercises_are_named():
 
 
 def test_stubs_in_the_labs_have_their_references_signature():
-    from kdcourse.notebooks import compose, labs
+    from kdcourse.authoring.notebooks import compose, labs
 
     seen = []
     for lab in labs():

@@ -10,8 +10,8 @@ from scipy import stats
 
 import kdcourse as kd
 from kdcourse.data.splits import ImageData, Split
-from kdcourse.experiment import Recipe, compare
-from kdcourse.intervals import Difference, claim, difference
+from kdcourse.evaluation.intervals import Difference, claim, difference
+from kdcourse.experiments.experiment import Recipe, compare
 
 
 def toy(count: int, seed: int) -> Split:

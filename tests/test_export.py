@@ -6,8 +6,10 @@ import sys
 import pytest
 import torch
 
-from kdcourse import export, measure, models
+from kdcourse import models
 from kdcourse.data.splits import Split
+from kdcourse.deployment import export
+from kdcourse.evaluation import measure
 
 SPLIT = Split(torch.randn(50, 1, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(50) % 3)
 BUILDERS = {

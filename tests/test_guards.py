@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from kdcourse import notebooks
+from kdcourse.authoring import notebooks
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from kdcourse import training
 from kdcourse.data import long_tail, noisy_labels, tail_counts
 from kdcourse.data.splits import Split
+from kdcourse.training import loop as training
 
 SPLIT = Split(torch.arange(1000.0).view(1000, 1, 1, 1), torch.arange(1000) % 5)
 

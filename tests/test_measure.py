@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from kdcourse import measure, models
+from kdcourse import models
 from kdcourse.data.splits import Split
+from kdcourse.evaluation import measure
 
 LOGITS = torch.tensor([[9.0, 0, 0], [0, 9, 0], [9, 0, 0], [0, 0, 9]])
 SPLIT = Split(torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 1, 2]))

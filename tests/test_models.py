@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kdcourse import models
-from kdcourse.tapping import Tapped
+from kdcourse.models.tapping import Tapped
 
 
 @pytest.mark.parametrize("build", [models.perceptron, models.convnet])

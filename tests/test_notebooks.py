@@ -6,7 +6,7 @@ from itertools import pairwise
 import nbformat
 import pytest
 
-from kdcourse import notebooks
+from kdcourse.authoring import notebooks
 
 LABS = notebooks.labs()
 SLIDERS = re.compile(r"kd\.widgets\.\w+\(|kd\.quiz\(")

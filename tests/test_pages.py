@@ -6,7 +6,7 @@ import re
 import nbformat
 import pytest
 
-from kdcourse import notebooks, pages
+from kdcourse.authoring import notebooks, pages
 from kdcourse.bench import browser
 from kdcourse.widgets.page import EXPORT
 

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
-from kdcourse import measure, palette, plots
+from kdcourse import plots
+from kdcourse.evaluation import measure
+from kdcourse.plots import palette
 
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 RELIABILITY = measure.Reliability(torch.tensor([0.3, 0.9]), torch.tensor([0.2, 0.8]), torch.tensor([10, 30]))

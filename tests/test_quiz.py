@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from kdcourse.authoring.notebooks import labs as notebooks
 from kdcourse.exercises import progress, quiz
 from kdcourse.exercises.quiz import FOLDER, Option, Question, labs, questions
-from kdcourse.notebooks import labs as notebooks
 
 
 def test_every_lab_has_a_quiz_of_three_to_five_questions():

@@ -6,7 +6,8 @@ from functools import partial
 import pytest
 
 import kdcourse as kd
-from kdcourse import notebooks, studies
+from kdcourse import studies
+from kdcourse.authoring import notebooks
 from kdcourse.studies.engine import all_studies
 
 RESULTS = notebooks.ROOT / "results"

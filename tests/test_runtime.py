@@ -10,8 +10,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from kdcourse import runtime
 from kdcourse.cli import app
+from kdcourse.system import runtime
 
 
 def test_the_device_can_be_chosen(monkeypatch):
@@ -146,7 +146,7 @@ def test_progress_is_shown():
 def test_a_lab_becomes_a_page(tmp_path, monkeypatch):
     from pathlib import Path
 
-    from kdcourse import notebooks
+    from kdcourse.authoring import notebooks
 
     fixture = notebooks.Lab("90", Path(__file__).parent / "fixtures" / "good.py")
     monkeypatch.setattr(notebooks, "lab", lambda _: fixture)

@@ -9,7 +9,7 @@ import kdcourse as kd
 from kdcourse.data import augmented, load_pictures, picture_folder, random_crop, read_picture, samples
 from kdcourse.data.folders import read_folder
 from kdcourse.data.splits import Split
-from kdcourse.storage import DamagedFile
+from kdcourse.system.storage import DamagedFile
 from tests.test_data import local, room, small_tar, write_folder  # noqa: F401  two of them are fixtures
 
 

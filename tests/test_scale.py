@@ -22,7 +22,7 @@ from kdcourse.scale.checkpoints import Checkpoints
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.names import Look, build_model
 from kdcourse.scale.recipe import Data, Run, Training
-from kdcourse.storage import load_tensors, save_tensors
+from kdcourse.system.storage import load_tensors, save_tensors
 
 ROOT = Path(__file__).parent.parent
 SMALL = {"convnet": {"widths": [4, 8]}}

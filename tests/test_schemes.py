@@ -8,8 +8,9 @@ import torch
 from torch.nn import functional as F
 
 import kdcourse as kd
-from kdcourse import losses, schemes
-from kdcourse.experiment import compare
+from kdcourse import losses
+from kdcourse.experiments import schemes
+from kdcourse.experiments.experiment import compare
 from kdcourse.methods import Batch
 from tests.test_experiment import data, recipe  # noqa: F401  the toy data and recipe are fixtures
 

@@ -8,11 +8,13 @@ import pytest
 import torch
 
 import kdcourse as kd
-from kdcourse import finetuning, measure, zoo
+from kdcourse import zoo
 from kdcourse.data import Sentences, load_texts
 from kdcourse.data.tokens import as_tokens
+from kdcourse.evaluation import measure
 from kdcourse.models import bert, every_second_layer, pretrained, sentiment
-from kdcourse.storage import load_tensors
+from kdcourse.system.storage import load_tensors
+from kdcourse.training import finetuning
 from kdcourse.zoo.sentiment import begin_with_words, sentences, varied
 
 TEXTS = ("a good film", "what a dull , rusty pan .", "the plot is not gripping", "lovely")

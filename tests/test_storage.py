@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from kdcourse import storage
+from kdcourse.system import storage
 
 
 def test_a_failing_write_leaves_the_old_file_and_no_rest(tmp_path):
@@ -27,7 +27,7 @@ def test_a_process_killed_while_writing_leaves_no_final_file(tmp_path):
     path = tmp_path / "checkpoint.bin"
     script = f"""
 import os, signal
-from kdcourse.storage import write_safely
+from kdcourse.system.storage import write_safely
 def write(temporary):
     temporary.write_bytes(b"half")
     os._exit(9)

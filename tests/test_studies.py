@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 import kdcourse as kd
-from kdcourse import ledger, measure, studies
+from kdcourse import studies
+from kdcourse.evaluation import measure
+from kdcourse.experiments import ledger
 from kdcourse.studies.engine import Study, all_studies
 from tests.test_experiment import data, recipe  # noqa: F401  the toy data and recipe are fixtures
 

@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 
 import kdcourse as kd
-from kdcourse.tapping import Tapped, layers
+from kdcourse.models.tapping import Tapped, layers
 
 IMAGES = torch.randn(3, 1, 28, 28)
 

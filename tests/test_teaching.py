@@ -6,9 +6,9 @@ from itertools import combinations
 import pytest
 
 import kdcourse as kd
-from kdcourse import notebooks
+from kdcourse.authoring import notebooks
 from kdcourse.exercises.engine import all_exercises
-from kdcourse.ledger import STAND_INS
+from kdcourse.experiments.ledger import STAND_INS
 
 LABS = notebooks.labs()
 FOLDER = notebooks.ROOT / "docs" / "teaching"

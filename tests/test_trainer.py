@@ -13,7 +13,7 @@ from transformers import DataCollatorWithPadding
 
 from kdcourse import losses
 from kdcourse.models import sentiment
-from kdcourse.trainer import ADAPTERS, DistillationTrainer, DistillationTrainingArguments, Examples
+from kdcourse.training.trainer import ADAPTERS, DistillationTrainer, DistillationTrainingArguments, Examples
 
 TEXTS = ["a good film", "the plot is not gripping .", "what a lovely pan , but the lid is rusty .", "I regret it ."] * 4
 LABELS = torch.tensor([1, 0, 0, 0] * 4)

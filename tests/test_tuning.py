@@ -9,7 +9,8 @@ import pytest
 optuna = pytest.importorskip("optuna")
 
 import kdcourse as kd  # noqa: E402
-from kdcourse import tuning  # noqa: E402
+from kdcourse.experiments import tuning  # noqa: E402
+from kdcourse.training import Evaluate  # noqa: E402
 
 
 def objective(trial):
@@ -42,7 +43,7 @@ def test_an_interrupted_search_resumes_where_it_stopped(tmp_path, capsys):
 def test_a_search_that_was_killed_resumes(tmp_path):
     script = """
 import os, signal, sys
-from kdcourse import tuning
+from kdcourse.experiments import tuning
 seen = []
 def objective(trial):
     seen.append(1)
@@ -82,8 +83,8 @@ def test_hopeless_trials_are_pruned_through_the_training_loop(tmp_path):
 
         student = kd.models.perceptron((8,), classes=3, inputs=16, seed=trial.number)
         history = kd.train(
-            student, split, steps=60, learning_rate=rate, validation=validation, evaluate_every=20,
-            on_evaluation=report, progress=False,
+            student, split, steps=60, learning_rate=rate,
+            callbacks=[Evaluate(validation, every=20, report=report)], progress=False,
         )  # fmt: skip
         return history.evaluations[-1][1]
 

@@ -15,13 +15,15 @@ import torch
 from torch import nn
 
 import kdcourse as kd
-from kdcourse import background, randomness, widgets
-from kdcourse.background import Background
+from kdcourse import widgets
 from kdcourse.bench.dashboard import measure_cost, small
 from kdcourse.data.splits import Split
-from kdcourse.experiment import Recipe
+from kdcourse.experiments import background
+from kdcourse.experiments.background import Background
+from kdcourse.experiments.experiment import Recipe
 from kdcourse.methods import AttentionTransfer, VariationalInformation
-from kdcourse.storage import load_tensors
+from kdcourse.system.storage import load_tensors
+from kdcourse.training import randomness
 from kdcourse.widgets.dashboard import Dashboard, dashboard, describe, draw, logarithmic, smoothed
 from tests import in_browser
 

@@ -10,7 +10,8 @@ import torch
 from matplotlib import colormaps
 from PIL import Image
 
-from kdcourse import measure, widgets
+from kdcourse import widgets
+from kdcourse.evaluation import measure
 from kdcourse.widgets.matcher import CHANNELS, activity, describe, layer_matcher, tiles
 from tests import in_browser
 

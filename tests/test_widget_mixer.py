@@ -10,8 +10,8 @@ from torch import nn
 
 from kdcourse import widgets
 from kdcourse.bench import browser
+from kdcourse.experiments.schemes import Ensemble
 from kdcourse.losses import ensemble_target
-from kdcourse.schemes import Ensemble
 from kdcourse.widgets.mixer import MEANS, MOST, describe, disputed, ensemble_mixer, mixture
 from tests import in_browser
 

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdcourse import ledger, studies, widgets
+from kdcourse import studies, widgets
 from kdcourse.bench import browser
-from kdcourse.intervals import difference
-from kdcourse.ledger import Comparison
+from kdcourse.evaluation.intervals import difference
+from kdcourse.experiments import ledger
+from kdcourse.experiments.ledger import Comparison
 from kdcourse.widgets.sweep import SPLITS, describe, measured, sweep_browser
 from tests import in_browser
 

@@ -289,7 +289,7 @@ def test_scripts_fetch_nothing():
 
 
 def test_colours_are_one_palette():
-    from kdcourse.palette import COLOURS
+    from kdcourse.plots.palette import COLOURS
 
     (theirs,) = re.findall(r"COLOURS = \[(.*?)\]", (FOLDER / "shared.js").read_text(encoding="utf-8"))
     assert re.findall(r'"(.*?)"', theirs) == list(COLOURS[:6])

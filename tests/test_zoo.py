@@ -13,7 +13,7 @@ import torch
 import kdcourse as kd
 from kdcourse import zoo
 from kdcourse.data.splits import ImageData, Split
-from kdcourse.storage import load_tensors
+from kdcourse.system.storage import load_tensors
 
 SHIPPED = [(data, name) for data in ("fashion-mnist", "glyphs") for name in zoo.RECIPES]
 

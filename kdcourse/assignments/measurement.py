@@ -5,13 +5,14 @@ from functools import lru_cache, partial
 
 from torch.distributions import Categorical
 
-from kdcourse import measure, models, zoo
+from kdcourse import models, zoo
 from kdcourse.data.glyphs import CHARACTERS, glyphs
 from kdcourse.data.images import ImageData
 from kdcourse.data.splits import standardised
-from kdcourse.experiment import Recipe, compare
+from kdcourse.evaluation import measure
+from kdcourse.experiments.experiment import Recipe, compare
 from kdcourse.methods import SoftTarget
-from kdcourse.training import TeacherCache
+from kdcourse.training.loop import TeacherCache
 
 DRAWN = {"train": 4000, "validation": 2000, "test": 2000}  # pictures, before the other classes are left out
 STEPS, SEEDS, HIDDEN = 300, 3, 64

@@ -10,7 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from kdcourse.assignments.processes import SECONDS
 from kdcourse.assignments.tasks import ReportTask, Task, WrittenTask
-from kdcourse.notebooks import KERNEL, write
+from kdcourse.authoring.notebooks import KERNEL, write
 
 LARGEST = 10_000_000  # bytes; a notebook with pictures in its outputs stays well below
 INTRODUCTION = """# Assignment {seed}

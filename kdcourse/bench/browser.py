@@ -19,7 +19,7 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
-LAB_SETTINGS = Path(kdcourse.__file__).parent / "lab_settings"  # as `kdcourse lab` uses them
+LAB_SETTINGS = Path(kdcourse.__file__).parent / "authoring" / "lab_settings"  # as `kdcourse lab` uses them
 NOISE = ("favicon", "translation", "extensions", "DevTools", "net::ERR")
 
 

@@ -12,11 +12,11 @@ from functools import partial
 
 import torch
 
-from kdcourse.cache import TeacherCache
 from kdcourse.data.splits import Split
-from kdcourse.experiment import Recipe
+from kdcourse.experiments.experiment import Recipe
 from kdcourse.methods import Distillation
 from kdcourse.models import perceptron
+from kdcourse.training.cache import TeacherCache
 from kdcourse.widgets import dashboard
 
 

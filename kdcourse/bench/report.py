@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from kdcourse.bench.training import TEXTBOOK, matmul_rate, measure_seeds, measure_ways, workloads
-from kdcourse.notebooks import ROOT
-from kdcourse.storage import write_safely
+from kdcourse.authoring.notebooks import ROOT
+from kdcourse.bench.training import TEXTBOOK, matmul_rate, measure_ways, workloads
+from kdcourse.system.storage import write_safely
 
 KEPT = ROOT / "results" / "bench.json"
 HEADER = ("networks", "way", "images/s", "seconds × plain", "speed × textbook", "% of matmul", "MiB")
@@ -26,8 +26,6 @@ def measured(device: torch.device, *, quick: bool = False, say: Callable[[str], 
     for pair in pairs:
         say(f"{pair.name}: {pair.turns} × {pair.steps} steps in each way …")
         ways += measure_ways(pair, device)
-    say("Several seeds as one batched model …")
-    seeds = measure_seeds(device, **({"steps": 10, "turns": 1} if quick else {}))
     return {
         "machine": machine(device),
         "date": datetime.now(UTC).date().isoformat(),
@@ -35,7 +33,6 @@ def measured(device: torch.device, *, quick: bool = False, say: Callable[[str], 
         "matmul_gflops": matmul_rate(device) / 1e9,
         "turns": min(pair.turns for pair in pairs),
         "ways": [asdict(cost) for cost in ways],
-        "seeds": asdict(seeds),
     }
 
 
@@ -73,12 +70,10 @@ def rows(found: dict) -> list[tuple[str, ...]]:
 
 
 def in_words(found: dict) -> str:
-    """What the table does not say: the machine, and what several seeds cost."""
-    seeds = found["seeds"]
+    """What the table does not say: the machine it was measured on."""
     return (
         f"{found['machine']}; a matrix product reaches {found['matmul_gflops']:,.0f} GFLOP/s; torch {found['torch']}; "
-        f"{found['date']}; medians of {found['turns']} turns or more. {seeds['count']} seeds of a {seeds['student']} take "
-        f"{seeds['one_by_one']:.1f} × the time of one when they run one by one, {seeds['batched']:.1f} × as one batched model."
+        f"{found['date']}; medians of {found['turns']} turns or more."
     )
 
 

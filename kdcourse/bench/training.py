@@ -1,4 +1,4 @@
-"""What training costs: a plain student, distillation in three ways, several seeds at once; on made-up pictures.
+"""What training costs: a plain student, and distillation in three ways; on made-up pictures.
 
 Every number stands beside others of the same run: the ways take turns, and ratios are taken within a turn, so that what else
 the machine does falls on all of them.
@@ -7,7 +7,7 @@ the machine does falls on all of them.
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -16,15 +16,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kdcourse.bench.memory import peak_mebibytes
 from kdcourse.bench.textbook import loader_of, textbook
-from kdcourse.cache import TeacherCache
 from kdcourse.data.splits import Split, standardised
-from kdcourse.experiment import Recipe
 from kdcourse.methods import Distillation
 from kdcourse.models import convnet, perceptron, resnet8x4, resnet32x4
-from kdcourse.training import frozen, train
+from kdcourse.training.cache import TeacherCache
+from kdcourse.training.loop import train
+from kdcourse.training.objective import frozen
 
 PLAIN, CACHED, LIVE, TEXTBOOK = "plain student", "KD through the cache", "KD, teacher at each step", "KD, textbook loop"
-COMPILED, PRODUCT = "KD through the cache, compiled", "matrix product"
+PRODUCT = "matrix product"
 MEAN, STD = 0.5, 0.25
 
 
@@ -63,17 +63,6 @@ class Cost:
     mebibytes: float
 
 
-@dataclass(frozen=True)
-class Seeds:
-    """Seconds of one run, and as multiples of it, medians over the turns: `count` runs one by one, and as one batched model."""
-
-    student: str
-    count: int
-    seconds: float
-    one_by_one: float
-    batched: float
-
-
 def workloads(device: torch.device) -> list[Workload]:
     """The course's pairs and the literature's. A GPU gets longer runs, being faster."""
     long = 10 if device.type == "cuda" else 1
@@ -109,25 +98,6 @@ def measure_ways(workload: Workload, device: torch.device) -> list[Cost]:
     ]
 
 
-def measure_seeds(device: torch.device, count: int = 5, steps: int = 500, turns: int = 30) -> Seeds:
-    """A 784-32-10 student on lab 03's workload, distilled through the cache with one seed and with several."""
-    workload = replace(workloads(device)[0], student=partial(perceptron, (32,)))
-    split, _ = _pictures(workload, device)
-    cache = TeacherCache(workload.teacher().to(device).eval())
-    recipe = Recipe(workload.student, split, Distillation(), cache, steps=steps)
-    runs = {
-        "one": lambda: recipe.run(0),
-        "one by one": lambda: [recipe.run(seed) for seed in range(count)],
-        "batched": lambda: recipe.run_stacked(range(count)),
-    }
-    for run in runs.values():
-        run()
-    taken = _by_turns(runs, turns)
-    one = taken["one"]
-    ratios = (_ratio(taken[way], one) for way in ("one by one", "batched"))
-    return Seeds(workload.student().label, count, statistics.median(one), *ratios)
-
-
 def matmul_rate(device: torch.device, side: int = 2048, repeats: int = 5) -> float:
     """Floating-point operations a second in a product of square matrices, the best of a few: bf16 on a GPU, else float32."""
     kind = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -158,8 +128,6 @@ def _ways(workload: Workload, device: torch.device) -> tuple[dict[str, Callable[
         LIVE: partial(run, Distillation(), teacher=teacher),
         TEXTBOOK: lambda: textbook(workload.student().to(device), teacher, loader, workload.steps),
     }
-    if device.type == "cuda":
-        ways[COMPILED] = partial(ways[CACHED], compiler="inductor")
     student, answer = _operations(workload, teacher, split)
     return ways, {way: student + answer * (way in (LIVE, TEXTBOOK)) for way in ways}
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import nbformat
 
+from kdcourse.authoring.notebooks import KERNEL
 from kdcourse.bench import browser
-from kdcourse.notebooks import KERNEL
 
 KEYS = 60
 WARM_UP = 5  # keys before the measurement: the first draws load fonts and compile scripts

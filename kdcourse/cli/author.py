@@ -18,7 +18,7 @@ def build(
     execute: Annotated[bool, typer.Option(help="Run the notebooks, so that they carry outputs.")] = True,
 ) -> None:
     """Build notebooks from their sources, with outputs; only those that changed. Renews README's table of runtimes."""
-    from kdcourse import notebooks
+    from kdcourse.authoring import notebooks
 
     for one in [lab_of(number) for number in numbers] if numbers else notebooks.labs():
         target = notebooks.ROOT / "build" / "solutions" / one.notebook.name if solutions else one.notebook
@@ -44,7 +44,8 @@ def results(
 ) -> None:
     """Run labs and their studies, on a public data set and on the built-in one, and keep the comparisons in results/."""
     from kdcourse import data as loaders
-    from kdcourse import notebooks, studies
+    from kdcourse import studies
+    from kdcourse.authoring import notebooks
 
     os.environ["KDCOURSE_RESULTS"] = str(notebooks.ROOT / "results")
     for one in [lab_of(number) for number in numbers] if numbers else notebooks.labs():
@@ -105,8 +106,9 @@ def bench(
 
 
 def _bench_training(quick: bool) -> None:
-    from kdcourse import notebooks, runtime
+    from kdcourse.authoring import notebooks
     from kdcourse.bench import report
+    from kdcourse.system import runtime
 
     device = runtime.device()
     found = report.measured(device, quick=quick, say=typer.echo)
@@ -133,7 +135,7 @@ def _bench_dashboard() -> None:
 
 
 def _is_fresh(one) -> bool:
-    from kdcourse import notebooks
+    from kdcourse.authoring import notebooks
 
     try:
         notebooks.check_fresh(one)
@@ -144,8 +146,8 @@ def _is_fresh(one) -> bool:
 
 def _renew_readme(part: str, measured: str) -> None:
     """Put what was measured between README's two markers of this part."""
-    from kdcourse import notebooks
-    from kdcourse.storage import write_safely
+    from kdcourse.authoring import notebooks
+    from kdcourse.system.storage import write_safely
 
     readme = notebooks.ROOT / "README.md"
     before, rest = readme.read_text(encoding="utf-8").split(f"<!-- {part} -->\n", 1)

@@ -4,7 +4,7 @@ import typer
 
 
 def lab_of(number: str):
-    from kdcourse import notebooks
+    from kdcourse.authoring import notebooks
 
     try:
         return notebooks.lab(number)

@@ -19,7 +19,7 @@ def lab(
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
     """Open JupyterLab on the labs."""
-    from kdcourse import notebooks
+    from kdcourse.authoring import notebooks
 
     folder = notebooks.NOTEBOOKS
     opened = [str(lab_of(number).notebook.relative_to(folder))] if number else []
@@ -40,8 +40,8 @@ def run(
     html: Annotated[Path | None, typer.Option(help="Where the page goes; default build/NN_name.html.")] = None,
 ) -> None:
     """Execute one lab without a browser and write it as a page of HTML, whose views move without a kernel; or as slides."""
-    from kdcourse import notebooks, pages
-    from kdcourse.storage import write_safely
+    from kdcourse.authoring import notebooks, pages
+    from kdcourse.system.storage import write_safely
 
     one = lab_of(number)
     notebook = notebooks.compose(one, solutions=solutions)

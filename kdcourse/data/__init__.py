@@ -9,7 +9,7 @@ from kdcourse.data.samples import load_pictures, picture_folder
 from kdcourse.data.splits import ImageData, Split
 from kdcourse.data.tables import table
 from kdcourse.data.texts import Sentences, TextData, load_texts
-from kdcourse.download import DownloadError
+from kdcourse.system.download import DownloadError
 
 __all__ = [
     "CharacterData",

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kdcourse import runtime
 from kdcourse.data.plays import plays
 from kdcourse.data.splits import Examples
-from kdcourse.download import DownloadError, RemoteFile, fetch, sha256
-from kdcourse.storage import cache_folder, cached
+from kdcourse.system import runtime
+from kdcourse.system.download import DownloadError, RemoteFile, fetch, sha256
+from kdcourse.system.storage import cache_folder, cached
 
 LENGTH = 64  # characters a window
 SHARES = {"train": 0.9, "validation": 0.05, "test": 0.05}  # of the text, in this order
@@ -29,13 +29,13 @@ SHAKESPEARE = RemoteFile(
 
 @dataclass(frozen=True, eq=False)
 class Windows(Examples):
-    """Stretches of text: what the training loop calls images are characters, its labels the characters that follow.
+    """Stretches of text: inputs are characters, labels the characters that follow.
 
-    images: (N, L) int64, numbers of characters. labels: (N, L) int64, each the next character, or None.
+    inputs: (N, L) int64, numbers of characters. labels: (N, L) int64, each the next character, or None.
     text: what they were cut from.
     """
 
-    images: Tensor
+    inputs: Tensor
     labels: Tensor | None = None
     text: str = ""
 
@@ -44,7 +44,7 @@ class Windows(Examples):
         if not 1 <= count <= len(self):
             raise ValueError(f"count must be between 1 and {len(self)}, the size of this split, got {count}")
         index = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count].to(self.device)
-        return Windows(self.images[index], None if self.labels is None else self.labels[index], self.text)
+        return Windows(self.inputs[index], None if self.labels is None else self.labels[index], self.text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +111,9 @@ def _load(name: str, device: torch.device, local: str | None, _cache: str | None
     parts, start = {}, 0
     for part, share in SHARES.items():
         length = int(share * len(numbers)) // LENGTH * LENGTH
-        images = numbers[start : start + length].view(-1, LENGTH)
+        inputs = numbers[start : start + length].view(-1, LENGTH)
         labels = numbers[start + 1 : start + length + 1].view(-1, LENGTH)
-        parts[part] = Windows(images, labels, name)
+        parts[part] = Windows(inputs, labels, name)
         start += length + 1
     return CharacterData(name, alphabet, **parts, origin=origin)
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdcourse.storage import DamagedFile, cache_folder, cached, load_tensors, save_tensors
+from kdcourse.system.storage import DamagedFile, cache_folder, cached, load_tensors, save_tensors
 
 # What the parts of a data set are called by those who lay them out.
 PARTS = {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test", "testing")}

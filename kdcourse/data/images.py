@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kdcourse import runtime
 from kdcourse.data import folders, glyphs
 from kdcourse.data.folders import Raw
 from kdcourse.data.sources import SOURCES, Source, read_downloaded, read_unpacked
 from kdcourse.data.splits import ImageData, standardised
-from kdcourse.download import DownloadError, fetch
-from kdcourse.storage import DamagedFile, cache_folder, cached, fingerprint
+from kdcourse.system import runtime
+from kdcourse.system.download import DownloadError, fetch
+from kdcourse.system.storage import DamagedFile, cache_folder, cached, fingerprint
 
 DEFAULT = "fashion-mnist"
 GLYPHS = {"train": 55_000, "validation": 5_000, "test": 10_000}  # pictures, as many as Fashion-MNIST has

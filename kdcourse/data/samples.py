@@ -14,7 +14,7 @@ from kdcourse.data.glyphs import CHARACTERS, glyphs
 from kdcourse.data.images import hold_out, load_images
 from kdcourse.data.sources import SOURCES
 from kdcourse.data.splits import ImageData
-from kdcourse.storage import DamagedFile, cache_folder, cached, fingerprint
+from kdcourse.system.storage import DamagedFile, cache_folder, cached, fingerprint
 
 COUNTS = {"train": 2000, "val": 1000, "test": 2000}  # pictures in each part
 GLYPH_SEEDS = {"train": 14, "val": 15, "test": 16}  # no picture that the shipped teacher has seen

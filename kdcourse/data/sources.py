@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from kdcourse.data.folders import Raw, kept, read_tar
-from kdcourse.download import DownloadError, RemoteFile, sha256
-from kdcourse.storage import DamagedFile, fingerprint
+from kdcourse.system.download import DownloadError, RemoteFile, sha256
+from kdcourse.system.storage import DamagedFile, fingerprint
 
 
 @dataclass(frozen=True)

@@ -11,29 +11,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdcourse.storage import fingerprint
+from kdcourse.system.storage import fingerprint
 
 
 class Examples:
     """What the training loop asks of any split: how many there are, where they lie, and which they are.
 
-    images: (N, …), what a model is given. labels: (N, …), or None.
+    inputs: (N, …), what a model is given. labels: (N, …), or None.
     """
 
-    images: Tensor
+    inputs: Tensor
     labels: Tensor | None
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.inputs)
 
     @property
     def device(self) -> torch.device:
-        return self.images.device
+        return self.inputs.device
 
     @cached_property
     def fingerprint(self) -> str:
         """Changes when a single input or label does; the key under which teacher outputs are cached."""
-        return fingerprint(self.images, self.labels)
+        return fingerprint(self.inputs, self.labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +54,11 @@ class Split(Examples):
             raise ValueError(
                 f"labels must be ({len(self.images)},), one for each picture, got {tuple(self.labels.shape)}"
             )
+
+    @property
+    def inputs(self) -> Tensor:
+        """The images, as every kind of examples calls what a model is given."""
+        return self.images
 
     def take(self, index: Tensor) -> "Split":
         """The examples at `index`: positions (K,) int64 or a mask (N,) bool."""

@@ -15,9 +15,9 @@ from torch import Tensor
 from kdcourse.data.images import hold_out
 from kdcourse.data.reviews import reviews
 from kdcourse.data.splits import evenly
-from kdcourse.download import DownloadError, RemoteFile, fetch, sha256
 from kdcourse.models.sentiment import CLASSES
-from kdcourse.storage import cache_folder, cached, fingerprint
+from kdcourse.system.download import DownloadError, RemoteFile, fetch, sha256
+from kdcourse.system.storage import cache_folder, cached, fingerprint
 
 DEFAULT = "sst2"
 BUILT_IN = {"train": 20_000, "validation": 2_000, "test": 4_000}

@@ -17,12 +17,12 @@ LONGEST = 128  # tokens; what a sentence has beyond them is cut off
 
 @dataclass(frozen=True, eq=False)
 class Tokens(Examples):
-    """What the training loop calls images are numbers of tokens.
+    """Numbers of tokens, all rows of one length.
 
-    images: (N, L) int64, each row filled up with the tokenizer's padding. labels: (N,) int64, or None.
+    inputs: (N, L) int64, each row filled up with the tokenizer's padding. labels: (N,) int64, or None.
     """
 
-    images: Tensor
+    inputs: Tensor
     labels: Tensor | None = None
 
 

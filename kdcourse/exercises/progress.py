@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kdcourse.storage import write_safely
+from kdcourse.system.storage import write_safely
 
 _warned: set[Path] = set()
 _recording = True

@@ -30,7 +30,6 @@ from kdcourse.methods.response import (
     SoftTarget,
     StandardizedSoftTarget,
 )
-from kdcourse.methods.targets import FixedTargets, Target
 
 __all__ = [
     "ActivationBoundary",
@@ -41,7 +40,6 @@ __all__ = [
     "CorrelationCongruence",
     "Decoupled",
     "Distillation",
-    "FixedTargets",
     "Flow",
     "GradientAttention",
     "HardTarget",
@@ -59,7 +57,6 @@ __all__ = [
     "SimilarityPreserving",
     "SoftTarget",
     "StandardizedSoftTarget",
-    "Target",
     "TokenDivergence",
     "VariationalInformation",
     "WeightTransfer",

@@ -15,21 +15,19 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdcourse.methods.targets import Target
-
 
 @dataclass
 class Batch:
     """What one training step knows; None or empty where the method did not ask for it.
 
-    student_logits, teacher_logits: (N, C). labels: (N,) int64. images: (N, C, H, W).
+    student_logits, teacher_logits: (N, C). labels: (N,) int64. inputs: (N, …), pictures or tokens.
     student_features, teacher_features: layer -> output (N, …). student, teacher: the models themselves.
     """
 
     student_logits: Tensor
     teacher_logits: Tensor | None = None
     labels: Tensor | None = None
-    images: Tensor | None = None
+    inputs: Tensor | None = None
     student_features: dict[str, Tensor] = field(default_factory=dict)
     teacher_features: dict[str, Tensor] = field(default_factory=dict)
     student: nn.Module | None = None
@@ -41,16 +39,13 @@ class Method(nn.Module):
 
     needs_teacher, needs_labels: whether a batch must hold them. needs_gradients: whether losses are differentiated with
     respect to pictures or features, for which the teacher answers at every step instead of once. relates_examples: whether
-    the loss compares the examples of a batch, so that it is no mean over parts of the batch. averages: whether the loss is a
-    mean over examples, each judged by its logits alone and with nothing learnt beside the student, so that the batches of
-    several runs can be laid end to end.
+    the loss compares the examples of a batch, so that it is no mean over parts of the batch.
     """
 
     needs_teacher = True
     needs_labels = False
     needs_gradients = False
     relates_examples = False
-    averages = False
 
     @property
     def features(self) -> list[tuple[str, str]]:
@@ -59,10 +54,6 @@ class Method(nn.Module):
 
     def prepare(self, batch: Batch) -> None:
         """Called once before training with a few examples: the place to make what depends on shapes."""
-
-    def targets(self, teacher_logits: Tensor, labels: Tensor | None) -> list[Target]:
-        """The loss as divergences from distributions that stay, given all examples' (n, C) and (n,); [] where it is none."""
-        return []
 
     def forward(self, batch: Batch) -> Tensor:
         """The loss of one batch, a scalar."""
@@ -118,7 +109,6 @@ class WeightedSum(Method):
         self.needs_labels = any(method.needs_labels for method in self.methods)
         self.needs_gradients = any(method.needs_gradients for method in self.methods)
         self.relates_examples = any(method.relates_examples for method in self.methods)
-        self.averages = all(method.averages for method in self.methods)
 
     @property
     def features(self) -> list[tuple[str, str]]:
@@ -143,14 +133,6 @@ class WeightedSum(Method):
         for method in self.methods:
             method.prepare(batch)
 
-    def targets(self, teacher_logits: Tensor, labels: Tensor | None) -> list[Target]:
-        parts = [(weight, method.targets(teacher_logits, labels)) for weight, method in self.terms()]
-        return (
-            [target.times(weight) for weight, part in parts for target in part]
-            if all(part for _, part in parts)
-            else []
-        )
-
     def forward(self, batch: Batch) -> Tensor:
         return sum(weight * method(batch) for weight, method in self.terms())
 
@@ -163,10 +145,7 @@ class WeightedSum(Method):
 class HardTarget(Method):
     """Labels only: the cross-entropy of the student, the baseline of every comparison."""
 
-    needs_teacher, needs_labels, averages = False, True, True
-
-    def targets(self, teacher_logits: Tensor, labels: Tensor | None) -> list[Target]:
-        return [Target.hard(labels, teacher_logits)]
+    needs_teacher, needs_labels = False, True
 
     def forward(self, batch: Batch) -> Tensor:
         return F.cross_entropy(batch.student_logits, batch.labels)

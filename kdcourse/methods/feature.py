@@ -154,7 +154,7 @@ class JacobianMatching(Method):
     needs_labels = needs_gradients = True
 
     def forward(self, batch: Batch) -> Tensor:
-        return feature.jacobian(batch.student_logits, batch.teacher_logits, batch.images, batch.labels)
+        return feature.jacobian(batch.student_logits, batch.teacher_logits, batch.inputs, batch.labels)
 
 
 class GradientAttention(Method):
@@ -166,7 +166,7 @@ class GradientAttention(Method):
         ours, theirs = (
             F.cross_entropy(logits, batch.labels) for logits in (batch.student_logits, batch.teacher_logits)
         )
-        return feature.gradient_attention(ours, batch.images, theirs, batch.images)
+        return feature.gradient_attention(ours, batch.inputs, theirs, batch.inputs)
 
 
 def _parameter(role: str, model: nn.Module, name: str) -> torch.Tensor:

@@ -53,7 +53,7 @@ class OnPolicy(TokenDivergence):
         self._turn = 0
 
     def forward(self, batch: Batch) -> Tensor:
-        given = batch.images
+        given = batch.inputs
         self._turn += 1
         written = batch.student.write(given[:, : self.prompt], given.shape[1] - self.prompt, seed=self._turn)
         with torch.no_grad():

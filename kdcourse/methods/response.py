@@ -5,9 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from kdcourse.losses import response
-from kdcourse.losses.checks import check_share
 from kdcourse.methods.base import Batch, Method
-from kdcourse.methods.targets import Target
 
 
 class FromLoss(Method):
@@ -31,43 +29,32 @@ class SoftTarget(FromLoss):
     """The teacher's softened probabilities as targets, no labels. Loss: `losses.soft_target`."""
 
     loss = staticmethod(response.soft_target)
-    averages = True
 
     def __init__(self, temperature: float = 4.0):
         super().__init__(temperature=temperature)
-
-    def targets(self, teacher_logits: Tensor, labels: Tensor | None) -> list[Target]:
-        return [Target.soft(teacher_logits, **self.settings)]
 
 
 class Distillation(FromLoss):
     """The classic recipe: alpha · soft targets + (1 − alpha) · labels. Loss: `losses.distillation`."""
 
     loss = staticmethod(response.distillation)
-    needs_labels, averages = True, True
+    needs_labels = True
 
     def __init__(self, temperature: float = 4.0, alpha: float = 0.9):
         super().__init__(temperature=temperature, alpha=alpha)
-
-    def targets(self, teacher_logits: Tensor, labels: Tensor | None) -> list[Target]:
-        temperature, alpha = self.settings["temperature"], self.settings["alpha"]
-        check_share("alpha", alpha)
-        soft, hard = Target.soft(teacher_logits, temperature), Target.hard(labels, teacher_logits)
-        return [soft.times(alpha), hard.times(1 - alpha)]
 
 
 class LogitMSE(FromLoss):
     """Logits matched directly. Loss: `losses.logit_mse`."""
 
     loss = staticmethod(response.logit_mse)
-    averages = True
 
 
 class Decoupled(FromLoss):
     """DKD: target and non-target knowledge weighted apart; its paper adds `HardTarget()`. Loss: `losses.decoupled`."""
 
     loss = staticmethod(response.decoupled)
-    needs_labels, averages = True, True
+    needs_labels = True
 
     def __init__(self, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0):
         super().__init__(alpha=alpha, beta=beta, temperature=temperature)
@@ -87,7 +74,6 @@ class StandardizedSoftTarget(FromLoss):
     """Soft targets from z-scored logits. Loss: `losses.standardized_soft_target`."""
 
     loss = staticmethod(response.standardized_soft_target)
-    averages = True
 
     def __init__(self, temperature: float = 2.0):
         super().__init__(temperature=temperature)

@@ -7,8 +7,8 @@ from urllib.error import URLError
 import torch
 from torch import nn
 
-from kdcourse.download import answering, host_of
 from kdcourse.models.common import seeded
+from kdcourse.system.download import answering, host_of
 
 
 @seeded

@@ -5,7 +5,6 @@ that they stay readable on a dark page; colours are safe for colour-blind reader
 tensors on any device. Every function raises `ValueError` for shapes that do not fit together.
 """
 
-from kdcourse.palette import Figure
 from kdcourse.plots.answers import (
     distribution,
     distributions,
@@ -28,6 +27,7 @@ from kdcourse.plots.basic import (
 )
 from kdcourse.plots.grids import sweep
 from kdcourse.plots.inside import alignment, neighbours, relations
+from kdcourse.plots.palette import Figure
 from kdcourse.plots.plane import landscape, profiles
 from kdcourse.plots.schemes import adopted, disagreement, front, mixture, per_class, reliability
 from kdcourse.plots.traced import traced

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from kdcourse.palette import (
+from kdcourse.plots.palette import (
     COLOURS,
     HATCHES,
     PAPER,

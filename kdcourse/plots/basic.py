@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kdcourse.intervals import difference
-from kdcourse.palette import (
+from kdcourse.evaluation.intervals import difference
+from kdcourse.plots.palette import (
     COLOURS,
     FAINT,
     INK,

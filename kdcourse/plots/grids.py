@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kdcourse.palette import INK, Figure, plain, rectangle, style, table
+from kdcourse.plots.palette import INK, Figure, plain, rectangle, style, table
 
 
 def sweep(

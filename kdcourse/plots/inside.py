@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kdcourse.palette import Figure, array, count, photographs, rectangle, show, table, wrapped
+from kdcourse.plots.palette import Figure, array, count, photographs, rectangle, show, table, wrapped
 
 
 def alignment(matrix, students: Sequence[str], teachers: Sequence[str], *, chosen: int | None = None) -> Figure:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kdcourse.palette import COLOURS, FAINT, INK, MARKERS, Figure, array, plain, table
+from kdcourse.plots.palette import COLOURS, FAINT, INK, MARKERS, Figure, array, plain, table
 
 DASHES = ("-", "--", ":", "-.")
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.ticker import LogLocator, NullLocator
 
-from kdcourse.palette import (
+from kdcourse.plots.palette import (
     COLOURS,
     FAINT,
     HATCHES,

@@ -9,12 +9,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from kdcourse.methods import Method
+from kdcourse.models.tapping import LOGITS, Tapped
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.recipe import Run
 from kdcourse.scale.sources import Part
 from kdcourse.scale.together import shard
-from kdcourse.storage import DamagedFile, fingerprint, load_tensors, save_tensors
-from kdcourse.tapping import LOGITS, Tapped
+from kdcourse.system.storage import DamagedFile, fingerprint, load_tensors, save_tensors
 
 PART = 1024  # examples a file
 ASKED = 128  # examples a question

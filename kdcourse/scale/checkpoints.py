@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kdcourse.scale.keys import RecipeError
-from kdcourse.storage import DamagedFile, load_tensors, save_tensors
+from kdcourse.system.storage import DamagedFile, load_tensors, save_tensors
 
 KEPT = 2  # the newest, and the one before in case it is damaged
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from kdcourse.methods import Batch, Method
 from kdcourse.models.common import evaluating
+from kdcourse.models.tapping import Tapped
 from kdcourse.scale.answers import Teach
 from kdcourse.scale.checkpoints import Checkpoints, packed, unpack
 from kdcourse.scale.keys import RecipeError
@@ -22,7 +23,6 @@ from kdcourse.scale.recipe import Data, Training
 from kdcourse.scale.schedule import learning_rate, optimizer_of, shares
 from kdcourse.scale.sources import FromFolder, InMemory, Part, mixed
 from kdcourse.scale.together import Agreement, norm_together, own_draws, whole
-from kdcourse.tapping import Tapped
 
 LOOK_EVERY = 10  # steps after which the processes ask each other whether to stop or to save
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from kdcourse import methods, models, schemes
+from kdcourse import methods, models
+from kdcourse.experiments import schemes
 from kdcourse.methods import Method, WeightedSum
 from kdcourse.models.transfer import torchvision_model
 from kdcourse.scale.keys import RecipeError

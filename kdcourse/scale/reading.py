@@ -9,7 +9,7 @@ from typing import Any
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.recipe import PLAYS, SENTENCES, Data, Recipe, Run, Training
 
-SHIPPED = Path(__file__).parent.parent / "recipes"
+SHIPPED = Path(__file__).parent / "recipes"
 
 
 def shipped() -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from torch import nn
 
-from kdcourse import schemes
+from kdcourse.experiments import schemes
 from kdcourse.methods import Method, WeightTransfer
 from kdcourse.scale.answers import teaching
 from kdcourse.scale.checkpoints import Checkpoints
@@ -20,7 +20,7 @@ from kdcourse.scale.names import Look, build_method, build_model
 from kdcourse.scale.recipe import Recipe, Run, settings_of
 from kdcourse.scale.sources import draw_folder, open_data
 from kdcourse.scale.together import engine
-from kdcourse.storage import fingerprint, write_safely
+from kdcourse.system.storage import fingerprint, write_safely
 
 
 @dataclass(frozen=True)

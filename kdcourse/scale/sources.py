@@ -24,7 +24,7 @@ from kdcourse.models.transfer import from_hub
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.names import Look
 from kdcourse.scale.recipe import PLAYS, SENTENCES, Data
-from kdcourse.storage import fingerprint
+from kdcourse.system.storage import fingerprint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

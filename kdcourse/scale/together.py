@@ -9,9 +9,9 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from torch import Tensor, distributed, nn
 
-from kdcourse import runtime
+from kdcourse.models.tapping import Tapped
 from kdcourse.scale.recipe import Training
-from kdcourse.tapping import Tapped
+from kdcourse.system import runtime
 
 
 def engine(training: Training) -> Accelerator:

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from torch import nn
 
-from kdcourse import ledger, measure
 from kdcourse.data.splits import ImageData, Split
-from kdcourse.experiment import Arm, compare
-from kdcourse.ledger import Comparison
+from kdcourse.evaluation import measure
+from kdcourse.experiments import ledger
+from kdcourse.experiments.experiment import Arm, compare
+from kdcourse.experiments.ledger import Comparison
 
 SEEDS = 5
 Metric = Callable[[nn.Module, Split], float]

@@ -11,9 +11,8 @@ from functools import partial
 from torch import nn
 
 from kdcourse import zoo
-from kdcourse.cache import TeacherCache
 from kdcourse.data.splits import ImageData
-from kdcourse.experiment import Recipe
+from kdcourse.experiments.experiment import Recipe
 from kdcourse.methods import (
     ActivationBoundary,
     AttentionTransfer,
@@ -29,6 +28,7 @@ from kdcourse.methods import (
 )
 from kdcourse.models import convnet, separable
 from kdcourse.studies.engine import define
+from kdcourse.training.cache import TeacherCache
 
 STUDENT = (8, 16, 32, 32)
 PICTURES = 1000  # labelled ones

@@ -8,9 +8,9 @@ from functools import partial
 
 from torch import nn
 
-from kdcourse import measure
 from kdcourse.data.splits import ImageData, Split
-from kdcourse.experiment import Recipe
+from kdcourse.evaluation import measure
+from kdcourse.experiments.experiment import Recipe
 from kdcourse.methods import (
     Contrastive,
     CorrelationCongruence,

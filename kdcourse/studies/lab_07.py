@@ -4,10 +4,10 @@ from dataclasses import replace
 from functools import partial
 
 from kdcourse.data.splits import ImageData
-from kdcourse.experiment import Arm, Recipe
+from kdcourse.experiments.experiment import Arm, Recipe
+from kdcourse.experiments.schemes import Chain, CoTraining, MutualLearning, Peers, peer_accuracy
 from kdcourse.methods import Distillation, HardTarget
 from kdcourse.models import convnet
-from kdcourse.schemes import Chain, CoTraining, MutualLearning, Peers, peer_accuracy
 from kdcourse.studies.engine import define
 from kdcourse.studies.lab_04 import PICTURES, STUDENT
 

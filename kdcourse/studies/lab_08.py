@@ -7,14 +7,14 @@ from functools import lru_cache, partial
 from torch import nn
 
 from kdcourse import zoo
-from kdcourse.cache import TeacherCache
 from kdcourse.data.splits import ImageData
-from kdcourse.experiment import Arm, Recipe
+from kdcourse.experiments.experiment import Arm, Recipe
+from kdcourse.experiments.schemes import Chain
 from kdcourse.methods import HardTarget, SoftTarget
 from kdcourse.models import perceptron
-from kdcourse.schemes import Chain
 from kdcourse.studies.engine import define
 from kdcourse.studies.lab_04 import PICTURES
+from kdcourse.training.cache import TeacherCache
 
 STUDENT = 8  # hidden units
 SIZES = (16, 64, 256, 1024)  # hidden units of the teachers

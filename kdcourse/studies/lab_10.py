@@ -4,13 +4,13 @@ from dataclasses import replace
 from functools import partial
 
 from kdcourse import zoo
-from kdcourse.cache import TeacherCache
 from kdcourse.data.splits import ImageData
-from kdcourse.experiment import Recipe
+from kdcourse.experiments.experiment import Recipe
 from kdcourse.methods import Distillation, HardTarget
 from kdcourse.models import perceptron
 from kdcourse.studies.engine import define
 from kdcourse.studies.lab_04 import PICTURES
+from kdcourse.training.cache import TeacherCache
 
 HIDDEN = (16, 128)
 TEMPERATURES = (1, 2, 4, 8, 16)

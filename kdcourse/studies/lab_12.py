@@ -12,14 +12,15 @@ from functools import partial
 import torch
 from torch import nn
 
-from kdcourse import measure, zoo
-from kdcourse.compression import in_int8, without_units, without_weights
+from kdcourse import zoo
 from kdcourse.data.splits import ImageData, Split
-from kdcourse.experiment import Arm, Recipe
+from kdcourse.deployment.compression import in_int8, without_units, without_weights
+from kdcourse.evaluation import measure
+from kdcourse.experiments.experiment import Arm, Recipe
 from kdcourse.methods import HardTarget, SoftTarget
 from kdcourse.models import perceptron
 from kdcourse.studies.engine import define
-from kdcourse.training import TeacherCache
+from kdcourse.training.loop import TeacherCache
 
 PICTURES, STEPS = 5000, 300
 WEIGHTS, UNITS = 0.9, 0.875  # the shares that are pruned

@@ -15,14 +15,15 @@ from functools import lru_cache, partial
 
 from torch import nn
 
-from kdcourse import measure, zoo
-from kdcourse.cache import TeacherCache
+from kdcourse import zoo
 from kdcourse.data.characters import CharacterData, Windows, load_characters
-from kdcourse.experiment import Recipe
+from kdcourse.evaluation import measure
+from kdcourse.experiments.experiment import Recipe
+from kdcourse.experiments.schemes import Begun
 from kdcourse.methods import NextToken, OnPolicy, TokenDivergence
 from kdcourse.models.language import LanguageModel, gpt
-from kdcourse.schemes import Begun
 from kdcourse.studies.engine import define
+from kdcourse.training.cache import TeacherCache
 
 STUDENT = {"width": 48, "depth": 2}
 WINDOWS = 600  # of the text, for the student
@@ -39,7 +40,7 @@ def fluency(model: nn.Module, split: Windows) -> float:
 
 def prompts(split: Windows):
     """The beginnings that a model goes on from, (N, PROMPT)."""
-    return split.sample(min(PROMPTS, len(split))).images[:, :PROMPT]
+    return split.sample(min(PROMPTS, len(split))).inputs[:, :PROMPT]
 
 
 @lru_cache(maxsize=2)
@@ -52,8 +53,8 @@ def written_by(teacher: LanguageModel, split: Windows, seed: int) -> Windows:
 
     Source: Kim, Rush (2016), *Sequence-Level Knowledge Distillation*, §3.2; drawn from the teacher, not its most likely text.
     """
-    length = split.images.shape[1]
-    text = teacher.write(split.images[:, :PROMPT], length - PROMPT, seed=seed)
+    length = split.inputs.shape[1]
+    text = teacher.write(split.inputs[:, :PROMPT], length - PROMPT, seed=seed)
     return Windows(text[:, :-1].contiguous(), text[:, 1:].contiguous(), split.text)
 
 

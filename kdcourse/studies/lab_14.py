@@ -12,15 +12,15 @@ from functools import lru_cache, partial
 from torch import Tensor, nn
 
 from kdcourse import zoo
-from kdcourse.cache import TeacherCache
 from kdcourse.data.augment import augmented, random_crop
 from kdcourse.data.splits import ImageData, Split
-from kdcourse.experiment import Recipe
+from kdcourse.experiments.experiment import Recipe
 from kdcourse.methods import Distillation, SoftTarget
 from kdcourse.models import separable
+from kdcourse.models.tapping import LOGITS
 from kdcourse.studies.engine import define
-from kdcourse.tapping import LOGITS
-from kdcourse.training import train
+from kdcourse.training.cache import TeacherCache
+from kdcourse.training.loop import train
 
 LABELLED = 500  # pictures whose label somebody has given
 VIEWS = 8  # of each of them

@@ -9,8 +9,8 @@ from torch import Tensor
 from kdcourse import plots
 from kdcourse.data.folders import read_picture
 from kdcourse.data.splits import Split
-from kdcourse.palette import array
 from kdcourse.plots import Figure
+from kdcourse.plots.palette import array
 from kdcourse.widgets.linked import WIDE
 from kdcourse.widgets.live import Live, live
 

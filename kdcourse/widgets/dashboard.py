@@ -9,9 +9,9 @@ import numpy as np
 from torch import nn
 
 from kdcourse import plots
-from kdcourse.background import Background, Run
-from kdcourse.experiment import Recipe
-from kdcourse.palette import COLOURS, plain
+from kdcourse.experiments.background import Background, Run
+from kdcourse.experiments.experiment import Recipe
+from kdcourse.plots.palette import COLOURS, plain
 from kdcourse.widgets.linked import WIDE, browser_view
 from kdcourse.widgets.live import set_control
 from kdcourse.widgets.page import Page

@@ -10,7 +10,19 @@ import numpy as np
 import torch
 
 from kdcourse.losses import distances
-from kdcourse.palette import INK, ON_PAPER, PAPER, Figure, array, data_uri, photographs, show, style, table, wrapped
+from kdcourse.plots.palette import (
+    INK,
+    ON_PAPER,
+    PAPER,
+    Figure,
+    array,
+    data_uri,
+    photographs,
+    show,
+    style,
+    table,
+    wrapped,
+)
 from kdcourse.widgets.linked import WIDE, Linked, linked
 from kdcourse.widgets.live import Live
 from kdcourse.widgets.wording import fixed

@@ -6,8 +6,8 @@ import ipywidgets
 import matplotlib
 import numpy as np
 
-from kdcourse.palette import PAPER, Figure, array, count, data_uri, photographs, show, table
 from kdcourse.plots.inside import layers_compared
+from kdcourse.plots.palette import PAPER, Figure, array, count, data_uri, photographs, show, table
 from kdcourse.widgets.linked import WIDE, Linked, linked
 from kdcourse.widgets.live import Live
 from kdcourse.widgets.wording import fixed

@@ -11,8 +11,8 @@ import ipywidgets
 import numpy as np
 
 from kdcourse import plots
-from kdcourse.palette import table
 from kdcourse.plots import softened
+from kdcourse.plots.palette import table
 from kdcourse.widgets.linked import browser_view
 from kdcourse.widgets.live import Live, Steered, live
 from kdcourse.widgets.page import Page

@@ -10,8 +10,8 @@ import ipywidgets
 import numpy as np
 
 from kdcourse import plots
-from kdcourse.palette import table
 from kdcourse.plots import softened
+from kdcourse.plots.palette import table
 from kdcourse.widgets.arithmetic import kl, log_softmax
 from kdcourse.widgets.linked import WIDE, Linked, linked
 from kdcourse.widgets.live import Live

@@ -10,8 +10,8 @@ import ipywidgets
 import numpy as np
 
 from kdcourse import plots
-from kdcourse.intervals import Difference, difference
-from kdcourse.ledger import Comparison
+from kdcourse.evaluation.intervals import Difference, difference
+from kdcourse.experiments.ledger import Comparison
 from kdcourse.widgets.linked import WIDE, Linked, linked
 from kdcourse.widgets.live import Live
 from kdcourse.widgets.wording import fixed, short, signed

@@ -11,8 +11,8 @@ import ipywidgets
 import numpy as np
 
 from kdcourse import plots
-from kdcourse.palette import array, data_uri, photographs, table
 from kdcourse.plots import entropy, softened
+from kdcourse.plots.palette import array, data_uri, photographs, table
 from kdcourse.widgets.linked import WIDE, Linked, linked
 from kdcourse.widgets.live import Live
 from kdcourse.widgets.wording import fixed, short

@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kdcourse import measure
 from kdcourse.data.augment import random_shift_flip
 from kdcourse.data.splits import ImageData
+from kdcourse.evaluation import measure
 from kdcourse.models import convnet, perceptron, with_new_head
-from kdcourse.storage import cached
-from kdcourse.training import train
+from kdcourse.system.storage import cached
+from kdcourse.training.loop import train
 from kdcourse.zoo import store
 
 SEED = 0

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 
 import torch
 
-from kdcourse import measure
 from kdcourse.data.characters import CharacterData, load_characters
+from kdcourse.evaluation import measure
 from kdcourse.methods import NextToken
 from kdcourse.models.language import LanguageModel, gpt
-from kdcourse.training import train
+from kdcourse.training.loop import train
 from kdcourse.zoo import store
 
 SIZE = {"width": 96, "depth": 3}

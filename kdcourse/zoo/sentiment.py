@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kdcourse import measure
 from kdcourse.data.texts import Sentences, TextData, joined, load_texts
-from kdcourse.finetuning import finetune
+from kdcourse.evaluation import measure
 from kdcourse.models.sentiment import VOCABULARY, SentimentClassifier, bert, pretrained
-from kdcourse.storage import write_safely
+from kdcourse.system.storage import write_safely
+from kdcourse.training.finetuning import finetune
 from kdcourse.zoo import store
 
 NAME = "sentiment-bert.safetensors"

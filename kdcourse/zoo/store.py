@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import nn
 
-from kdcourse.storage import DamagedFile, cache_folder, cached, load_tensors, save_tensors
+from kdcourse.system.storage import DamagedFile, cache_folder, cached, load_tensors, save_tensors
 
-SHIPPED = Path(__file__).parent.parent / "checkpoints"
+SHIPPED = Path(__file__).parent / "checkpoints"
 
 
 def save(model: nn.Module, card: dict, path: Path) -> Path:

@@ -176,9 +176,7 @@ def objective(trial):
         teacher=cache,
         steps=alone.steps,
         learning_rate=rate,
-        validation=data.validation,
-        evaluate_every=100,
-        on_evaluation=report,
+        callbacks=[kd.training.Evaluate(data.validation, every=100, report=report)],
         progress=False,
     )
     return history.evaluations[-1][1]

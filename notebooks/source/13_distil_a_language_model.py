@@ -117,7 +117,7 @@ torch.testing.assert_close(
 # The teacher is a GPT of characters. Move along a line of the text: how sure is it at the beginning of a word, how sure within?
 
 # %%
-line = data.test.images[:1]
+line = data.test.inputs[:1]
 likely = teacher(line)[0].softmax(dim=1).detach()
 
 

@@ -3,7 +3,8 @@
 import torch
 from torch.nn import functional as F
 
-from kdcourse import losses, measure
+from kdcourse import losses
+from kdcourse.evaluation import measure
 
 
 def d(e):

@@ -8,7 +8,7 @@ from nbformat import NotebookNode
 
 from kdcourse.widgets.page import EXPORT
 
-WIDGETS = Path(__file__).parent / "widgets"
+WIDGETS = Path(__file__).parents[1] / "widgets"
 
 
 def page(notebook: NotebookNode) -> str:

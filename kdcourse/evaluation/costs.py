@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from kdcourse import measure
 from kdcourse.data.splits import Split
+from kdcourse.evaluation import measure
 from kdcourse.models.common import evaluating
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ import nbformat
 from nbformat import NotebookNode
 
 from kdcourse.exercises import exercise
-from kdcourse.storage import write_safely
+from kdcourse.system.storage import write_safely
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 SOURCES = NOTEBOOKS / "source"
 RUNTIMES = ROOT / "results" / "runtimes.json"

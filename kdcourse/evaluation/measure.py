@@ -19,7 +19,7 @@ from kdcourse.data.characters import Windows
 from kdcourse.data.splits import Split
 from kdcourse.data.texts import Sentences
 from kdcourse.models.common import evaluating
-from kdcourse.tapping import LOGITS, Tapped
+from kdcourse.models.tapping import LOGITS, Tapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +47,8 @@ def answered(
     """What `outputs` gives, batch after batch, for answers that are too many to be held at once."""
     with evaluating(model):
         tapped = Tapped(model, layers).eval()
-        for images in split.images.split(batch_size):
-            logits, features = tapped(images)
+        for inputs in split.inputs.split(batch_size):
+            logits, features = tapped(inputs)
             yield {**{name: features[name].float() for name in features}, LOGITS: logits.float()}
 
 
@@ -148,7 +148,7 @@ def next_token_loss(model: nn.Module, tokens: Tensor, following: Tensor, batch_s
 
 def bits_per_character(model: nn.Module, windows: Windows) -> float:
     """How many bits a language model leaves to be told of each next character; 0 is foreknowledge."""
-    return next_token_loss(model, windows.images, windows.labels).double().mean().item() / math.log(2)
+    return next_token_loss(model, windows.inputs, windows.labels).double().mean().item() / math.log(2)
 
 
 def own_text(model: nn.Module, judge: nn.Module, prompts: Tensor, length: int, *, seed: int = 0) -> Tensor:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from kdcourse.data.splits import ImageData, Split
-from kdcourse.intervals import Difference, difference
-from kdcourse.storage import cache_folder, write_safely
+from kdcourse.evaluation.intervals import Difference, difference
+from kdcourse.system.storage import cache_folder, write_safely
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,7 +177,7 @@ def stored(name: str, data: ImageData | str) -> Comparison:
 
 def _shipped() -> Path:
     """In an installed package the results lie within it, in a checkout beside it."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     return package / "results" if (package / "results").is_dir() else package.parent / "results"
 
 

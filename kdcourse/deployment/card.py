@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from kdcourse import measure
 from kdcourse.data.splits import ImageData, Split
+from kdcourse.evaluation import measure
 
 
 class Deployed(nn.Module):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from kdcourse.models.images import Perceptron
-from kdcourse.runtime import need
+from kdcourse.system.runtime import need
 
 
 def without_weights(model: nn.Module, share: float) -> nn.Module:

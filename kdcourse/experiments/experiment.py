@@ -5,7 +5,7 @@ difference is taken within each seed, where the luck of the seed cancels.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import FunctionType
@@ -13,12 +13,12 @@ from typing import Protocol
 
 from torch import nn
 
-from kdcourse import batched, measure
-from kdcourse.cache import TeacherCache
 from kdcourse.data.splits import ImageData, Split
-from kdcourse.ledger import Comparison, keep
+from kdcourse.evaluation import measure
+from kdcourse.experiments.ledger import Comparison, keep
 from kdcourse.methods import HardTarget, Method
-from kdcourse.training import History, train
+from kdcourse.training.cache import TeacherCache
+from kdcourse.training.loop import History, train
 
 Parts = tuple[nn.Module, Split, nn.Module | TeacherCache | None]  # a run's student, examples and teacher
 
@@ -71,38 +71,6 @@ class Recipe:
         parts = self._parts(seed)
         return parts[0], self._training(seed, parts)
 
-    def run_stacked(self, seeds: Sequence[int]) -> list[nn.Module]:
-        """A student for each seed, trained as one batched model: those of `run` to rounding.
-
-        Raises `ValueError` where `batched.why_not` has a reason.
-        """
-        every = [self._parts(seed) for seed in seeds]
-        self._stacked(seeds, every)()
-        return [student for student, _, _ in every]
-
-    def run_all(self, seeds: Sequence[int]) -> list[nn.Module]:
-        """A student for each seed: stacked where that can be done and a few steps of it measure faster, else one by one.
-
-        They are those of `run` to rounding and no more, since another time the other way may be faster.
-        """
-        every = [self._parts(seed) for seed in seeds]
-        if self._stacking_pays(seeds, every):
-            self._stacked(seeds, every)()
-        else:
-            for seed, parts in zip(seeds, every, strict=True):
-                self._training(seed, parts)(progress=False)
-        return [student for student, _, _ in every]
-
-    def _stacking_pays(self, seeds: Sequence[int], every: Sequence[Parts]) -> bool:
-        students, _, teachers = zip(*every, strict=True)
-        if self.steps < batched.WORTH_TRYING or batched.why_not(students, self.method, teachers):
-            return False
-        tried = [(copy.deepcopy(student), split, teacher) for student, split, teacher in every]
-        stacked = batched.seconds_of_a_step(self._stacked(seeds, tried))
-        return stacked < len(seeds) * batched.seconds_of_a_step(
-            partial(self._training(seeds[0], tried[0]), progress=False)
-        )
-
     def _parts(self, seed: int) -> Parts:
         split = self.train(seed) if callable(self.train) else self.train
         teacher = self.teacher(seed) if isinstance(self.teacher, FunctionType | partial) else self.teacher
@@ -112,11 +80,6 @@ class Recipe:
         student, split, teacher = parts
         method = copy.deepcopy(self.method)  # a method's own parameters start anew in each run
         return partial(train, student, split, method, teacher=teacher, order_seed=seed, **self._settings)
-
-    def _stacked(self, seeds: Sequence[int], every: Sequence[Parts]) -> Callable[..., History]:
-        students, splits, teachers = zip(*every, strict=True)
-        given = {"teachers": teachers, "order_seeds": seeds, **self._settings}
-        return partial(batched.train_together, students, splits, self.method, **given)
 
     @property
     def _settings(self) -> dict:
@@ -142,7 +105,6 @@ def compare(
     seeds: int | Iterable[int] = 5,
     baseline: str | None = None,
     equal_budgets: bool = True,
-    batch_seeds: bool = False,
     metric: Callable[[nn.Module, Split], float] = measure.accuracy,
     ledger: str | None = None,
     progress: bool = True,
@@ -152,7 +114,6 @@ def compare(
     recipes: arm -> `Recipe` or another `Arm`; all with the same budget, or the comparison would not be fair.
     seeds: how many, or which. baseline: the arm that others are compared with, default the first.
     equal_budgets: False where budgets are what is compared; the table then shows them.
-    batch_seeds: True trains an arm's seeds by `Recipe.run_all`, which is faster for small students and the same to rounding.
     metric: called as metric(student, split). ledger: a name; the outcome is then written to `<ledger>-<data>.json`.
     Raises `ValueError` for unequal budgets, fewer than two seeds or a baseline that is no arm.
     """
@@ -163,22 +124,15 @@ def compare(
     _check(recipes, seeds, baseline, equal_budgets)
 
     bar = partial(tqdm, desc="comparing", unit="run", leave=False, disable=None if progress else True)
-    if batch_seeds:
-        students = {arm: _run_all(recipes[arm], seeds) for arm in bar(recipes)}
-    else:
-        students = {arm: [] for arm in recipes}
-        for seed, arm in bar([(seed, arm) for seed in seeds for arm in recipes]):
-            students[arm].append(recipes[arm].run(seed))
+    students = {arm: [] for arm in recipes}
+    for seed, arm in bar([(seed, arm) for seed in seeds for arm in recipes]):
+        students[arm].append(recipes[arm].run(seed))
 
     budgets = None if equal_budgets else {arm: recipe.budget for arm, recipe in recipes.items()}
     comparison = Comparison.judge(students, data, metric, seeds, baseline, budgets)
     if ledger:
         keep(ledger, comparison, {arm: recipe.describe(students[arm][0]) for arm, recipe in recipes.items()}, data)
     return comparison
-
-
-def _run_all(arm: Arm, seeds: Sequence[int]) -> list[nn.Module]:
-    return arm.run_all(seeds) if isinstance(arm, Recipe) else [arm.run(seed) for seed in seeds]
 
 
 def _check(recipes: Mapping[str, Arm], seeds: list[int], baseline: str, equal_budgets: bool) -> None:

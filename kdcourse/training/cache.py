@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from kdcourse import measure
 from kdcourse.data.splits import Split
-from kdcourse.storage import DamagedFile, being_written, fingerprint, load_tensors, save_tensors
-from kdcourse.tapping import LOGITS
+from kdcourse.evaluation import measure
+from kdcourse.models.tapping import LOGITS
+from kdcourse.system.storage import DamagedFile, being_written, fingerprint, load_tensors, save_tensors
 
 LIMIT = 4 * 2**30  # bytes
 
@@ -70,7 +70,7 @@ class TeacherCache:
         """ "logits" and the outputs of named layers, (N, …) in the order of the split. Raises as `logits` and `Tapped`."""
         if _key(self.teacher) != self._key:
             raise ValueError("teacher has changed since this TeacherCache was made; make a new one for the new weights")
-        names, pictures = list(names), self._fingerprint(split.images)
+        names, pictures = list(names), self._fingerprint(split.inputs)
         for name in names:
             if (pictures, name) not in self._known and (stored := self._read(pictures, name, split.device)) is not None:
                 self._known[pictures, name] = stored

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kdcourse.data.texts import Sentences
 from kdcourse.models.sentiment import SentimentClassifier
-from kdcourse.storage import fingerprint
+from kdcourse.system.storage import fingerprint
 
 
 def finetune(
@@ -41,7 +41,7 @@ def finetune(
     """
     import transformers
 
-    from kdcourse.trainer import Bar, DistillationTrainer, DistillationTrainingArguments, Examples
+    from kdcourse.training.trainer import Bar, DistillationTrainer, DistillationTrainingArguments, Examples
 
     if split.labels is None and teacher is None and answers is None:
         raise ValueError("split has no labels, so it needs a teacher: pass teacher=")

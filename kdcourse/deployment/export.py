@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kdcourse.data.splits import Split
-from kdcourse.runtime import need
+from kdcourse.system.runtime import need
 
 INPUT, OUTPUT = "images", "logits"  # what the file calls them
 

@@ -31,6 +31,11 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether layers may be computed in bfloat16 there: on a GPU that does it itself. A T4 only imitates it, slowly."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def in_colab() -> bool:
     return "google.colab" in sys.modules
 

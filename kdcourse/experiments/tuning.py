@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdcourse.palette import array
-from kdcourse.storage import cache_folder
+from kdcourse.plots.palette import array
+from kdcourse.system.storage import cache_folder
 
 if TYPE_CHECKING:
     import optuna

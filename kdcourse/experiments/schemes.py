@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdcourse import measure
-from kdcourse.cache import TeacherCache
 from kdcourse.data.splits import Split
-from kdcourse.experiment import Recipe
+from kdcourse.evaluation import measure
+from kdcourse.experiments.experiment import Recipe
 from kdcourse.losses.checks import check_positive, check_share
 from kdcourse.losses.response import soft_target
 from kdcourse.methods.base import Batch, Method
+from kdcourse.training.cache import TeacherCache
 
 
 class Ensemble(nn.Module):

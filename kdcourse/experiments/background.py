@@ -17,10 +17,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from kdcourse import randomness, runtime
-from kdcourse.experiment import Recipe
+from kdcourse.experiments.experiment import Recipe
 from kdcourse.methods import Method
-from kdcourse.storage import cache_folder, load_tensors, save_tensors
+from kdcourse.system import runtime
+from kdcourse.system.storage import cache_folder, load_tensors, save_tensors
+from kdcourse.training import randomness
+from kdcourse.training.loop import TrainingState
 
 INTERVAL = 0.25  # seconds between two reports
 SHARE = 0.02  # the most of a run's time that reports may take
@@ -211,7 +213,7 @@ class Background:
         self.current, run.state, run.student = run, "training", student
         self.report()
         try:
-            history = training(control=partial(self._between_steps, run), draws=randomness.own, progress=False)
+            history = training(callbacks=[partial(self._between_steps, run)], draws=randomness.own, progress=False)
         except BaseException:
             run.state = "failed"
             raise
@@ -220,19 +222,18 @@ class Background:
         run.losses, run.state = history.losses, "stopped" if history.interrupted else "done"
         run.save(path)
 
-    def _between_steps(self, run: Run, step: int, losses: list[Tensor], method: Method) -> Method | None:
+    def _between_steps(self, run: Run, state: TrainingState) -> None:
         if self.hand.paused_at is not None:
-            self._tell(run, "paused", losses)
+            self._tell(run, "paused", state.losses)
             self.hand.wait_while_paused()
-            self._tell(run, "training", losses)
+            self._tell(run, "training", state.losses)
         if self.hand.stopping:
-            return None
-        if numbers := self.hand.taken(method):
-            run.method = method = method.tuned(**numbers)
-            run.changes.append((step, numbers))
-        if time.monotonic() >= self._due:
-            self._tell(run, "training", losses)
-        return method
+            state.stopped = True
+        elif numbers := self.hand.taken(state.method):
+            run.method = state.method = state.method.tuned(**numbers)
+            run.changes.append((state.step, numbers))
+        if not state.stopped and time.monotonic() >= self._due:
+            self._tell(run, "training", state.losses)
 
     def _tell(self, run: Run, state: str, losses: list[Tensor]) -> None:
         began = time.monotonic()

@@ -1,0 +1,1 @@
+"""How good, how alike, how large, how fast a model is, and what an interval allows to be said of it."""

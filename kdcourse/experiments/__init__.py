@@ -1,0 +1,1 @@
+"""Arms, seeds and schemes: paired comparisons, the ledger that keeps them, runs in the background, searches."""

@@ -1,0 +1,256 @@
+"""The one training loop.
+
+Every scheme of the course is a way to call `train`: the student, a split, a method, a teacher if the method wants one.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from kdcourse.data.splits import Examples, Split, picked
+from kdcourse.evaluation import measure
+from kdcourse.losses import checks
+from kdcourse.methods import HardTarget, Method
+from kdcourse.system import runtime
+from kdcourse.training import randomness
+from kdcourse.training.cache import TeacherCache
+from kdcourse.training.objective import Objective, Teaching, teaching
+
+
+@dataclass
+class History:
+    """What a training run left behind.
+
+    losses: one value for each step. evaluations: (step, accuracy in percent), where a callback measured it.
+    seconds: the whole run. examples: inputs seen. interrupted: stopped before the last step.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    evaluations: list[tuple[int, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    examples: int = 0
+    interrupted: bool = False
+
+
+@dataclass
+class TrainingState:
+    """A run between two steps: what a callback sees of it, and what it may change.
+
+    steps: how many there are to be. losses: one for each that is done, still on the device: reading one makes a GPU wait.
+    stopped: set it, and the run ends here.
+    """
+
+    student: nn.Module
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    steps: int
+    losses: list[Tensor] = field(default_factory=list)
+    history: History = field(default_factory=History)
+    stopped: bool = False
+
+    @property
+    def step(self) -> int:
+        """How many steps are done."""
+        return len(self.losses)
+
+    @property
+    def method(self) -> Method:
+        """What the next step minimises; may be set, to `method.tuned(...)` for instance."""
+        return self.objective.method
+
+    @method.setter
+    def method(self, method: Method) -> None:
+        self.objective.method = method
+
+
+Callback = Callable[[TrainingState], None]
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """A callback: accuracy on a labelled split, every so many steps and after the last one, kept in `History.evaluations`.
+
+    report: called as report(step, accuracy) after each; what it raises ends the run, as a search does that prunes a hopeless
+    trial.
+    """
+
+    split: Split
+    every: int | None = None
+    report: Callable[[int, float], None] | None = None
+
+    def __call__(self, state: TrainingState) -> None:
+        if state.step == state.steps or (self.every and state.step % self.every == 0):
+            accuracy = measure.accuracy(state.student, self.split)
+            state.history.evaluations.append((state.step, accuracy))
+            if self.report is not None:
+                self.report(state.step, accuracy)
+
+
+def train(
+    student: nn.Module,
+    split: Examples,
+    method: Method | None = None,
+    *,
+    teacher: nn.Module | TeacherCache | None = None,
+    steps: int,
+    batch_size: int = 128,
+    learning_rate: float = 3e-3,
+    weight_decay: float = 1e-2,
+    order_seed: int = 0,
+    augment: Callable[..., Tensor] | None = None,
+    balanced: bool = False,
+    callbacks: Sequence[Callback] = (),
+    draws: Callable[[int, nn.Module], AbstractContextManager] = randomness.shared,
+    progress: bool = True,
+) -> History:
+    """Train `student` in place for a fixed number of steps: AdamW under a one-cycle schedule.
+
+    student: gives (N, C) logits. split: what to learn from, without labels where the method needs none.
+    method: what to minimise, default `HardTarget()`. teacher: a model, asked at every step, or a `TeacherCache`, asked once.
+    steps: updates, each on `batch_size` examples. learning_rate: the schedule's peak. weight_decay: AdamW's.
+    order_seed: fixes the order of batches, dropout, and the first weights of what a method learns beside the student.
+    augment: called as augment(inputs, generator=...) on each batch; student and teacher see the same result.
+    balanced: draw all classes equally often. callbacks: called with the `TrainingState` after each step, as `Evaluate` is.
+    draws: where random numbers come from, `randomness.own` for a run beside other work. An interrupt from the keyboard ends
+    the run early and keeps what was learnt. Raises `ValueError` for bad settings, `FloatingPointError` on divergence.
+    """
+    method = HardTarget() if method is None else method
+    _check(split, method, teacher, steps, batch_size, learning_rate, augment)
+    started = time.perf_counter()
+    stream = _stream(split, batches(split, steps, batch_size, order_seed, balanced=balanced), augment, order_seed)
+    with teaching(teacher, split, method) as taught, draws(order_seed, student) as drawing:
+        with drawing:
+            objective = prepare(Objective(student.to(split.device), method), split, taught)
+        state = TrainingState(
+            student, objective, *one_cycle(objective.parameters(), steps, learning_rate, weight_decay), steps
+        )
+        loop(state, split, _bar(stream, steps, progress), taught, callbacks)
+    return finish(state, batch_size, started)
+
+
+def prepare(objective: Objective, split: Examples, taught: Teaching) -> Objective:
+    """A look at two examples, from which the method makes what it learns, and at all numbers that the steps will not look at."""
+    few = torch.arange(min(2, len(split)), device=split.device)
+    inputs = split.inputs[few].requires_grad_(objective.method.needs_gradients)
+    labels = None if split.labels is None else split.labels[few]
+    batch = objective.prepare(inputs, labels, taught.ask(inputs, few), taught.model)
+    checks.check_no_nan("split", split.inputs)
+    if objective.method.needs_labels:
+        checks.check_classes(split.labels, batch.student_logits.shape[-1])
+    return objective.train()
+
+
+def loop(
+    state: TrainingState, split: Examples, stream: Iterable, taught: Teaching, callbacks: Sequence[Callback] = ()
+) -> None:
+    """A step for each batch of the stream, (inputs, positions), until it ends, a callback stops it, or the keyboard does."""
+    try:
+        for inputs, index in stream:
+            step(state, inputs, index, split.labels, taught)
+            for callback in callbacks:
+                callback(state)
+            if state.stopped:
+                break
+    except KeyboardInterrupt:
+        print(f"Interrupted after {state.step} of {state.steps} steps; the student keeps what it has learnt.")
+    state.history.interrupted = state.step < state.steps
+
+
+def step(state: TrainingState, inputs: Tensor, index: Tensor, labels: Tensor | None, taught: Teaching) -> None:
+    """One update of the student, and of what the method learns beside it. labels: of the whole split."""
+    inputs.requires_grad_(state.method.needs_gradients)
+    answers = taught.ask(inputs, index)
+    labels = labels[index] if state.method.needs_labels else None
+    # The first batch is looked at as a whole: its shapes are those of all others.
+    precision = torch.autocast(inputs.device.type, torch.bfloat16, enabled=runtime.has_bf16(inputs.device))
+    with precision, checks.trusted(state.step > 0):
+        loss = state.objective(inputs, labels, answers, taught.model)
+    state.optimizer.zero_grad()
+    loss.backward()
+    state.optimizer.step()
+    state.schedule.step()
+    state.losses.append(loss.detach())  # read after the loop: reading it here would make a GPU wait
+
+
+def finish(state: TrainingState, batch_size: int, started: float) -> History:
+    """The student ready to answer, and what is left of the run. Raises `FloatingPointError` where it diverged."""
+    state.student.eval()
+    history = state.history
+    history.losses = torch.stack(state.losses).float().tolist() if state.losses else []
+    history.seconds = time.perf_counter() - started
+    history.examples = state.step * batch_size
+    refuse_divergence(history.losses)
+    return history
+
+
+def batches(split: Examples, steps: int, batch_size: int, seed: int, *, balanced: bool = False) -> Tensor:
+    """Positions (steps, batch_size), a batch in each row: one random order of the split after another, cut into batches.
+
+    balanced: drawn with replacement instead, each class with one chance, whatever its size.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if balanced:
+        labels = split.labelled("a balanced draw").cpu()
+        chances = 1.0 / labels.bincount()[labels].double()
+        order = torch.multinomial(chances, steps * batch_size, replacement=True, generator=generator)
+    else:
+        epochs = -(-steps * batch_size // len(split))
+        order = torch.cat([torch.randperm(len(split), generator=generator) for _ in range(epochs)])
+    # One copy to the device for the whole run.
+    return order[: steps * batch_size].to(split.device).view(steps, batch_size)
+
+
+def _stream(
+    split: Examples, order: Tensor, augment: Callable[..., Tensor] | None, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The inputs of each batch, and their positions."""
+    noise = torch.Generator(split.device).manual_seed(seed)
+    for index in order:
+        inputs = picked(split.inputs, index)
+        yield (inputs if augment is None else augment(inputs, generator=noise)), index
+
+
+def one_cycle(
+    parameters: Iterable[nn.Parameter], steps: int, learning_rate: float, weight_decay: float
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.OneCycleLR]:
+    """AdamW and its schedule over so many steps: up to `learning_rate`, then down to almost nothing."""
+    optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
+
+
+def _bar(stream: Iterable, steps: int, shown: bool) -> Iterable:
+    from tqdm.auto import tqdm
+
+    # `None` lets tqdm stay silent where there is no terminal to draw on.
+    return tqdm(stream, total=steps, desc="training", unit="step", leave=False, disable=None if shown else True)
+
+
+def _check(split, method, teacher, steps, batch_size, learning_rate, augment) -> None:
+    for name, value in (("steps", steps), ("batch_size", batch_size)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if not learning_rate > 0:
+        raise ValueError(f"learning_rate must be above 0, got {learning_rate}")
+    if len(split) == 0:
+        raise ValueError("split is empty: there is nothing to learn from")
+    if method.needs_labels and split.labels is None:
+        raise ValueError(f"method {type(method).__name__} needs labels, but this split has none")
+    if method.needs_teacher and teacher is None:
+        raise ValueError(f"method {type(method).__name__} needs a teacher: pass teacher=, a model or a TeacherCache")
+    if augment is not None and isinstance(teacher, TeacherCache):
+        raise ValueError(
+            "augment changes the inputs at every step, so cached teacher logits would be out of step with them; "
+            "train on data.augmented(split), whose views stay, or pass the teacher itself instead of a TeacherCache"
+        )
+
+
+def refuse_divergence(losses: list[float]) -> None:
+    """Raise `FloatingPointError` with the first step whose loss is no number."""
+    for step, loss in enumerate(losses, start=1):
+        if loss != loss or loss in (float("inf"), float("-inf")):
+            raise FloatingPointError(f"training diverged: the loss is {loss} at step {step}; lower learning_rate")
