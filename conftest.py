@@ -21,7 +21,7 @@ settings.load_profile("course")
 
 _folder = tempfile.TemporaryDirectory(prefix="kdcourse-tests-", ignore_cleanup_errors=True)
 os.environ["KDCOURSE_CACHE"] = str(Path(_folder.name) / "cache")
-os.environ["KDCOURSE_PROGRESS"] = str(Path(_folder.name) / "progress.json")
+os.environ["KDCOURSE_PROGRESS"] = str(Path(_folder.name) / "progress.sqlite")
 if folder := os.environ.get("KDCOURSE_DATA"):
     os.environ["KDCOURSE_DATA"] = str(Path(folder).resolve())  # kernels start in another folder
 

@@ -32,7 +32,7 @@ _PLACES = {
     "say": "system.runtime",
     "setup": "system.runtime",
     "finetune": "training.finetuning",
-    "TextRecipe": "training.finetuning",
+    "TextRecipe": "experiments.experiment",
     "DistillationTrainer": "training.trainer",
     "DistillationTrainingArguments": "training.trainer",
     "TeacherCache": "training.cache",
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from kdcourse.evaluation.intervals import claim, difference
     from kdcourse.exercises import exercise, quiz
     from kdcourse.experiments import experiment, schemes, tuning
-    from kdcourse.experiments.experiment import Recipe, compare
+    from kdcourse.experiments.experiment import Recipe, TextRecipe, compare
     from kdcourse.experiments.ledger import stored
     from kdcourse.methods import (
         Correlation,
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from kdcourse.studies import study
     from kdcourse.system.runtime import say, setup
     from kdcourse.training.cache import TeacherCache
-    from kdcourse.training.finetuning import TextRecipe, finetune
+    from kdcourse.training.finetuning import finetune
     from kdcourse.training.loop import train
     from kdcourse.training.trainer import DistillationTrainer, DistillationTrainingArguments
 

@@ -69,12 +69,6 @@ def test_memory_is_looked_at_while_the_call_runs():
     assert peak_mebibytes(hold, CPU) > peak_mebibytes(lambda: None, CPU) + 48
 
 
-def test_seeds_are_measured_alone_one_by_one_and_batched():
-    found = training.measure_seeds(CPU, count=2, steps=3, turns=1)
-    assert found.student == "perceptron 784-32-10" and found.count == 2
-    assert min(found.seconds, found.one_by_one, found.batched) > 0
-
-
 def test_what_was_measured_is_kept_by_device_and_shown(tmp_path):
     ways = [
         training.Cost("pair", training.PLAIN, 8000.0, 1.0, 0.12, 300.0),
@@ -83,7 +77,7 @@ def test_what_was_measured_is_kept_by_device_and_shown(tmp_path):
     ]
     found = {
         **{"machine": report.machine(CPU), "date": "2026-11-21", "torch": "2.6", "matmul_gflops": 110.0, "turns": 5},
-        **{"ways": list(map(asdict, ways)), "seeds": asdict(training.Seeds("perceptron", 5, 0.5, 4.9, 1.6))},
+        **{"ways": list(map(asdict, ways))},
     }
     assert "thread" in found["machine"]
     path = tmp_path / "bench.json"
@@ -93,7 +87,7 @@ def test_what_was_measured_is_kept_by_device_and_shown(tmp_path):
     assert report.rows(found)[1] == ("pair", training.CACHED, "7,500", "1.06", "10.0", "11.0", "301")
     text = report.as_markdown(known)
     assert "a GPU; a matrix product reaches 110 GFLOP/s" in text and text.count("| pair |") == 6
-    assert "5 seeds of a perceptron take 4.9 × the time of one when they run one by one, 1.6 × as one" in text
+    assert "medians of 5 turns or more." in text
 
 
 def test_readmes_table_is_what_was_measured():
@@ -111,5 +105,5 @@ def test_the_command_measures_quickly_and_keeps_nothing(monkeypatch):
     monkeypatch.setenv("KDCOURSE_DEVICE", "cpu")
     said = CliRunner().invoke(app, ["bench", "--quick"])
     assert said.exit_code == 0, said.output
-    assert "small: 1 × 2 steps in each way" in said.output and "as one batched model." in said.output
+    assert "small: 1 × 2 steps in each way" in said.output and "medians of 1 turns" in said.output
     assert CliRunner().invoke(app, ["bench", "nothing"]).exit_code == 2

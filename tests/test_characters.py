@@ -135,7 +135,7 @@ def test_measures_of_language_models_by_hand(data):
     log_p = one.eval()(few.inputs).log_softmax(dim=2)
     by_hand = -log_p.gather(2, few.labels.unsqueeze(2)).mean() / torch.log(torch.tensor(2.0))
     assert measure.bits_per_character(one, few) == pytest.approx(by_hand.item(), rel=1e-4)
-    nats = measure.own_text(one, judge, few.inputs[:, :16], 10, seed=5)
+    nats = measure.free_running_loss(one, judge, few.inputs[:, :16], 10, seed=5)
     written = one.write(few.inputs[:, :16], 10, seed=5)
     log_p = judge.eval()(written).log_softmax(dim=2)
     wanted = [-log_p[0, position - 1, written[0, position]].item() for position in range(16, 26)]

@@ -9,7 +9,7 @@ from torch import nn
 import kdcourse as kd
 from kdcourse import models
 from kdcourse.data.splits import Split
-from kdcourse.deployment.compression import in_int8, linear_layers, settled, without_units, without_weights
+from kdcourse.deployment.compression import linear_layers, prune, prune_units, quantize, remove_masks
 from kdcourse.evaluation import measure
 
 SPLIT = Split(torch.randn(40, 1, 3, 4, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3)
@@ -26,7 +26,7 @@ def zeros(model) -> list[int]:
 
 def test_the_weights_nearest_to_zero_go_and_stay_gone_in_training(network):
     before = measure.predict(network, SPLIT)
-    pruned = without_weights(network, 0.8)
+    pruned = prune(network, 0.8)
     total = sum(layer.weight.numel() for layer in linear_layers(network))
     assert sum(zeros(pruned)) == round(0.8 * total)
     least = min(layer.weight[layer.weight != 0].abs().min() for layer in linear_layers(pruned))
@@ -35,7 +35,7 @@ def test_the_weights_nearest_to_zero_go_and_stay_gone_in_training(network):
     holes = zeros(pruned)
     kd.train(pruned, SPLIT, steps=5, progress=False)
     answers = measure.predict(pruned, SPLIT)
-    assert zeros(settled(pruned)) == holes and not any("mask" in name for name, _ in pruned.named_buffers())
+    assert zeros(remove_masks(pruned)) == holes and not any("mask" in name for name, _ in pruned.named_buffers())
     torch.testing.assert_close(measure.predict(pruned, SPLIT), answers)
     assert not torch.equal(answers, before)
     assert torch.equal(measure.predict(network, SPLIT), before) and zeros(network) == [0, 0, 0]
@@ -46,39 +46,39 @@ def test_units_that_are_gone_were_those_that_said_nothing(network):
     with torch.no_grad():
         for layer in linear_layers(network)[:-1]:
             layer.weight[::2], layer.bias[::2] = 0, 0
-    smaller = without_units(network, 0.5)
+    smaller = prune_units(network, 0.5)
     assert smaller.label == "perceptron 12-10-8-3"
     torch.testing.assert_close(measure.predict(smaller, SPLIT), measure.predict(network, SPLIT))
     assert all(parameter.requires_grad for parameter in smaller.parameters())
     assert not any(layer.p for layer in smaller.modules() if isinstance(layer, nn.Dropout))
-    assert without_units(network, 0.99).label == "perceptron 12-1-1-3"
+    assert prune_units(network, 0.99).label == "perceptron 12-1-1-3"
 
 
 def test_it_is_the_labs_own_work(network):
     """The package and the exercises agree."""
     first, second, _ = linear_layers(network)
-    smaller = linear_layers(without_units(network, 0.75))
+    smaller = linear_layers(prune_units(network, 0.75))
     keep = first.weight.norm(dim=1).topk(5).indices.sort().values
     weight, bias, _ = kd.exercise("12.remove_units")(first.weight, first.bias, second.weight, keep)
     assert torch.equal(smaller[0].weight, weight) and torch.equal(smaller[0].bias, bias)
     alone = nn.Sequential(nn.Linear(30, 40))
     mask = kd.exercise("12.magnitude_mask")(alone[0].weight, 0.9)
-    assert torch.equal(without_weights(alone, 0.9)[0].weight != 0, mask)
+    assert torch.equal(prune(alone, 0.9)[0].weight != 0, mask)
     codes, scale = kd.exercise("12.to_int8")(alone[0].weight.detach())
-    torch.testing.assert_close(in_int8(alone)(torch.eye(30)) - alone[0].bias, (codes * scale).T, atol=2e-3, rtol=0)
+    torch.testing.assert_close(quantize(alone)(torch.eye(30)) - alone[0].bias, (codes * scale).T, atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize("activations", [False, True])
 def test_eight_bits_are_a_quarter_of_the_bytes_and_nearly_the_same_answers(activations):
     network = models.perceptron((300, 300), inputs=12, classes=3).eval()
-    coarse = in_int8(network, activations=activations)
+    coarse = quantize(network, activations=activations)
     assert measure.size_in_bytes(coarse) < 0.35 * measure.size_in_bytes(network)
     difference = (measure.predict(coarse, SPLIT) - measure.predict(network, SPLIT)).abs().max()
     assert 0 < difference < 0.05
     assert network.classifier.weight.dtype == coarse.classifier.bias.dtype == torch.float32
 
 
-@pytest.mark.parametrize("make", [without_weights, without_units])
+@pytest.mark.parametrize("make", [prune, prune_units])
 @pytest.mark.parametrize("share", [-0.1, 1, 90, float("nan")])
 def test_a_share_is_a_share(make, share, network):
     with pytest.raises(ValueError, match=f"share must be at least 0 and below 1, got {share}"):
@@ -87,12 +87,12 @@ def test_a_share_is_a_share(make, share, network):
 
 def test_what_cannot_be_cut_is_named():
     with pytest.raises(ValueError, match=r"model must be a Perceptron, .*, got ConvNet"):
-        without_units(models.convnet((2, 3), classes=3), 0.5)
+        prune_units(models.convnet((2, 3), classes=3), 0.5)
     with pytest.raises(ValueError, match="model must have linear layers, got Flatten"):
-        without_weights(nn.Flatten(), 0.5)
+        prune(nn.Flatten(), 0.5)
 
 
 def test_without_torchao_it_says_what_to_install(monkeypatch, network):
     monkeypatch.setitem(sys.modules, "torchao", None)
     with pytest.raises(ModuleNotFoundError, match="this needs torchao; run: pip install torchao"):
-        in_int8(network)
+        quantize(network)

@@ -64,7 +64,7 @@ def test_a_meter_that_may_not_be_read_is_none(meters):
 
 def test_what_cannot_be_read_is_a_dash(meters):
     model = models.perceptron((5000,), inputs=4, classes=3)
-    both = {"8 bits": compression.in_int8(model, activations=True), "32 bits": model}
+    both = {"8 bits": compression.quantize(model, activations=True), "32 bits": model}
     rows = costs.table(both, SPLIT)
     assert rows.loc["32 bits", "MFLOPs"] == 0.07 and rows.loc["8 bits", "MFLOPs"] == "–"
     assert (rows["mJ for 1"] == "–").all() and (rows["ms for 64"] > 0).all()

@@ -1,7 +1,13 @@
 """Every check accepts a right answer that is written differently, and calls each plausible wrong one by its name."""
 
 import inspect
+import json
 import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -313,8 +319,9 @@ def test_stubs_in_the_labs_have_their_references_signature():
 
 @pytest.fixture
 def own_progress(tmp_path, monkeypatch):
-    monkeypatch.setenv("KDCOURSE_PROGRESS", str(tmp_path / "progress.json"))
-    return tmp_path / "progress.json"
+    monkeypatch.setenv("KDCOURSE_PROGRESS", str(tmp_path / "progress.sqlite"))
+    progress._warned.clear()
+    return tmp_path / "progress.sqlite"
 
 
 def test_progress_counts_attempts_and_keeps_what_was_right(own_progress, capsys):
@@ -329,21 +336,122 @@ def test_progress_counts_attempts_and_keeps_what_was_right(own_progress, capsys)
     assert row["outcome"] == "right" and len(summary()) == len(CARDS)
 
 
-def test_a_damaged_progress_file_is_moved_aside(own_progress, capsys):
-    own_progress.write_text('{"02.entropy": {"outco')
+@pytest.mark.parametrize(
+    ("outcomes", "kept", "attempts"),
+    [
+        ([], None, 0),
+        (["not attempted"], "not attempted", 0),
+        (["not attempted", "wrong"], "wrong", 1),
+        (["wrong", "not attempted"], "wrong", 1),
+        (["wrong", "right", "wrong", "not attempted"], "right", 3),
+    ],
+)
+def test_the_best_outcome_stays(own_progress, outcomes, kept, attempts):
+    progress.record("02.entropy", hints=1)
+    for outcome in outcomes:
+        progress.record("02.entropy", outcome=outcome)
+    progress.record("02.entropy", hints=2)
+    entry = progress.load()["02.entropy"]
+    assert (entry.get("outcome"), entry["attempts"], entry["hints"]) == (kept, attempts, 2)
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(entry["when"])) < timedelta(minutes=1)
+
+
+def test_two_kernels_that_record_at_once_lose_nothing(own_progress):
+    """Forty records each: of exercises of their own, and as attempts at one that both try."""
+    script = """
+import sys
+from kdcourse.exercises import progress
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(20):
+    progress.record(f"{sys.argv[1]}.own-{number}", outcome="right")
+    progress.record("99.shared", outcome="wrong")
+"""
+    settings = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    kernels = [subprocess.Popen([sys.executable, "-c", script, name], **settings) for name in ("a", "b")]
+    assert [kernel.stdout.readline() for kernel in kernels] == ["ready\n"] * 2
+    for kernel in kernels:
+        kernel.stdin.write("\n")
+        kernel.stdin.flush()
+    assert [kernel.communicate() for kernel in kernels] == [("", None)] * 2, "nothing to complain of"
+    found = progress.load()
+    assert found.pop("99.shared")["attempts"] == 40
+    assert sorted(found) == sorted(f"{name}.own-{number}" for name in ("a", "b") for number in range(20))
+    assert all(entry["attempts"] == 1 and entry["outcome"] == "right" for entry in found.values())
+
+
+OLDER = {"02.entropy": {"attempts": 2, "outcome": "right", "hints": 1}, "02.question-1": {"attempts": 1}}
+
+
+def test_an_older_file_is_taken_over_once(own_progress, capsys):
+    older = own_progress.with_name("progress.json")
+    older.write_text(json.dumps(OLDER), encoding="utf-8")
+    progress.record("02.entropy", outcome="wrong")
+    assert capsys.readouterr().out == "Your progress is taken over from progress.json: 2 exercises and questions.\n"
+    older.write_text(json.dumps({"02.entropy": {"attempts": 99}, "03.soft_target": {"attempts": 99}}))
+    found = progress.load()
+    assert {name: entry["attempts"] for name, entry in found.items()} == {"02.entropy": 3, "02.question-1": 1}
+    assert found["02.entropy"]["outcome"] == "right" and found["02.entropy"]["hints"] == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_an_older_file_that_the_variable_names_itself_is_taken_over_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KDCOURSE_PROGRESS", str(tmp_path / "ann.json"))
+    (tmp_path / "ann.json").write_text(json.dumps(OLDER), encoding="utf-8")
+    progress.record("02.question-1", outcome="right")
+    assert {name: entry["attempts"] for name, entry in progress.load().items()} == {"02.entropy": 2, "02.question-1": 2}
+    assert "taken over from ann.damaged.json: 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ['{"02.entropy": {"outco', "[1]", '{"02.entropy": 1}'])
+def test_an_older_file_that_cannot_be_read_costs_a_line(own_progress, capsys, content):
+    own_progress.with_name("progress.json").write_text(content)
     progress.record("02.entropy", outcome="right")
-    assert "damaged" in capsys.readouterr().out
-    assert progress.load()["02.entropy"]["outcome"] == "right"
-    assert own_progress.with_suffix(".damaged.json").read_text() == '{"02.entropy": {"outco'
+    assert "progress.json cannot be read" in capsys.readouterr().out
+    assert list(progress.load()) == ["02.entropy"]
+    assert own_progress.with_name("progress.json").read_text() == content
 
 
-def test_progress_that_cannot_be_written_never_stops_a_lab(tmp_path, monkeypatch, capsys):
+def truncated(content: bytes) -> bytes:
+    return content[: len(content) // 2 + 100]
+
+
+@pytest.mark.parametrize("damage", [truncated, lambda content: b'{"02.entropy": {}}'], ids=["truncated", "no database"])
+def test_a_damaged_progress_file_is_moved_aside(own_progress, capsys, damage):
+    for number in range(200):
+        progress.record(f"02.exercise-{number}", outcome="wrong")
+    content = damage(own_progress.read_bytes())
+    own_progress.write_bytes(content)
+    progress.record("02.entropy", outcome="right")
+    assert capsys.readouterr().out.count("The progress file is damaged") == 1
+    assert {name: entry["outcome"] for name, entry in progress.load().items()} == {"02.entropy": "right"}
+    assert own_progress.with_name("progress.damaged.sqlite").read_bytes() == content
+
+
+def test_an_entry_that_was_edited_by_hand_is_damage_too(own_progress, capsys):
+    progress.record("02.entropy", outcome="right")
+    with closing(sqlite3.connect(own_progress)) as database, database:
+        database.execute("UPDATE progress SET entry = '{'")
+    assert progress.load() == {}
+    assert "damaged" in capsys.readouterr().out and own_progress.with_name("progress.damaged.sqlite").is_file()
+
+
+def test_progress_that_cannot_be_written_never_stops_a_lab(own_progress, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("KDCOURSE_PROGRESS", str(tmp_path / "file" / "progress.json"))
-    progress._warned.clear()
+    monkeypatch.setenv("KDCOURSE_PROGRESS", str(tmp_path / "file" / "progress.sqlite"))
     CARDS["02.entropy"].check(RIGHT["02.entropy"][0])
     CARDS["02.entropy"].check(RIGHT["02.entropy"][0])
     assert capsys.readouterr().out.count("cannot be kept") == 1
+
+
+def test_a_file_that_another_kernel_never_lets_go_never_stops_a_lab(own_progress, monkeypatch, capsys):
+    progress.record("02.entropy", outcome="wrong")
+    monkeypatch.setattr(progress, "TIMEOUT", 0.1)
+    with closing(sqlite3.connect(own_progress, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        progress.record("02.entropy", outcome="right")
+        assert progress.load()["02.entropy"]["outcome"] == "wrong", "it can be read all the same"
+    assert "Your progress cannot be kept (database is locked); the lab goes on" in capsys.readouterr().out
 
 
 def test_the_suite_never_touches_the_users_progress():

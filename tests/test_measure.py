@@ -32,7 +32,8 @@ def test_predict_is_in_evaluation_mode_and_restores_the_flag():
     logits = measure.predict(model, split, batch_size=3)
     assert model.training and torch.equal(model[1].running_mean, before) and not logits.requires_grad
     torch.testing.assert_close(logits, model.eval()(split.images))
-    assert measure.accuracy(model, split) == measure.accuracy(logits, split)
+    right = sum(int(row.argmax() == 0) for row in model(split.images))
+    assert measure.accuracy(model, split) == pytest.approx(100 * right / 7)
 
 
 def test_calibration_of_a_model_that_knows_how_sure_it_is():
@@ -51,7 +52,7 @@ def test_sizes_are_counted():
     model = models.perceptron((7,), inputs=4, classes=3)
     split = Split(torch.zeros(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64))
     assert measure.parameters(model) == 4 * 7 + 7 + 7 * 3 + 3
-    assert measure.size_in_bytes(model) >= 4 * measure.parameters(model)
+    assert 4 * 59 < measure.size_in_bytes(model) < 4 * 59 + 5000, "four bytes a number, and the names around them"
     assert measure.flops(model, split) == 2 * (4 * 7 + 7 * 3)
     assert measure.latency(model, split, repeats=3) > 0
     table = measure.summary({"small": model}, split)

@@ -1,5 +1,6 @@
 """The labs: fresh, complete, fit to be shown; every slider is moved, and README's table is what was measured."""
 
+import os
 import re
 from itertools import pairwise
 
@@ -63,6 +64,21 @@ def test_readmes_table_is_what_was_measured():
     readme = (notebooks.ROOT / "README.md").read_text(encoding="utf-8")
     assert notebooks.runtime_table() in readme
     assert set(notebooks.runtimes()) == {lab.number for lab in LABS}
+
+
+def test_a_kernel_gets_variables_that_this_process_does_not_have(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDCOURSE_TEXTS", "sst2")
+    monkeypatch.delenv("KDCOURSE_PICTURES", raising=False)
+    code = "import os\nprint(*(os.environ.get(f'KDCOURSE_{name}') for name in ('TEXTS', 'PICTURES')), os.getcwd())"
+    printed = []
+    for environment in (None, {"KDCOURSE_TEXTS": "reviews", "KDCOURSE_PICTURES": "here"}):
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(code)], metadata={"kernelspec": notebooks.KERNEL}
+        )
+        assert notebooks.execute(notebook, tmp_path, environment=environment) > 0
+        printed.append(notebook.cells[0].outputs[0].text.split())
+    assert printed == [["sst2", "None", str(tmp_path)], ["reviews", "here", str(tmp_path)]]
+    assert os.environ["KDCOURSE_TEXTS"] == "sst2" and "KDCOURSE_PICTURES" not in os.environ
 
 
 def test_an_unknown_lab_is_named():

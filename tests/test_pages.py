@@ -33,8 +33,8 @@ def test_a_view_stands_on_the_page_beside_its_still_figure():
 
 
 def test_text_cannot_end_its_own_script():
-    assert "</script" not in pages._safe({"content": "</script><b>"})
-    assert json.loads(pages._safe({"content": "</script>"})) == {"content": "</script>"}
+    assert "</script" not in pages._script_json({"content": "</script><b>"})
+    assert json.loads(pages._script_json({"content": "</script>"})) == {"content": "</script>"}
 
 
 def test_a_page_without_views_carries_no_script():

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 from kdcourse import plots
 from kdcourse.evaluation import measure
@@ -83,6 +84,28 @@ def every_figure(images, soft, matrix):
         ),
         "neighbours": plots.neighbours(images, {"teacher": images}, CLASSES[:3], {"teacher": CLASSES[1:4]}),
     }
+
+
+def test_bars_lines_and_cells_show_the_numbers(soft, matrix):
+    bars = plots.distribution(soft[0], CLASSES, title="T = 1").axes[0].patches
+    np.testing.assert_allclose([bar.get_width() for bar in bars], soft[0])
+    panels = plots.distributions({"teacher": soft[0], "student": soft[1]}, CLASSES).axes
+    np.testing.assert_allclose([[bar.get_height() for bar in axes.patches] for axes in panels], soft[:2])
+    line = plots.curves([1, 2], {"s": [[1.0, 5.0], [3.0, 8.0]]}, xlabel="T", ylabel="%").axes[0].lines[0]
+    assert line.get_xydata().tolist() == [[1, 2], [2, 6.5]] and line.get_linestyle() == "-"
+    cells = plots.alignment(np.array([[0.9, 0.5], [0.25, 0.51]]), ["s1", "s2"], ["t1", "t2"]).axes[0]
+    assert [(text.get_position(), text.get_text(), text.get_color()) for text in cells.texts] == [
+        ((0, 0), "0.90", "black"), ((1, 0), "0.50", "white"), ((0, 1), "0.25", "white"), ((1, 1), "0.51", "black")
+    ]  # fmt: skip
+    assert [frame.get_xy() for frame in cells.patches] == [(-0.5, -0.5), (0.5, 0.5)], "the best of each row is framed"
+
+
+def test_a_bin_without_pictures_has_no_bar_and_no_share():
+    confidence, accuracy = torch.tensor([0.25, torch.nan, 1.0]), torch.tensor([0.5, torch.nan, 0.75])
+    diagram = measure.Reliability(confidence, accuracy, torch.tensor([10, 0, 30]))
+    figure = plots.reliability({"net": diagram}, {"net": 1.0})
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [0.5, 0, 0.75]
+    assert "net: confidence 81%, accuracy 69%, overconfident" in figure.description
 
 
 def test_every_figure_says_a_sentence_and_cuts_nothing_off(images, soft, matrix):
@@ -169,8 +192,13 @@ def test_similarity_names_the_strongest_pair_beside_the_diagonal():
     assert "a is most like b (80% of its row)" in without
 
 
-def test_two_equal_tables_correlate_fully(matrix):
+def test_tables_correlate_by_their_ranks_off_the_diagonal(matrix):
     assert "is 1.00." in plots.two_similarities(matrix, 3 * matrix, CLASSES, titles=("one", "other")).description
+    one = np.array([[9, 1, 3], [2, 9, 2], [1, 3, 9]])  # shares off the diagonal: 1/4, 3/4, 1/2, 1/2, 1/4, 3/4
+    text = plots.two_similarities(one, one[:, [0, 2, 1]][[0, 2, 1]], "abc", titles=("one", "other")).description
+    # The other's: 3/4, 1/4, 1/4, 3/4, 1/2, 1/2. Their ranks go as (-1, 1, 0, 0, -1, 1) and (1, -1, -1, 1, 0, 0): -2 / 4.
+    assert "off the diagonal is -0.50." in text
+    assert "one: a is most like c (75% of its row). other: a is most like b (75% of its row)." in text
 
 
 def test_softened_meets_torch_and_its_limits():
@@ -185,15 +213,18 @@ def test_softened_meets_torch_and_its_limits():
         plots.softened(logits, -1)
 
 
-def test_entropy_of_the_extremes():
+def test_entropy_meets_scipy_and_its_extremes(soft):
     assert str(plots.entropy([1.0, 0.0])) == "0.0"
     assert plots.entropy(np.full(10, 0.1)) == pytest.approx(np.log(10))
+    assert plots.entropy(soft[0]) == pytest.approx(stats.entropy(soft[0]))
 
 
-def test_limits_are_described(matrix):
-    text = plots.temperature_limits(matrix[0], CLASSES).description
-    assert f"T → 0: most likely {CLASSES[matrix[0].argmax()]} with 100%, entropy 0.00" in text
-    assert "T → ∞: all classes alike with 10%, entropy 2.30" in text
+def test_limits_are_described():
+    text = plots.temperature_limits([0.0, np.log(3), 0.0], "abc", temperatures=(0, 1, np.inf)).description
+    assert text == (  # at 1: a fifth, three fifths, a fifth
+        "T → 0: most likely b with 100%, entropy 0.00 nats; T = 1: most likely b with 60%, entropy 0.95 nats; "
+        "T → ∞: all classes alike with 33%, entropy 1.10 nats."
+    )
 
 
 def test_tensors_do_as_well_as_arrays(images, soft):

@@ -19,7 +19,7 @@ def test_every_lab_has_a_quiz_of_three_to_five_questions():
 
 @pytest.mark.parametrize("lab", labs())
 def test_every_option_is_answered_with_its_explanation(lab, tmp_path, monkeypatch):
-    monkeypatch.setenv("KDCOURSE_PROGRESS", str(tmp_path / "progress.json"))
+    monkeypatch.setenv("KDCOURSE_PROGRESS", str(tmp_path / "progress.sqlite"))
     shown = quiz(lab)
     for number, question in enumerate(shown.questions):
         for choice, option in enumerate(question.options):
@@ -30,7 +30,7 @@ def test_every_option_is_answered_with_its_explanation(lab, tmp_path, monkeypatc
 
 
 def test_trying_every_option_records_nothing_and_starts_over(tmp_path, monkeypatch):
-    monkeypatch.setenv("KDCOURSE_PROGRESS", str(tmp_path / "progress.json"))
+    monkeypatch.setenv("KDCOURSE_PROGRESS", str(tmp_path / "progress.sqlite"))
     shown = quiz("00")
     shown.try_every_option()
     assert progress.load() == {}

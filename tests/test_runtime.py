@@ -1,6 +1,7 @@
 """The first cell and the command line."""
 
 import logging
+import os
 import subprocess
 import sys
 import types
@@ -141,6 +142,39 @@ def test_the_command_line_knows_its_labs():
 def test_progress_is_shown():
     output = run("progress").output
     assert "one_hot" in output and "Not attempted" in output
+
+
+def test_results_are_kept_beside_the_course_and_no_setting_outlives_the_command(monkeypatch):
+    """Each study of a lab on the sets that it is meant for, then the lab itself; what they do has tests of its own."""
+    from kdcourse import data, studies
+    from kdcourse.authoring import notebooks
+
+    stored, environments = [], []
+
+    def study(name, dataset):
+        def store(folder):
+            stored.append((name, dataset, folder))
+            return [folder / f"{name}-{dataset}.json"]
+
+        return types.SimpleNamespace(store=store)
+
+    def execute(notebook, folder, environment):
+        environments.append(environment)
+        return 12.3
+
+    monkeypatch.setattr(data, "load_texts", lambda name, fallback: name)
+    monkeypatch.setattr(studies, "study", study)
+    monkeypatch.setattr(notebooks, "execute", execute)
+    before = dict(os.environ)
+    done = run("results", "09")
+    assert done.exit_code == 0 and dict(os.environ) == before
+    results = notebooks.ROOT / "results"
+    wanted = {"sst2": ["half-depth", "sentiment"], "reviews": ["half-depth", "sentiment", "shift"]}
+    assert stored == [(f"09-{name}", dataset, results) for dataset, names in wanted.items() for name in names]
+    assert environments == [{"KDCOURSE_TEXTS": dataset, "KDCOURSE_RESULTS": str(results)} for dataset in wanted]
+    assert "09-shift-reviews.json kept" in done.output and "Lab 09 on sst2: 12 s" in done.output
+    run("results", "09", "--study", "09-shift", "--data", "reviews")
+    assert stored[5:] == [("09-shift", "reviews", results)] and len(environments) == 2
 
 
 def test_a_lab_becomes_a_page(tmp_path, monkeypatch):

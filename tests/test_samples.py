@@ -51,6 +51,12 @@ def test_cifars_pictures_are_none_that_its_teacher_was_trained_on(local, monkeyp
     ]
 
 
+def test_a_tar_in_the_working_folder_is_nobodys_choice(room, monkeypatch):  # noqa: F811
+    small_tar(room / "cifar10-jpeg.tar")
+    monkeypatch.chdir(room)
+    assert picture_folder().name == "glyph-pictures"
+
+
 def test_a_tar_cut_short_leaves_no_half_folder(local):  # noqa: F811
     small_tar(local / "cifar10-jpeg.tar")
     content = (local / "cifar10-jpeg.tar").read_bytes()

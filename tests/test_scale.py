@@ -1,5 +1,6 @@
 """Recipes, tried small: every shipped one runs, processes agree, runs go on where they stopped, errors name the key."""
 
+import copy
 import os
 import re
 import signal
@@ -12,16 +13,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from torch import distributed, nn
 from typer.testing import CliRunner
 
 from kdcourse import cli, scale
 from kdcourse.methods import Distillation
 from kdcourse.models import bert
-from kdcourse.scale import answers, loop, runs, sources, together
+from kdcourse.scale import datasets, loop, runs, teacher
 from kdcourse.scale.checkpoints import Checkpoints
+from kdcourse.scale.distributed import SyncBatchNorm, build_accelerator, convert_sync_batchnorm
 from kdcourse.scale.keys import RecipeError
-from kdcourse.scale.names import Look, build_model
 from kdcourse.scale.recipe import Data, Run, Training
+from kdcourse.scale.registry import DataSpec, build_model
 from kdcourse.system.storage import load_tensors, save_tensors
 
 ROOT = Path(__file__).parent.parent
@@ -44,7 +47,7 @@ TINY = {
 }
 TAUGHT = {"student": SMALL, "teacher": "teacher"}
 MOVED = {"WeightTransfer": {"weights": {"classifier.weight": "classifier.weight"}}}
-GLYPHS = sources.glyphs
+GLYPHS = datasets.glyphs
 RELATED = [
     "Correlation",
     {"RelationalDistance": {"layers": PAIR, "times": 5}},
@@ -128,39 +131,41 @@ def test_checkpoints_of_another_recipe_are_refused_by_key(tmp_path):
         scale.train_recipe(recipe(tmp_path, {"training.learning_rate": 0.5}), tmp_path / "out", runs=["teacher"])
 
 
-def test_cached_answers_come_in_parts_that_are_disjoint_and_complete(tmp_path):
+def test_cached_answers_come_in_files_that_are_disjoint_and_complete(tmp_path):
     data = recipe(tmp_path).runs["teacher"].data
-    source, _, look = sources.open_data(data, 0, torch.device("cpu"))
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(look.inputs, 3)).requires_grad_(False)
+    dataset, _, spec = datasets.open_data(data, 0, torch.device("cpu"))
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(spec.inputs, 3)).requires_grad_(False)
 
-    def made(rank: int) -> answers.Answers:
-        engine = SimpleNamespace(
+    def made(rank: int) -> teacher.DistributedTeacherCache:
+        accelerator = SimpleNamespace(
             num_processes=2, process_index=rank, device=torch.device("cpu"), wait_for_everyone=lambda: None
         )
-        return answers.Answers(source, 2, lambda images: (model(images), {}), tmp_path, "key", engine, size=5)
+        return teacher.DistributedTeacherCache(
+            dataset, 2, lambda inputs: (model(inputs), {}), tmp_path, "key", accelerator, chunk_size=5
+        )
 
     with pytest.raises(RecipeError, match="output must be a folder that all processes see, but no checkpoint"):
         made(0)
     alone = {path.name for path in tmp_path.glob("key*")}
     second = made(1)
-    assert len(second.paths) == 10 and not alone & {second.paths[place].name for place in second.made}
-    assert len(alone) + len(second.made) == 10, "together they are complete"
-    assert made(0).made == [], "what is there is not asked again"
+    assert len(second.paths) == 10 and not alone & {second.paths[chunk].name for chunk in second.computed}
+    assert len(alone) + len(second.computed) == 10, "together they are complete"
+    assert made(0).computed == [], "what is there is not asked again"
     index = torch.tensor([23, 0, 7])
     for view in (0, 1):
-        part = next(source.stream([(view, index)]))
-        torch.testing.assert_close(second.at(view, index)[0], model(part.images))
+        batch = next(dataset.batches([(view, index)]))
+        torch.testing.assert_close(second.outputs(view, index)[0], model(batch.inputs))
     if (mapped := Path("/proc/self/maps")).exists():
         held = mapped.read_text(encoding="utf-8")
         assert all(str(path) in held for path in second.paths.values()), "what is not looked at need not lie in memory"
     second.paths[0, 0].write_bytes(b"damaged")
-    assert made(0).made == [(0, 0)]
+    assert made(0).computed == [(0, 0)]
 
 
 def test_cached_and_asked_teachers_give_the_same_losses(tmp_path, monkeypatch):
     """Shuffled over several epochs, in two fixed views, logits and features."""
-    learn, losses = runs.learn, {}
-    monkeypatch.setattr(runs, "learn", lambda job, engine: losses.setdefault(job.name, learn(job, engine)))
+    train, losses = runs.train, {}
+    monkeypatch.setattr(runs, "train", lambda job, accelerator: losses.setdefault(job.name, train(job, accelerator)))
     taught = {**TINY["runs"]["hint"], "method": ["Distillation", {"Hint": {"layers": PAIR}}]}
     read = recipe(tmp_path, cached={**taught, "cached": True}, asked=taught)
     scale.train_recipe(read, tmp_path / "out", runs=["cached", "asked"])
@@ -169,21 +174,21 @@ def test_cached_and_asked_teachers_give_the_same_losses(tmp_path, monkeypatch):
 
 
 def test_a_changed_teacher_data_set_or_preprocessing_is_noticed(tmp_path):
-    engine, cpu = together.engine(Training()), torch.device("cpu")
+    accelerator, cpu = build_accelerator(Training()), torch.device("cpu")
 
     def notices(
         data: dict, *, seed: int = 0, tint: float = 0.0, shade: float = 0.0, layer: bool = False, **run
     ) -> bool:
-        """Whether the teacher is asked anew: no part that it answered before is taken."""
+        """Whether the teacher is asked anew: no file that was there before is taken."""
         run = Run(cached=True, data=Data(**{"pictures": 24, "views": 1, **data}), **run)
-        source, _, look = sources.open_data(run.data, seed, cpu)
+        dataset, _, spec = datasets.open_data(run.data, seed, cpu)
         if shade:
-            source.examples.images.add_(shade)
-        teacher = build_model(SMALL, "teacher", look, 1)
-        teacher.classifier.bias.data.add_(tint)
+            dataset.examples.inputs.add_(shade)
+        model = build_model(SMALL, "teacher", spec, 1)
+        model.classifier.bias.data.add_(tint)
         method = Distillation() + runs.build_method({"Hint": {"layers": PAIR}}, "method") if layer else Distillation()
         before = set(tmp_path.glob("*.safetensors"))
-        answers.teaching(run, teacher, method, source, tmp_path, engine)
+        teacher.prepare_teacher(run, model, method, dataset, tmp_path, accelerator)
         return set(tmp_path.glob("*.safetensors")) > before
 
     memory = {"name": "glyphs", "shift": 1}
@@ -193,7 +198,7 @@ def test_a_changed_teacher_data_set_or_preprocessing_is_noticed(tmp_path):
     assert notices(memory, shade=1e-3) and notices({**memory, "pictures": 23}), "other pictures"
     assert notices({**memory, "shift": 2}) and notices({**memory, "mirror": True}) and notices(memory, seed=1)
     assert not notices(memory)
-    folder = {"folder": str(sources.draw_folder(tmp_path / "pictures")), "size": 32, "workers": 0, "crop": True}
+    folder = {"folder": str(datasets.draw_folder(tmp_path / "pictures")), "size": 32, "workers": 0, "crop": True}
     assert notices(folder) and not notices(folder)
     assert (
         notices({**folder, "size": 16}) and notices({**folder, "crop": False}) and notices({**folder, "mirror": True})
@@ -217,19 +222,19 @@ def test_a_run_does_not_go_on_with_another_teacher_or_other_pictures(tmp_path, m
     with pytest.raises(RecipeError, match=r"hint: weights of the teacher must be '.*' as in the checkpoints"):
         scale.train_recipe(recipe(tmp_path), tmp_path / "out")
     save_tensors(path, found, metadata)
-    monkeypatch.setattr(sources, "glyphs", lambda count, seed: GLYPHS(count, seed + 2))
+    monkeypatch.setattr(datasets, "glyphs", lambda count, seed: GLYPHS(count, seed + 2))
     with pytest.raises(RecipeError, match=r"teacher: pictures must be '.*' as in the checkpoints"):
         scale.train_recipe(recipe(tmp_path), tmp_path / "out")
 
 
 def test_a_teacher_that_answers_on_all_processes_at_once_is_asked_equally_often(tmp_path, monkeypatch):
-    monkeypatch.setattr(answers, "ASKED", 4)
-    source, _, look = sources.open_data(Data(name="glyphs", pictures=24), 0, torch.device("cpu"))
-    model = build_model(SMALL, "teacher", look, 1).eval()
+    monkeypatch.setattr(teacher, "BATCH_SIZE", 4)
+    dataset, _, spec = datasets.open_data(Data(name="glyphs", pictures=24), 0, torch.device("cpu"))
+    model = build_model(SMALL, "teacher", spec, 1).eval()
 
     def asked(rank: int) -> list[int]:
-        """The questions of a process, by their number of pictures, while the other one lacks all its parts."""
-        engine = SimpleNamespace(
+        """The questions of a process, by their number of pictures, while the other one lacks all its files."""
+        accelerator = SimpleNamespace(
             num_processes=2,
             process_index=rank,
             device=torch.device("cpu"),
@@ -238,18 +243,60 @@ def test_a_teacher_that_answers_on_all_processes_at_once_is_asked_equally_often(
         )
         questions = []
 
-        def ask(images: torch.Tensor) -> tuple[torch.Tensor, dict]:
-            questions.append(len(images))
-            return model(images), {}
+        def ask(inputs: torch.Tensor) -> tuple[torch.Tensor, dict]:
+            questions.append(len(inputs))
+            return model(inputs), {}
 
         with suppress(RecipeError):  # the first process looks for what the second has not yet made
-            made = answers.Answers(source, 1, ask, tmp_path, "key", engine, size=10, together=True)
-            torch.testing.assert_close(made.at(0, torch.arange(24))[0], model(source.examples.images).detach())
+            made = teacher.DistributedTeacherCache(
+                dataset, 1, ask, tmp_path, "key", accelerator, chunk_size=10, lockstep=True
+            )
+            torch.testing.assert_close(made.outputs(0, torch.arange(24))[0], model(dataset.examples.inputs).detach())
         return questions
 
-    # Parts of 10, 10 and 4: three questions in the first turn, one in the second, in which the second process has no part.
+    # Files of 10, 10 and 4: three questions in the first turn, one in the second, in which the second process has no file.
     assert asked(0) == [4, 4, 2, 4] and asked(1) == [4, 4, 2, 4]
-    assert asked(0) == [4, 4, 2, 4], "it has all its parts, and asks for the other's sake"
+    assert asked(0) == [4, 4, 2, 4], "it has all its files, and asks for the other's sake"
+
+
+@pytest.fixture
+def one_process():
+    """A group of processes that this one has to itself."""
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.BatchNorm1d, (6, 3)),
+        (nn.BatchNorm1d, (6, 3, 4)),
+        (nn.BatchNorm2d, (6, 3, 4, 5)),
+        (nn.BatchNorm3d, (6, 3, 2, 4, 5)),
+    ],
+)
+def test_shared_batch_norm_alone_is_torchs(one_process, layer, shape):
+    """Outputs, running statistics, first and second derivatives, and in evaluation mode."""
+    generator = torch.Generator().manual_seed(0)
+    inputs, direction = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
+    plain = layer(3, eps=1e-3, momentum=0.3).double()
+    plain.weight.data.uniform_(0.5, 2, generator=generator)
+    synced = convert_sync_batchnorm(nn.Sequential(copy.deepcopy(plain)))[0]
+    assert type(synced) is SyncBatchNorm
+
+    def derivatives(norm: nn.Module) -> list[torch.Tensor]:
+        given = inputs.clone().requires_grad_()
+        outputs = norm(given)
+        (slope,) = torch.autograd.grad((outputs.sin() * direction).sum(), given, create_graph=True)
+        return [outputs, slope, *torch.autograd.grad(slope.square().sum(), [given, norm.weight])]
+
+    torch.testing.assert_close(derivatives(synced), derivatives(plain))
+    torch.testing.assert_close(synced.state_dict(), plain.state_dict())
+    torch.testing.assert_close(synced.eval()(inputs), plain.eval()(inputs))
+    half = synced.float().train()(inputs.bfloat16())
+    assert half.dtype == torch.bfloat16, "the next layer gets what it would get from torch's"
+    torch.testing.assert_close(half.double(), plain.train()(inputs), rtol=0.02, atol=0.02)
 
 
 SCRIPT = """
@@ -261,10 +308,10 @@ from torch import distributed
 from torch.multiprocessing import start_processes
 
 from kdcourse import scale
-from kdcourse.scale import answers, loop
+from kdcourse.scale import loop, teacher
 
 recipe, output, mark = sys.argv[1:]
-rate, shard = loop.learning_rate, answers.shard
+rate, shard = loop.learning_rate, teacher.shard
 
 
 def killing(training, step, per_epoch, steps):
@@ -297,7 +344,7 @@ def launch():
     start_processes(process, (port,), nprocs=2, start_method="fork")
 
 
-loop.learning_rate, answers.shard = killing, weighed
+loop.learning_rate, teacher.shard = killing, weighed
 try:
     launch()
 except Exception as error:
@@ -315,7 +362,7 @@ def test_two_processes_train_as_one_and_outlive_a_killed_one(tmp_path):
         tmp_path,
         related={**taught, "method": RELATED},
         peers={"student": [SMALL, SMALL], "method": "MutualLearning", "training": {"steps": 4}},
-        jacobian={**taught, "method": "JacobianMatching", "student": {"perceptron": {"hidden": [8]}}, "sharded": True},
+        jacobian={**taught, "method": "JacobianMatching", "sharded": True},
         asked=soft,
         cached={**soft, "cached": True},
         sharded={**soft, "sharded": True},
@@ -420,7 +467,7 @@ def test_a_model_with_other_tokens_is_refused():
     with pytest.raises(
         RecipeError, match=r"here.bert: must know the 1 tokens of data.tokenizer, got a model with its own"
     ):
-        build_model("bert", "here", Look(2, 1, 8, {"word": 0}), 0)
+        build_model("bert", "here", DataSpec(2, 1, 8, {"word": 0}), 0)
 
 
 def test_pretrained_berts_learn_from_sentences(tmp_path):

@@ -174,11 +174,11 @@ def test_generations_begin_with_labels_where_there_is_no_teacher(data, recipe): 
     torch.testing.assert_close(weights[2], by_hand.classifier.weight)
 
 
-def test_peers_are_judged_by_the_mean_of_those_asked_for(data):  # noqa: F811
+def test_peers_are_evaluated_by_the_mean_of_those_asked_for(data):  # noqa: F811
     members = [net(seed) for seed in range(3)]
     scores = [kd.measure.accuracy(one, data.test) for one in members]
     assert schemes.peer_accuracy(schemes.Peers(members), data.test) == pytest.approx(sum(scores) / 3)
-    assert schemes.peer_accuracy(schemes.Peers(members, judged=[2]), data.test) == scores[2]
+    assert schemes.peer_accuracy(schemes.Peers(members, evaluated=[2]), data.test) == scores[2]
     assert schemes.peer_accuracy(members[0], data.test) == scores[0]
 
 
@@ -206,7 +206,7 @@ def test_students_that_have_begun_are_the_same_for_each_arm_of_a_seed_and_traine
     runs = []
     run = type(recipe).run
     monkeypatch.setattr(type(recipe), "run", lambda self, seed: runs.append(seed) or run(self, seed))
-    begun = schemes.Begun(recipe)
+    begun = schemes.WarmStart(recipe)
     one, same, other = begun(seed=3), begun(seed=3), begun(seed=4)
     assert runs == [3, 4]
     for mine, yours in zip(one.parameters(), same.parameters(), strict=True):

@@ -15,7 +15,7 @@ from kdcourse.evaluation import measure
 from kdcourse.models import bert, every_second_layer, pretrained, sentiment
 from kdcourse.system.storage import load_tensors
 from kdcourse.training import finetuning
-from kdcourse.zoo.sentiment import begin_with_words, sentences, varied
+from kdcourse.zoo.sentiment import augment_texts, init_word_embeddings, split_sentences
 
 TEXTS = ("a good film", "what a dull , rusty pan .", "the plot is not gripping", "lovely")
 
@@ -68,13 +68,22 @@ def test_bad_texts_are_named(small):
         bert(10, 1, heads=4)
 
 
+def test_a_model_names_its_classes_as_the_data_do(small):
+    assert (
+        small.bert.config.id2label == {0: "negative", 1: "positive"} == dict(enumerate(load_texts("reviews").classes))
+    )
+    of_three = bert(16, 2, heads=2, class_names=("bad", "fair", "good"))
+    assert of_three.predict(TEXTS).shape == (4, 3) and of_three.bert.config.label2id == {"bad": 0, "fair": 1, "good": 2}
+    assert every_second_layer(of_three).bert.config.id2label == {0: "bad", 1: "fair", 2: "good"}
+
+
 def test_tokens_are_answered_as_their_texts_are(small):
     texts = ("a film", *TEXTS, "good " * 200)
     found = as_tokens(Sentences(texts, torch.arange(len(texts)) % 2), small.eval().tokenizer)
-    assert found.images.shape == (len(texts), sentiment.LONGEST) and len(found.labels) == len(texts)
+    assert found.inputs.shape == (len(texts), sentiment.LONGEST) and len(found.labels) == len(texts)
     with torch.no_grad():
-        torch.testing.assert_close(small(found.images), small(texts, truncate=True))
-        torch.testing.assert_close(small(found.images[:1]), small(texts[:1]))
+        torch.testing.assert_close(small(found.inputs), small(texts, truncate=True))
+        torch.testing.assert_close(small(found.inputs[:1]), small(texts[:1]))
 
 
 def test_every_second_layer_is_copied():
@@ -146,8 +155,8 @@ def test_an_arm_is_run_and_described(split):
 
 def test_variations_keep_the_first_and_change_the_rest():
     texts = ["a wonderful film about nothing at all"] * 50
-    made = list(varied(texts, 3, seed=0))
-    assert made[:50] == texts and len(made) == 150 and made == list(varied(texts, 3, seed=0))
+    made = list(augment_texts(texts, 3, seed=0))
+    assert made[:50] == texts and len(made) == 150 and made == list(augment_texts(texts, 3, seed=0))
     changed = made[50:]
     assert any("[MASK]" in text for text in changed) and all(text.strip() for text in changed)
     assert 10 <= sum(len(text.split()) < 7 for text in changed) <= 45, "about a quarter are cut"
@@ -158,7 +167,7 @@ def test_a_student_begins_with_its_teachers_words():
     theirs, ours = (model.bert.get_input_embeddings().weight.detach() for model in (large, student))
     with torch.no_grad():  # all that the words say lies in eight directions, so sixteen components keep it
         theirs[:, 8:] = 0
-    begin_with_words(student, large)
+    init_word_embeddings(student, large)
     assert ours.std() == pytest.approx(student.bert.config.initializer_range, rel=1e-3)
     centred = theirs - theirs.mean(dim=0)
     ours, theirs = ours[:50] / ours.std(), centred[:50] / (centred @ _basis(centred)).std()
@@ -170,7 +179,7 @@ def _basis(centred):
 
 
 def test_sentences_are_cut_where_they_end():
-    cut = sentences(["A fine book. I read it twice! Why? A fine book.", "one two"])
+    cut = split_sentences(["A fine book. I read it twice! Why? A fine book.", "one two"])
     assert cut == ["a fine book.", "i read it twice!"]
 
 
@@ -204,9 +213,9 @@ def test_the_student_is_a_quarter_of_the_teacher_and_twice_as_fast(teacher):
     def taken(model):
         best = float("inf")
         for _ in range(3):
-            started = time.perf_counter()
+            started = time.process_time()  # what else runs on this machine takes none of it
             model.predict(texts, batch_size=64)
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.process_time() - started)
         return best
 
     assert taken(teacher) >= 2 * taken(student)

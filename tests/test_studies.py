@@ -35,9 +35,14 @@ def test_what_is_stored_is_read_again(study, shipped):
     entry = json.loads(paths[0].read_text(encoding="utf-8"))
     assert entry["arms"]["again"]["method"] == "HardTarget()" and entry["arms"]["again"]["steps"] == 20
     with pytest.raises(ValueError, match="not kept in the ledger"):
-        stored.judged_by(measure.accuracy, study.data)
+        stored.evaluated_by(measure.accuracy, study.data)
     with pytest.raises(ValueError, match="suffix must be one of '', '-share'"):
         study.stored("-other")
+
+
+def test_a_folder_that_is_named_comes_before_the_students_own(study, shipped, tmp_path):
+    (path,) = {path.parent for path in study.store(folder=tmp_path / "kept", progress=False)}
+    assert path == tmp_path / "kept" and sorted(one.name for one in shipped.iterdir()) == ["kept"]
 
 
 def test_a_part_is_run_again_and_set_beside(study, shipped):
@@ -55,7 +60,7 @@ def test_another_baseline_and_fewer_arms(study, shipped):
     assert outcome.against("again").baseline == "again"
     assert list(outcome.only("again").scores) == ["labels only", "again"]
     assert list(outcome.against("again").only().scores) == ["again"]
-    assert outcome.judged_by(lambda model, split: 50.0, study.data).scores.to_numpy().tolist() == [[50.0] * 2] * 2
+    assert outcome.evaluated_by(lambda model, split: 50.0, study.data).scores.to_numpy().tolist() == [[50.0] * 2] * 2
     with pytest.raises(ValueError, match="arm must be one of"):
         outcome.only("none")
 
@@ -81,6 +86,8 @@ def test_weights_are_the_best_on_validation_data():
 
 
 def test_unknown_studies_are_named(data):  # noqa: F811
-    with pytest.raises(ValueError, match=r"must be one of 04-.*got '77-none'"):
-        kd.study("77-none", data)
+    for look_up in (lambda name: kd.study(name, data), studies.seeds_of, studies.engine.metrics_of):
+        with pytest.raises(ValueError, match=r"must be one of 04-.*got '77-none'"):
+            look_up("77-none")
+    assert studies.family_of("77-none").sets == ("fashion-mnist", "glyphs")
     assert set(studies.of_lab("04")) == {name for name in all_studies() if name.startswith("04-")} != set()

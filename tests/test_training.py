@@ -1,6 +1,7 @@
 """The one training loop: same seeds give the same run, the teacher never moves, cached and live answers agree."""
 
 import signal
+import sys
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 import kdcourse as kd
 from kdcourse.data.augment import random_shift_flip
 from kdcourse.data.splits import Split
+from kdcourse.losses import checks
 from kdcourse.training.cache import TeacherCache
 from kdcourse.training.loop import Evaluate, batches, train
 from kdcourse.training.objective import frozen
@@ -97,12 +99,91 @@ def test_cached_and_live_teachers_give_the_same_losses(method):
         torch.testing.assert_close(left, right)
 
 
-def test_numbers_changed_on_the_way_count_from_the_next_step():
-    """Looked-up targets too follow the numbers that a slider sets during a run."""
+def shifted(parent):
+    """A method like its parent whose loss is 1000 larger, computed in `forward`."""
 
+    class Shifted(parent):
+        def forward(self, batch):
+            return super().forward(batch) + 1000
+
+    return Shifted()
+
+
+@pytest.mark.parametrize("parent", [kd.HardTarget, kd.SoftTarget, kd.Distillation])
+@pytest.mark.parametrize("wrapped", [TeacherCache, lambda teacher: teacher], ids=["cached", "asked"])
+def test_a_subclass_trains_by_its_own_loss(parent, wrapped):
+    teacher = wrapped(normed_teacher().eval())
+    plain, own = (
+        train(student(), toy(), method, teacher=teacher, steps=5, batch_size=32).losses
+        for method in (parent(), shifted(parent))
+    )
+    torch.testing.assert_close(torch.tensor(own) - 1000, torch.tensor(plain), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("wrapped", [TeacherCache, lambda teacher: teacher], ids=["cached", "asked"])
+def test_a_subclass_with_another_function_for_its_loss_trains_by_that(wrapped):
+    class Halved(kd.Distillation):
+        loss = staticmethod(lambda student, teacher, labels, **_: student.sum() * 0 + 7)
+
+    history = train(student(), toy(), Halved(), teacher=wrapped(normed_teacher()), steps=3, batch_size=32)
+    assert history.losses == [7, 7, 7]
+
+
+@pytest.mark.parametrize("method", [kd.SoftTarget(), kd.Distillation(), kd.SoftTarget() + kd.HardTarget()], ids=repr)
+def test_the_function_that_is_taught_is_the_function_that_runs(method):
+    """A breakpoint in `losses.soft_target` would stop at each step, with a cache too."""
+    called = []
+
+    def watch(frame, event, _):
+        if event == "call" and frame.f_code is kd.losses.soft_target.__code__:
+            called.append(frame)
+
+    sys.setprofile(watch)
+    try:
+        train(student(), toy(), method, teacher=TeacherCache(normed_teacher()), steps=6, batch_size=32)
+    finally:
+        sys.setprofile(None)
+    assert len(called) == 6
+
+
+def test_tensors_are_looked_at_before_the_first_step_and_not_in_each(monkeypatch):
+    looked = []
+    monkeypatch.setattr(checks, "check_no_nan", lambda name, tensor: looked.append(name))
+    given = {"teacher": TeacherCache(normed_teacher()), "batch_size": 32, "progress": False}
+    counts = [train(student(), toy(), kd.Distillation(), steps=steps, **given) and len(looked) for steps in (1, 40)]
+    assert counts == [3, 6], "the split, and both sides of the first batch"
+
+
+def spoiled(labels=None, pixel=0.0) -> Split:
+    """300 examples, of which the last, far from the first batch, has this label and this pixel."""
+    split = toy()
+    split.images[-1, 0, 0, 0] += pixel
+    if labels is not None:
+        split.labels[-1] = labels
+    return split
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        (spoiled(labels=3), "labels must be from 0 to 2, got values from 0 to 3"),
+        (spoiled(labels=-1), "labels must be from 0 to 2, got values from -1 to 2"),
+        (spoiled(pixel=float("nan")), "split must not hold NaN, got 1 of 4800 values"),
+    ],
+)
+@pytest.mark.parametrize("method", [kd.HardTarget(), kd.Distillation()], ids=repr)
+def test_what_only_a_later_batch_would_meet_is_named_before_anything_is_learnt(split, message, method):
+    model = student()
+    before = [parameter.clone() for parameter in model.parameters()]
+    with pytest.raises(ValueError, match=message):
+        train(model, split, method, teacher=normed_teacher(), steps=2, batch_size=8)
+    assert all(map(torch.equal, before, model.parameters()))
+
+
+def test_numbers_changed_on_the_way_count_from_the_next_step():
     def warmer(state):
         if state.step == 5:
-            state.method = state.method.tuned(temperature=10.0, alpha=0.2)
+            state.method = state.method.with_hyperparameters(temperature=10.0, alpha=0.2)
 
     given = {"steps": 10, "batch_size": 32, "progress": False}
     teacher, method = student(7).eval(), kd.Distillation(temperature=2)

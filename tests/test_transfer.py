@@ -9,7 +9,8 @@ from torchvision import models
 
 from kdcourse.models import from_torchvision, transfer
 from kdcourse.models.transfer import from_hub, torchvision_model
-from kdcourse.scale.names import Look, RecipeError, build_model
+from kdcourse.scale.keys import RecipeError
+from kdcourse.scale.registry import DataSpec, build_model
 
 NAME = "mobilenet_v3_small"
 COMMIT = "0" * 40
@@ -29,7 +30,7 @@ def test_weights_that_cannot_be_had_are_given_up_at_once(silent, monkeypatch):
     with pytest.raises(
         RecipeError, match=f"runs.teacher.student.torchvision:{NAME}: the weights of .* does not answer"
     ):
-        build_model({f"torchvision:{NAME}": {"weights": "DEFAULT"}}, "runs.teacher.student", Look(10, 3, 3072), 0)
+        build_model({f"torchvision:{NAME}": {"weights": "DEFAULT"}}, "runs.teacher.student", DataSpec(10, 3, 3072), 0)
 
 
 def test_a_host_that_breaks_off_is_named_by_its_reason(silent, monkeypatch):

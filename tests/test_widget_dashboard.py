@@ -63,7 +63,7 @@ def train(tmp_path):
 
     yield start
     for watch in started:
-        watch.background.hand.stop(everything=True)
+        watch.background.control.stop(everything=True)
         watch.background._over.wait(10)
 
 
@@ -223,13 +223,13 @@ def test_what_no_hand_could_do_is_refused(train, name, call):
 
 def test_methods_are_tuned_term_by_term():
     both = kd.SoftTarget(temperature=4) * 0.5 + kd.HardTarget()
-    assert both.dials == {"temperature": 4}
-    assert repr(both.tuned(temperature=2)) == "SoftTarget(temperature=2) * 0.5 + HardTarget()"
+    assert both.hyperparameters == {"temperature": 4}
+    assert repr(both.with_hyperparameters(temperature=2)) == "SoftTarget(temperature=2) * 0.5 + HardTarget()"
     with pytest.raises(ValueError, match=r"alpha is no number of SoftTarget.*; it has temperature"):
-        both.tuned(alpha=0.5)
+        both.with_hyperparameters(alpha=0.5)
     learning = VariationalInformation({"pool": "pool"})
     learning.adapters.append(nn.Linear(2, 2))
-    assert (learning + kd.Distillation()).tuned(alpha=0.1).methods[0].adapters[0] is learning.adapters[0]
+    assert (learning + kd.Distillation()).with_hyperparameters(alpha=0.1).methods[0].adapters[0] is learning.adapters[0]
 
 
 # Threads
@@ -285,10 +285,10 @@ def test_a_pause_while_a_cell_waits_has_a_limit(train, capsys):
 
     def hand():
         until(lambda: watch.runs["one"].losses)
-        watch.background.hand.pause()
+        watch.background.control.pause()
         until(lambda: watch.runs["one"].state == "paused")
         until(lambda: watch.runs["one"].state == "training")
-        watch.background.hand.stop()
+        watch.background.control.stop()
 
     threading.Thread(target=hand, daemon=True).start()
     watch.wait(patience=0.1)
@@ -352,7 +352,7 @@ def test_reports_are_few_and_fewer_where_they_take_long(tmp_path, monkeypatch, i
     runs.report = report
     runs.start()
     until(lambda: len(told) >= 4)
-    runs.hand.stop()
+    runs.control.stop()
     runs.wait()
     assert np.diff(told[1:-1]).min() >= 0.99 * least, "4 ms are 2 % of 200 ms"
 

@@ -6,10 +6,20 @@ import ipywidgets
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from kdcourse import losses, plots, widgets
 from kdcourse.widgets import divergence as playgrounds
-from kdcourse.widgets.divergence import BETAS, CENTERS, LINE, WIDTHS, TwoPeaks, bump, describe, divergence_playground
+from kdcourse.widgets.divergence import (
+    BETAS,
+    CENTERS,
+    SUPPORT,
+    WIDTHS,
+    TwoPeaks,
+    describe,
+    divergence_playground,
+    log_gaussian,
+)
 from tests import in_browser
 
 PEAKS = TwoPeaks()
@@ -29,36 +39,42 @@ def ours(log_student, log_teacher, beta) -> float:
 
 @pytest.mark.parametrize("beta", [0.0, 0.05, 0.5, 0.9, 1.0])
 def test_the_divergence_is_the_courses_own(beta):
-    bumps = np.stack([bump(*student) for student in STUDENTS])
+    bumps = np.stack([log_gaussian(*student) for student in STUDENTS])
     expected = [ours(one, PEAKS.log_teacher, beta) for one in bumps]
-    np.testing.assert_allclose(playgrounds.divergence(bumps, PEAKS.log_teacher, beta), expected, rtol=1e-9)
+    np.testing.assert_allclose(playgrounds.generalized_jsd(bumps, PEAKS.log_teacher, beta), expected, rtol=1e-9)
 
 
 def test_distributions_are_distributions():
-    for log in (PEAKS.log_teacher, OTHERS.log_teacher, *(bump(*student) for student in STUDENTS)):
+    for log in (PEAKS.log_teacher, OTHERS.log_teacher, *(log_gaussian(*student) for student in STUDENTS)):
         assert np.isclose(np.exp(log).sum(), 1) and np.isfinite(log).all()
+
+
+def test_what_lies_between_the_peaks_is_the_normal_distributions_share():
+    # The points from -0.95 to 0.95 lie between the peaks; each stands for 0.05 of the line.
+    expected = stats.norm.cdf(0.975) - stats.norm.cdf(-0.975)
+    assert PEAKS.gap == (-1, 1) and PEAKS.between(0.0, 1.0) == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_teacher_has_its_peaks_and_shares():
     p = np.exp(OTHERS.log_teacher)
-    assert LINE[p[LINE < -2].argmax()] == -3.0
-    assert np.isclose(p[LINE < -2].sum(), 0.25, atol=0.02)
+    assert SUPPORT[p[SUPPORT < -2].argmax()] == -3.0
+    assert np.isclose(p[SUPPORT < -2].sum(), 0.25, atol=0.02)
     assert OTHERS.gap == (-2.125, -0.375)
 
 
 @pytest.mark.parametrize("peaks", [PEAKS, OTHERS])
 @pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
 def test_no_bump_beats_the_best(peaks, beta):
-    least = ours(bump(*peaks.best(beta)), peaks.log_teacher, beta)
+    least = ours(log_gaussian(*peaks.best(beta)), peaks.log_teacher, beta)
     for center in CENTERS[::8]:
         for width in WIDTHS[::6]:
-            assert ours(bump(center, width), peaks.log_teacher, beta) >= least - 1e-12
+            assert ours(log_gaussian(center, width), peaks.log_teacher, beta) >= least - 1e-12
 
 
 def test_forward_covers_and_reverse_seeks():
     p = np.exp(PEAKS.log_teacher)
-    mean = (p * LINE).sum()
-    spread = np.sqrt((p * (LINE - mean) ** 2).sum())
+    mean = (p * SUPPORT).sum()
+    spread = np.sqrt((p * (SUPPORT - mean) ** 2).sum())
     center, width = PEAKS.best(0.0)
     # The forward KL of a Gaussian is least where its mean and spread are the teacher's; the line's ends cut off a little.
     assert abs(center - mean) < 0.2 and abs(width - spread) < 0.2
@@ -67,14 +83,24 @@ def test_forward_covers_and_reverse_seeks():
 
 
 def test_playground_follows_its_controls(playground):
-    assert playground.description == describe(PEAKS, 0.5, True, 0.0, 1.0)
+    # Found by trying every student of the grid with scipy's relative entropies of scipy's normal densities.
+    assert playground.description == (
+        "The best student at beta = 0.5: center -0.3, width 2.2, 0.161 nats from the teacher. "
+        "It puts 34.8 % of its probability between the peaks, the teacher 4.1 %."
+    )
     playground.move(beta=1.0)
-    assert playground.description.startswith("The best student at beta = 1: center -2, width 0.5, 0.510 nats")
+    assert playground.description == (
+        "The best student at beta = 1: center -2, width 0.5, 0.510 nats from the teacher. "
+        "It puts 2.0 % of its probability between the peaks, the teacher 4.1 %."
+    )
     assert (playground.view.beta, playground.view.best) == (20, True)
     playground.move(best=False, center=2.0, width=0.7)
-    assert playground.description == describe(PEAKS, 1.0, False, 2.0, 0.7) == playground.figure.description
-    assert playground.description.startswith("A student at beta = 1: center 2, width 0.7,")
-    assert "(best 0.510)" in playground.description
+    assert playground.description == (
+        "A student at beta = 1: center 2, width 0.7, 0.915 nats from the teacher (best 0.510). "
+        "It puts 7.2 % of its probability between the peaks, the teacher 4.1 %."
+    )
+    playground.move(beta=0.25)  # halfway mixtures alone would not tell which side beta weighs
+    assert "center 2, width 0.7, 0.254 nats from the teacher (best 0.113)" in playground.description
     playground.controls["center"].value = -1.0  # as a hand does
     assert "center -1," in playground.description
 
@@ -94,9 +120,9 @@ def test_descriptions_are_short():
 def test_the_still_figure_holds_teacher_and_student(playground):
     playground.move(best=False, center=1.0, width=0.5)
     teacher, student = playground.figure.axes[0].get_lines()
-    step = LINE[1] - LINE[0]
-    np.testing.assert_allclose(teacher.get_ydata() * step, np.exp(PEAKS.log_teacher))
-    np.testing.assert_allclose(student.get_ydata() * step, np.exp(bump(1.0, 0.5)))
+    peaks = 0.6 * stats.norm.pdf(SUPPORT, -2.0, 0.5) + 0.4 * stats.norm.pdf(SUPPORT, 2.0, 0.7)
+    np.testing.assert_allclose(teacher.get_ydata(), peaks, atol=1e-4)
+    np.testing.assert_allclose(student.get_ydata(), stats.norm.pdf(SUPPORT, 1.0, 0.5), atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -122,9 +148,12 @@ def test_errors_name_the_argument(name, call):
 def test_without_anywidget_python_draws(monkeypatch):
     monkeypatch.setitem(sys.modules, "kdcourse.widgets.views", None)
     playground = divergence_playground(OTHERS)
-    assert isinstance(playground, widgets.Live)
+    assert isinstance(playground, widgets.LiveFigure)
     playground.move(beta=0.0, best=False, center=1.0, width=1.5)
-    assert playground.description == describe(OTHERS, 0.0, False, 1.0, 1.5)
+    assert playground.description == (
+        "A student at beta = 0: center 1, width 1.5, 0.712 nats from the teacher (best 0.238). "
+        "It puts 16.2 % of its probability between the peaks, the teacher 16.4 %."
+    )
 
 
 def test_the_hands_sliders_rest_while_best_is_on(monkeypatch):
@@ -146,14 +175,14 @@ def test_browser_and_python_agree(peaks):
     theirs = in_browser.call(
         "divergence",
         "([content, ...values]) => { const now = kd.student(content, ...values); "
-        "return [now.nats, now.least, kd.held(content, now.log), kd.describe(content, now)]; }",
+        "return [now.nats, now.least, kd.probabilityBetween(content, now.log), kd.describe(content, now)]; }",
         [[content, *case] for case in cases()],
     )
     for (place, best, center, width), (nats, least, held, sentence) in zip(cases(), theirs, strict=True):
         beta = BETAS[place]
         student = peaks.best(beta) if best else (center, width)
-        assert np.isclose(nats, ours(bump(*student), peaks.log_teacher, beta), rtol=1e-6)
-        assert np.isclose(least, ours(bump(*peaks.best(beta)), peaks.log_teacher, beta), rtol=1e-6)
+        assert np.isclose(nats, ours(log_gaussian(*student), peaks.log_teacher, beta), rtol=1e-6)
+        assert np.isclose(least, ours(log_gaussian(*peaks.best(beta)), peaks.log_teacher, beta), rtol=1e-6)
         assert np.isclose(held, peaks.between(*student))
         assert sentence == describe(peaks, beta, best, center, width)
 

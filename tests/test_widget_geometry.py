@@ -5,10 +5,20 @@ import sys
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
+from scipy.spatial import distance
 from torch.nn import functional as F
 
 from kdcourse import losses, widgets
-from kdcourse.widgets.geometry import batch_geometry, describe, flat, plane, smooth_l1, triangle, turned
+from kdcourse.widgets.geometry import (
+    batch_geometry,
+    describe,
+    principal_plane,
+    procrustes,
+    sides_and_cosines,
+    smooth_l1,
+    triangle_corners,
+)
 from tests import in_browser
 
 CLASSES = ["T-shirt", "trouser", "bag", "boot"]
@@ -24,7 +34,9 @@ def view():
 
 
 def apart(points) -> np.ndarray:
-    return losses.distances(torch.as_tensor(points).double()).numpy()
+    """Distances over their mean, by scipy."""
+    pairs = distance.pdist(points)
+    return distance.squareform(pairs / pairs.mean())
 
 
 def test_the_plane_is_that_of_principal_components():
@@ -32,7 +44,7 @@ def test_the_plane_is_that_of_principal_components():
     variances, directions = np.linalg.eigh(np.cov(points.T))
     theirs = (points - points.mean(axis=0)) @ directions[:, [-1, -2]]
     scale = apart(points)[0, 1] / np.linalg.norm(points[0] - points[1])  # one over the mean distance
-    ours, share = plane(points)
+    ours, share = principal_plane(points)
     np.testing.assert_allclose(np.abs(ours), np.abs(theirs) * scale, atol=1e-9)
     assert share == pytest.approx(variances[-2:].sum() / variances.sum())
 
@@ -40,25 +52,25 @@ def test_the_plane_is_that_of_principal_components():
 def test_a_plane_that_was_turned_and_mirrored_is_turned_back():
     points = random.normal(size=(9, 2))
     spin = np.array([[0.6, 0.8], [0.8, -0.6]])
-    np.testing.assert_allclose(turned(points @ spin, points), points, atol=1e-12)
-    lengths = np.linalg.norm(turned(points, random.normal(size=(9, 2))), axis=1)
+    np.testing.assert_allclose(procrustes(points @ spin, points), points, atol=1e-12)
+    lengths = np.linalg.norm(procrustes(points, random.normal(size=(9, 2))), axis=1)
     np.testing.assert_allclose(lengths, np.linalg.norm(points, axis=1))
 
 
 @pytest.mark.parametrize("corners", [(0, 1, 2), (7, 3, 11), (4, 9, 0)])
 def test_angles_are_those_of_the_loss(corners):
     points = torch.tensor(EMBEDDINGS["teacher"])
-    _, cosines = triangle(apart(points), corners)
+    _, cosines = sides_and_cosines(apart(points), corners)
     theirs = losses.angles(points[list(corners)])
     np.testing.assert_allclose(cosines, [theirs[0, 1, 2], theirs[1, 0, 2], theirs[2, 0, 1]], atol=1e-9)
 
 
 def test_a_right_angle_and_its_true_shape():
     points = np.array([[1.0, 1, 1], [1, 4, 1], [1, 1, 5], [9, 9, 9]])
-    sides, cosines = triangle(apart(points), (0, 1, 2))
+    sides, cosines = sides_and_cosines(apart(points), (0, 1, 2))
     assert cosines == pytest.approx([0, 0.6, 0.8])
     np.testing.assert_allclose(sides / sides[0], [1, 4 / 3, 5 / 3])
-    np.testing.assert_allclose(flat(sides, cosines), [[0, 0], [0.6, 0], [0, 0.8]], atol=1e-9)
+    np.testing.assert_allclose(triangle_corners(sides, cosines), [[0, 0], [0.6, 0], [0, 0.8]], atol=1e-9)
 
 
 def test_losses_of_a_whole_batch_add_up_to_those_of_its_triplets():
@@ -66,17 +78,29 @@ def test_losses_of_a_whole_batch_add_up_to_those_of_its_triplets():
     student, teacher = torch.tensor(EMBEDDINGS["wide"]), torch.tensor(EMBEDDINGS["teacher"])
     count, tables = len(student), (apart(student), apart(teacher))
     triplets = [(a, b, c) for a in range(count) for b in range(a) for c in range(b)]
-    pairs = [[triangle(table, one) for table in tables] for one in triplets]
-    distance, angle = (np.mean([smooth_l1(one[part], other[part]) for one, other in pairs]) for part in (0, 1))
-    assert losses.rkd_distance(student, teacher).item() == pytest.approx(distance * (count - 1) / count)
+    pairs = [[sides_and_cosines(table, one) for table in tables] for one in triplets]
+    lengths, angles = (np.mean([smooth_l1(one[part], other[part]) for one, other in pairs]) for part in (0, 1))
+    assert losses.rkd_distance(student, teacher).item() == pytest.approx(lengths * (count - 1) / count)
     share = (count - 1) * (count - 2) / count**2
     # Corners whose two sides lead to one picture have a cosine of 1 in both networks.
-    assert losses.rkd_angle(student, teacher).item() == pytest.approx(angle * share)
+    assert losses.rkd_angle(student, teacher).item() == pytest.approx(angles * share)
 
 
 def test_gaps_above_one_count_linearly():
     one, other = np.array([0.0, 2, 0.5]), np.array([3.0, 2, 1])
     assert smooth_l1(one, other) == pytest.approx(F.smooth_l1_loss(torch.tensor(one), torch.tensor(other)).item())
+
+
+def test_a_triplet_worked_out_by_hand():
+    """Sides 3, 4, 5, whose mean is 4, beside a triangle of equal sides: gaps 1/4, 0, 1/4 in length, 1/2, 1/10, 3/10 in cosine."""
+    networks = {"teacher": [[0, 0], [3, 0], [0, 4]], "student": [[0, 0], [2, 0], [1, np.sqrt(3)]]}
+    view = batch_geometry(
+        PICTURES[:3], {name: np.array(at, float) for name, at in networks.items()}, [0, 1, 2], CLASSES
+    )
+    assert view.description == (
+        "Triplet T-shirt, trouser, bag; teacher: AB 0.75, AC 1.00, BC 1.25, 90° at A; "
+        "student: AB 1.00, AC 1.00, BC 1.00, 60° at A. RKD's losses of it: distance 0.0208, angle 0.0583."
+    )
 
 
 def test_view_follows_its_controls(view):
@@ -88,7 +112,8 @@ def test_view_follows_its_controls(view):
     view.move(a=11, b=10, c=0, student=1)
     assert "; dead: AB 0.00, AC 0.00, BC 0.00, no angle at A." in view.description
     assert (view.view.a, view.view.b, view.view.c, view.view.student) == (11, 10, 0, 1)
-    assert view.figure.description == view.description
+    strip, teacher, student, *_ = (axes.get_title() for axes in view.figure.findobj(Axes))
+    assert strip == "A: boot\nB: boot\nC: T-shirt" and teacher.startswith("teacher\n") and student.startswith("dead\n")
 
 
 def test_lengths_and_angle_in_the_sentence_are_those_of_the_full_space(view):
@@ -149,7 +174,7 @@ def test_errors_name_the_argument(name, call):
 def test_without_anywidget_python_draws(view, monkeypatch):
     monkeypatch.setitem(sys.modules, "kdcourse.widgets.views", None)
     drawn = batch_geometry(PICTURES, EMBEDDINGS, LABELS, CLASSES)
-    assert isinstance(drawn, widgets.Live)
+    assert isinstance(drawn, widgets.LiveFigure)
     for one in (view, drawn):
         one.move(b=7, student=1)
     assert drawn.description == view.description
@@ -159,9 +184,9 @@ def test_without_anywidget_python_draws(view, monkeypatch):
 def test_browser_and_python_agree(view):
     networks = view.view.content["networks"]
     cases = [[net["apart"], corners.tolist()] for net in networks for corners in random.integers(0, 12, (20, 3))]
-    theirs = in_browser.call("geometry", "([apart, corners]) => kd.triangle(apart, corners)", cases)
+    theirs = in_browser.call("geometry", "([apart, corners]) => kd.sidesAndCosines(apart, corners)", cases)
     for case, spanned in zip(cases, theirs, strict=True):
-        sides, cosines = triangle(*case)
+        sides, cosines = sides_and_cosines(*case)
         np.testing.assert_allclose(spanned["sides"], sides)
         np.testing.assert_allclose(spanned["cosines"], cosines, atol=1e-12)
     gaps = random.normal(0, 2, (10, 2, 3))

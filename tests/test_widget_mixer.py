@@ -12,7 +12,7 @@ from kdcourse import widgets
 from kdcourse.bench import browser
 from kdcourse.experiments.schemes import Ensemble
 from kdcourse.losses import ensemble_target
-from kdcourse.widgets.mixer import MEANS, MOST, describe, disputed, ensemble_mixer, mixture
+from kdcourse.widgets.mixer import MAX_WEIGHT, MEANS, describe, disagreement, ensemble_mixer, mixture
 from tests import in_browser
 
 CLASSES = ["T-shirt", "trouser", "bag"]
@@ -60,9 +60,9 @@ def test_equal_weights_give_the_target_that_lab_06_teaches(mean):
 
 
 def test_only_those_who_are_asked_can_differ():
-    assert disputed(LOGITS, [1, 1, 1]) == 100
-    assert disputed(LOGITS, [1, 0.1, 0]) == 25
-    assert disputed(LOGITS, [0, 0, 3]) == 0
+    assert disagreement(LOGITS, [1, 1, 1]) == 100
+    assert disagreement(LOGITS, [1, 0.1, 0]) == 25
+    assert disagreement(LOGITS, [0, 0, 3]) == 0
 
 
 def test_it_says_what_the_mixture_is_worth(view):
@@ -71,12 +71,14 @@ def test_it_says_what_the_mixture_is_worth(view):
         "opinions differ on 100.0 %. Picture 1, T-shirt: T-shirt 49.5 %."
     )
     weigh(view, 1, 3, 0)
-    view.move(picture=1, mean="logits")
-    p = mixture(LOGITS, [1, 3, 0], temperature=2, mean="logits")
+    view.move(
+        picture=1, mean="logits"
+    )  # the mean of (0, 2, 0) and three times (0, 1, 0) is (0, 1.25, 0): e^0.625 of it + 2
     assert view.description == (
         "Mean of logits, picture 25 %, 64 units 75 %: 75.0 % right, the best alone, picture, 100.0 %; "
-        f"opinions differ on 25.0 %. Picture 2, trouser: trouser {100 * p[1, 1]:.1f} %."
+        "opinions differ on 25.0 %. Picture 2, trouser: trouser 48.3 %."
     )
+    assert [bar.get_height() for bar in view.figure.axes[1].patches] == [100, 75, 0, 75]
 
 
 def test_nobody_asked_is_said_and_drawn(view):
@@ -85,7 +87,7 @@ def test_nobody_asked_is_said_and_drawn(view):
         "Every weight is 0, so there is no mixture. Of 4 pictures the best alone, picture, 100.0 %."
     )
     assert len(view.figure.png()) > 2000 and len(view.figure.axes[1].patches) == 3
-    weigh(view, 0, 0, MOST)
+    weigh(view, 0, 0, MAX_WEIGHT)
     assert "mean 100 %: 0.0 % right" in view.description and len(view.figure.axes[1].patches) == 4
 
 
@@ -98,11 +100,17 @@ def test_a_slider_for_each_teacher_whatever_their_number():
 
 
 def test_it_follows_its_controls(view):
-    for value, mean, picture in itertools.product((0.0, 2.0, MOST), MEANS, (0, 1)):
+    shares = {
+        0.0: "picture 50 %, mean 50 %",
+        2.0: "picture 25 %, 64 units 50 %, mean 25 %",
+        4.0: "picture 17 %, 64 units 67 %, mean 17 %",
+    }
+    for (value, share), mean, picture in itertools.product(shares.items(), MEANS, (0, 1)):
         view.move(weight_2=value, mean=mean, picture=picture)
         now = view.view
         assert (now.weight_1, now.weight_2, now.mean, now.picture) == (1.0, value, MEANS.index(mean), picture)
-        assert view.description == describe(now.content, [1, value, 1], MEANS.index(mean), picture)
+        assert view.description.startswith(f"Mean of {mean}, {share}: ")
+        assert f"Picture {picture + 1}, {CLASSES[picture]}: " in view.description
     traits = {name: "index" if name in ("mean", "picture") else "value" for name in view.controls}
     ends = {(link.source[0].model_id, link.source[1], link.target[1]) for link in view.links}
     assert ends == {(view.controls[name].model_id, trait, name) for name, trait in traits.items()}
@@ -150,7 +158,7 @@ def test_move_refuses_what_no_hand_could_do(view, name, value):
 def test_without_anywidget_python_draws(view, monkeypatch):
     monkeypatch.setitem(sys.modules, "kdcourse.widgets.views", None)
     still = mixer()
-    assert isinstance(still, widgets.Live)
+    assert isinstance(still, widgets.LiveFigure)
     for either in (still, view):
         either.move(weight_3=0, mean="logits", picture=1)
     assert still.description == view.description
@@ -166,10 +174,10 @@ def random_mixtures() -> list:
 
 @in_browser.needed
 def test_browser_and_python_mix_alike():
-    theirs = in_browser.call("mixer", "all => [kd.mixture(...all), kd.disputed(all[0], all[1])]", random_mixtures())
+    theirs = in_browser.call("mixer", "all => [kd.mixture(...all), kd.disagreement(all[0], all[1])]", random_mixtures())
     for (logits, weights, temperature, mean), (p, differ) in zip(random_mixtures(), theirs, strict=True):
         np.testing.assert_allclose(p, mixture(logits, weights, temperature=temperature, mean=mean), atol=1e-9)
-        assert differ == pytest.approx(disputed(logits, weights))
+        assert differ == pytest.approx(disagreement(logits, weights))
 
 
 @in_browser.needed

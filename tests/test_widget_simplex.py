@@ -5,12 +5,13 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scipy import special
 from torch.nn import functional as F
 
 from kdcourse import losses, plots, widgets
 from kdcourse.plots import softened
 from kdcourse.widgets import simplex
-from kdcourse.widgets.simplex import NAMES, REACH, describe, loss_landscape
+from kdcourse.widgets.simplex import MAX_LOGIT, NAMES, describe, loss_landscape
 from tests import in_browser
 
 CLASSES = ["shirt", "coat", "bag"]
@@ -49,7 +50,8 @@ def test_losses_and_gradients_are_the_courses_own(student, setting):
 def test_losses_take_many_students_at_once():
     together = simplex.losses(np.array(STUDENTS), TEACHER, 0, 4.0, 0.5)
     assert together.shape == (len(STUDENTS), 3)
-    np.testing.assert_allclose(together[4], simplex.losses(STUDENTS[4], TEACHER, 0, 4.0, 0.5))
+    each = [by_torch(torch.tensor(student, dtype=torch.float64), 0, 4.0, 0.5) for student in STUDENTS]
+    np.testing.assert_allclose(together, each)
 
 
 @pytest.mark.parametrize("student", STUDENTS)
@@ -75,19 +77,19 @@ def test_arrows_keep_directions_and_stay_in_the_triangle(student, setting):
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0, 20.0])
 def test_the_soft_loss_alone_leads_to_the_teacher_at_any_temperature(temperature):
-    end = simplex.descent((-3.0, 2.0, 0.0), TEACHER, 0, temperature, 1.0)[-1]
+    end = simplex.gradient_descent((-3.0, 2.0, 0.0), TEACHER, 0, temperature, 1.0)[-1]
     np.testing.assert_allclose(softened(end, 1), softened(TEACHER, 1), atol=1e-3)
 
 
 def test_the_labels_share_leads_beyond_the_teacher():
-    ends = [simplex.descent((0, 0, 0), TEACHER, 0, 4.0, alpha)[-1] for alpha in (0.9, 0.5, 0.0)]
+    ends = [simplex.gradient_descent((0, 0, 0), TEACHER, 0, 4.0, alpha)[-1] for alpha in (0.9, 0.5, 0.0)]
     certain = [softened(end, 1)[0] for end in ends]
     assert softened(TEACHER, 1)[0] < certain[0] < certain[1] < certain[2] and certain[2] > 0.98
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_descent_never_climbs(setting):
-    path = simplex.descent((-4.0, 3.0, 0.0), TEACHER, *setting)
+    path = simplex.gradient_descent((-4.0, 3.0, 0.0), TEACHER, *setting)
     assert path.shape == (simplex.STEPS + 1, 3)
     assert np.diff(simplex.losses(path, TEACHER, *setting)[:, 2]).max() < 1e-12
 
@@ -100,12 +102,16 @@ def test_the_lattice_covers_the_triangle_evenly():
 
 
 def test_landscape_follows_its_controls(landscape):
-    assert landscape.description.startswith(
-        "The student says shirt 33 %, coat 33 %, bag 33 %. At T = 4, alpha = 0.5 its loss in nats is hard 1.10, soft 0."
+    # Losses by scipy's relative entropies; where descent leads, by autograd.
+    assert landscape.description == (
+        "The student says shirt 33 %, coat 33 %, bag 33 %. At T = 4, alpha = 0.5 its loss in nats is hard 1.10, soft 0.49, "
+        "mix 0.80; descent leads to shirt 81 %, coat 15 %, bag 4 %."
     )
     landscape.move(first=1.0, second=-2.5, temperature=8.0, alpha=0.9)
-    assert landscape.description == describe((1.0, -2.5, 0), TEACHER, CLASSES, 0, 8.0, 0.9)
-    assert landscape.figure.description == landscape.description
+    assert landscape.description == (
+        "The student says shirt 72 %, coat 2 %, bag 26 %. At T = 8, alpha = 0.9 its loss in nats is hard 0.34, soft 1.40, "
+        "mix 1.29; descent leads to shirt 69 %, coat 26 %, bag 5 %."
+    )
     assert [getattr(landscape.view, name) for name in landscape.controls] == [1.0, -2.5, 8.0, 0.9]
     landscape.controls["alpha"].value = 0.25  # as a hand does
     assert "alpha = 0.25" in landscape.description
@@ -114,8 +120,8 @@ def test_landscape_follows_its_controls(landscape):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"first": REACH, "second": -REACH}, "says shirt 100 %, coat 0 %"),
-        ({"first": -REACH, "second": REACH}, "says shirt 0 %, coat 100 %"),
+        ({"first": MAX_LOGIT, "second": -MAX_LOGIT}, "says shirt 100 %, coat 0 %"),
+        ({"first": -MAX_LOGIT, "second": MAX_LOGIT}, "says shirt 0 %, coat 100 %"),
         ({"temperature": 1.0}, "T = 1,"),
         ({"temperature": 20.0}, "T = 20,"),
         ({"alpha": 0.0}, "hard 1.10, soft 0.49, mix 1.10"),
@@ -125,6 +131,16 @@ def test_landscape_follows_its_controls(landscape):
 def test_landscape_reaches_both_ends(landscape, values, words):
     landscape.move(**values)
     assert words in landscape.description
+
+
+def test_the_still_figure_puts_each_answer_at_its_place_in_the_triangle(landscape):
+    """Coat pulls to the right by 1, bag by a half and up by the height of a triangle with sides of 1."""
+    landscape.move(first=1.0, second=-2.5, temperature=8.0)
+    drawn = {line.get_label(): line.get_xydata() for line in landscape.figure.axes[0].lines}
+    for name, logits in (("student", [1.0, -2.5, 0.0]), ("teacher", TEACHER)):
+        _, coat, bag = special.softmax(logits)
+        np.testing.assert_allclose(drawn[name], [[coat + bag / 2, bag * np.sqrt(0.75)]])
+    np.testing.assert_allclose(drawn["label"], [[0, 0]])
 
 
 def test_links_run_in_the_browser_both_ways(landscape):
@@ -161,9 +177,12 @@ def test_errors_name_the_argument(name, call):
 def test_without_anywidget_python_draws(monkeypatch):
     monkeypatch.setitem(sys.modules, "kdcourse.widgets.views", None)
     landscape = loss_landscape(TEACHER, CLASSES, 2)
-    assert isinstance(landscape, widgets.Live)
+    assert isinstance(landscape, widgets.LiveFigure)
     landscape.move(first=2.0, alpha=1.0)
-    assert landscape.description == describe((2.0, 0.0, 0.0), TEACHER, CLASSES, 2, 4.0, 1.0)
+    assert landscape.description == (
+        "The student says shirt 79 %, coat 11 %, bag 11 %. At T = 4, alpha = 1 its loss in nats is hard 2.24, soft 0.23, "
+        "mix 0.23; descent leads to shirt 65 %, coat 29 %, bag 5 %."
+    )
 
 
 @in_browser.needed
@@ -172,14 +191,14 @@ def test_browser_and_python_agree():
     theirs = in_browser.call(
         "simplex",
         "all => { const slopes = kd.gradients(...all); "
-        "return [kd.losses(...all), slopes, kd.arrows(all[0], slopes), kd.descent(...all)]; }",
+        "return [kd.losses(...all), slopes, kd.arrows(all[0], slopes), kd.gradientDescent(...all)]; }",
         arguments,
     )
     for (student, *setting), (values, slopes, arrows, path) in zip(arguments, theirs, strict=True):
         np.testing.assert_allclose(values, simplex.losses(student, *setting), atol=1e-9)
         np.testing.assert_allclose(slopes, simplex.gradients(student, *setting), atol=1e-9)
         np.testing.assert_allclose(arrows, simplex.arrows(student, simplex.gradients(student, *setting)), atol=1e-9)
-        np.testing.assert_allclose(path, simplex.descent(student, *setting), atol=1e-6)
+        np.testing.assert_allclose(path, simplex.gradient_descent(student, *setting), atol=1e-6)
 
 
 @in_browser.needed
@@ -191,22 +210,23 @@ def test_browser_and_python_say_the_same_sentence():
 
 @in_browser.needed
 def test_a_point_of_the_triangle_gives_back_its_logits():
-    inside = [(1.0, -2.0), (0.0, 0.0), (-3.5, 2.25), (REACH, 3.0)]
+    inside = [(1.0, -2.0), (0.0, 0.0), (-3.5, 2.25), (MAX_LOGIT, 3.0)]
     back = in_browser.call(
         "simplex", "logits => kd.logitsAt(kd.place(kd.softened([...logits, 0], 1)), 6)", [list(one) for one in inside]
     )
     np.testing.assert_allclose(back, inside, atol=1e-9)
     outside = in_browser.call("simplex", "point => kd.logitsAt(point, 6)", [[-500, 900], [900, 900], [220, -500]])
-    assert outside == [[REACH, 0], [0, REACH], [-REACH, -REACH]]
+    assert outside == [[MAX_LOGIT, 0], [0, MAX_LOGIT], [-MAX_LOGIT, -MAX_LOGIT]]
 
 
 def test_the_still_landscape_holds_what_it_is_given():
-    points = np.random.default_rng(0).dirichlet(np.ones(3), 60)
+    points = np.array([[0.8, 0.1, 0.1], [0.1, 0.7, 0.2], [0.2, 0.2, 0.6], [0.4, 0.3, 0.3]])
     given = {"marks": {"student": [[1, 1, 1]] / np.float64(3)}, "arrows": {name: [0.1, -0.1, 0.0] for name in NAMES}}
-    figure = plots.landscape(points, -np.log(points[:, 0]), CLASSES, path=points[:5], **given)
-    lowest = points[points[:, 0].argmax()]
-    assert f"at shirt {lowest[0]:.0%}, coat {lowest[1]:.0%}, bag {lowest[2]:.0%} to" in figure.description
+    figure = plots.landscape(points, [2.5, 0.25, 1.0, 3.125], CLASSES, path=points, **given)
+    assert figure.description == (
+        "A loss over all answers of three classes: from 0.25 at shirt 10%, coat 70%, bag 20% to 3.12."
+    )
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["gradient descent", "student", *NAMES]
     with pytest.raises(ValueError, match="values"):
-        plots.landscape(points, [1.0], CLASSES, path=points[:5], **given)
+        plots.landscape(points, [1.0], CLASSES, path=points, **given)

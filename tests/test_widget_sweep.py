@@ -6,13 +6,13 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from kdcourse import studies, widgets
 from kdcourse.bench import browser
-from kdcourse.evaluation.intervals import difference
 from kdcourse.experiments import ledger
 from kdcourse.experiments.ledger import Comparison
-from kdcourse.widgets.sweep import SPLITS, describe, measured, sweep_browser
+from kdcourse.widgets.sweep import SPLITS, describe, sweep_browser, sweep_intervals
 from tests import in_browser
 
 SIZES, TEMPERATURES, ALPHAS = (4, 16), (1, 2.5, 20), (0.25, 1)
@@ -48,39 +48,48 @@ def view(outcome):
     return sweep_browser(outcome, **AXES, **NAMES)
 
 
-def test_what_is_measured_are_the_comparisons_own_intervals(outcome):
-    found = measured(outcome, AXES, **NAMES)
+def interval(values) -> list[float]:
+    """Mean and bounds of Student's 95 % interval, by scipy."""
+    bounds = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    return [np.mean(values), bounds.low, bounds.high]
+
+
+def test_what_is_measured_are_students_intervals(outcome):
+    found = sweep_intervals(outcome, AXES, **NAMES)
     assert found["score"].shape == found["gain"].shape == (2, 2, 3, 2, 3) and found["alone"].shape == (2, 2, 3)
-    arm = setting(16, 2.5, 1)
-    own, gain = difference(outcome.scores[arm]), outcome.difference(arm, labels_only(16))
-    np.testing.assert_allclose(found["score"][1, 1, 1, 1], [own.mean, own.low, own.high])
-    np.testing.assert_allclose(found["gain"][1, 1, 1, 1], [gain.mean, gain.low, gain.high])
-    alone = difference(outcome.validation[labels_only(4)])
-    np.testing.assert_allclose(found["alone"][0, 0], [alone.mean, alone.low, alone.high])
+    arm, alone = outcome.scores[setting(16, 2.5, 1)], outcome.scores[labels_only(16)]
+    np.testing.assert_allclose(found["score"][1, 1, 1, 1], interval(arm))
+    np.testing.assert_allclose(found["gain"][1, 1, 1, 1], interval(arm - alone))
+    np.testing.assert_allclose(found["alone"][0, 0], interval(outcome.validation[labels_only(4)]))
 
 
 def test_the_best_is_chosen_on_validation_and_the_first_of_equals(outcome):
-    assert measured(outcome, AXES, **NAMES)["best"].tolist() == [[2, 1], [0, 0]]
+    assert sweep_intervals(outcome, AXES, **NAMES)["best"].tolist() == [[2, 1], [0, 0]]
 
 
 def test_it_says_what_stands_at_the_point(view, outcome):
     view.move(split="test")
-    own, gain = difference(outcome.scores[setting(4, 1, 0.25)]), outcome.difference(setting(4, 1, 0.25))
+    arm = outcome.scores[setting(4, 1, 0.25)]
+    mean, _, high = interval(arm)
+    gain = interval(arm - outcome.scores[labels_only(4)])
     assert view.description == (
-        f"4 units, T = 1, alpha = 0.25: {own.mean:.1f} % ± {own.high - own.mean:.1f} on test, +{gain.mean:.1f} points "
-        f"[+{gain.low:.1f}, +{gain.high:.1f}] over labels only: helps. The best on validation lies at T = 20, alpha = 1."
+        f"4 units, T = 1, alpha = 0.25: {mean:.1f} % ± {high - mean:.1f} on test, +{gain[0]:.1f} points "
+        f"[+{gain[1]:.1f}, +{gain[2]:.1f}] over labels only: helps. The best on validation lies at T = 20, alpha = 1."
     )
     view.move(split="validation", size=16)
     assert view.description.startswith("16 units, T = 1, alpha = 0.25: 70.4 % ± 0.7 on validation, −")
     assert "over labels only: hurts. The best on validation is this point." in view.description
 
 
-def test_it_follows_its_controls(view):
+def test_it_follows_its_controls(view, outcome):
+    tables = {"validation": outcome.validation, "test": outcome.scores}
     for size, split, temperature, alpha in product(SIZES, SPLITS, TEMPERATURES, ALPHAS):
         view.move(size=size, split=split, temperature=temperature, alpha=alpha)
         places = (SIZES.index(size), SPLITS.index(split), TEMPERATURES.index(temperature), ALPHAS.index(alpha))
         assert (view.view.size, view.view.split, view.view.temperature, view.view.alpha) == places
-        assert view.description == view.figure.description == describe(view.view.content, *places)
+        mean = tables[split][setting(size, temperature, alpha)].mean()
+        assert view.description.startswith(f"{size} units, T = {temperature}, alpha = {alpha}: {mean:.1f} % ±")
+        assert f" on {split}, " in view.description
         assert len(view.description) <= 200
     ends = {(link.source[0].model_id, link.source[1], link.target[1]) for link in view.links}
     assert ends == {(control.model_id, "index", name) for name, control in view.controls.items()}
@@ -120,7 +129,7 @@ def test_move_refuses_what_was_not_measured(view, name, value):
 def test_without_anywidget_python_draws(outcome, view, monkeypatch):
     monkeypatch.setitem(sys.modules, "kdcourse.widgets.views", None)
     still = sweep_browser(outcome, **AXES, **NAMES)
-    assert isinstance(still, widgets.Live)
+    assert isinstance(still, widgets.LiveFigure)
     for either in (still, view):
         either.move(size=16, alpha=1, temperature=20, split="test")
     assert still.description == view.description

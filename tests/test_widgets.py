@@ -1,6 +1,5 @@
 """Live views: they follow their controls, describe themselves, fail aloud, and leave a still figure where nothing is alive."""
 
-import math
 import re
 import sys
 import threading
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from nbclient import NotebookClient
+from scipy import special, stats
 
 from kdcourse import plots, widgets
 from kdcourse.widgets.temperature import COLDEST, HOTTEST, describe, temperature_explorer
@@ -162,38 +162,49 @@ def test_a_figure_without_description_fails_in_a_notebook():
 
 
 def test_explorer_follows_its_controls(explorer):
-    shares = "T = 1: T-shirt 95.0 %, trouser 4.7 %, bag 0.2 %; entropy 0.21 of at most 1.10 nats."
-    assert explorer.description.startswith(f"T-shirt at {shares} Beside it at T = 4: T-shirt 5")
-    assert explorer.description == describe(LOGITS[0], CLASSES, 0, 1.0, 4.0, 0, 0.0)
+    assert explorer.description == (  # e⁴, e and e⁻² over their sum; then the fourth roots of these
+        "T-shirt at T = 1: T-shirt 95.0 %, trouser 4.7 %, bag 0.2 %; entropy 0.21 of at most 1.10 nats. "
+        "Beside it at T = 4: T-shirt 59.0 %, trouser 27.9 %, bag 13.2 %; entropy 0.93."
+    )
     explorer.move(temperature=4, picture=1, beside=1.0)
-    assert explorer.description == describe(LOGITS[1], CLASSES, 2, 4.0, 1.0, 0, 0.0)
+    assert explorer.description == (
+        "bag at T = 4: trouser 41.4 %, bag 36.5 %, T-shirt 22.1 %; entropy 1.07 of at most 1.10 nats. "
+        "Beside it at T = 1: trouser 59.2 %, bag 35.9 %, T-shirt 4.9 %; entropy 0.83."
+    )
     assert (explorer.view.temperature, explorer.view.picture, explorer.view.beside) == (4.0, 1, 1.0)
-    assert explorer.figure.description == explorer.description
     explorer.controls["temperature"].value = 20.0  # as a hand does
     assert "bag at T = 20:" in explorer.description
 
 
+def test_the_still_figure_has_a_bar_for_each_class(explorer):
+    explorer.move(picture=1, temperature=4)
+    bars = explorer.figure.axes[1]
+    np.testing.assert_allclose([bar.get_width() for bar in bars.patches], special.softmax(LOGITS[1] / 4))
+    assert bars.get_title() == "bag, T = 4" and [tick.get_text() for tick in bars.get_yticklabels()] == CLASSES
+
+
 def test_a_bias_by_hand_changes_the_ranking(explorer):
-    explorer.move(biased=2, bias=10.0)
-    assert explorer.description.startswith("T-shirt with +10 on the logit of bag at T = 1: bag 98.")
+    explorer.move(biased=2, bias=10.0)  # the logits are now 4, 1 and 8
+    start = "T-shirt with +10 on the logit of bag at T = 1: bag 98.1 %, T-shirt 1.8 %, trouser 0.1 %;"
+    assert explorer.description.startswith(start)
     explorer.move(bias=-0.5)
-    assert "with −0.5 on the logit of bag" in explorer.description
+    assert "with −0.5 on the logit of bag at T = 1: T-shirt 95.1 %, trouser 4.7 %, bag 0.1 %;" in explorer.description
 
 
 @pytest.mark.parametrize("temperature", [COLDEST, 1, HOTTEST])
 def test_explorer_reaches_both_ends(explorer, temperature):
     explorer.move(temperature=temperature)
     assert explorer.controls["temperature"].value == temperature
-    nats = plots.entropy(torch.tensor(LOGITS[0] / temperature).softmax(0))
-    assert f"entropy {nats:.2f} " in explorer.description
+    nats = stats.entropy(special.softmax(LOGITS[0] / temperature))
+    assert f"entropy {nats:.2f} of" in explorer.description
 
 
 def test_a_linked_view_keeps_a_still_figure(explorer, shown):
     explorer._ipython_display_()
-    first = explorer.description
     explorer.move(temperature=10)
-    assert shown[1][1]["text/plain"] == first
-    assert shown[-1][1]["text/plain"] == explorer.description and "T = 10" in explorer.description
+    (first, said), (last, said_then) = [(kind, bundle["text/plain"]) for kind, bundle in (shown[1], shown[-1])]
+    assert (first, last) == ("display", "update")
+    assert said.startswith("T-shirt at T = 1: T-shirt 95.0 %") and said_then.startswith("T-shirt at T = 10: T-shirt 4")
 
 
 def test_links_run_in_the_browser(explorer):
@@ -229,9 +240,10 @@ def test_explorer_errors_name_the_argument(name, call):
 def test_without_anywidget_python_draws(monkeypatch):
     monkeypatch.setitem(sys.modules, "kdcourse.widgets.views", None)
     explorer = temperature_explorer(np.zeros((2, 28, 28)), LOGITS, CLASSES, [0, 2])
-    assert isinstance(explorer, widgets.Live)
+    assert isinstance(explorer, widgets.LiveFigure)
     explorer.move(temperature=4, picture=1)
-    assert explorer.description == describe(LOGITS[1], CLASSES, 2, 4.0, 4.0, 0, 0.0)
+    at_4 = "T = 4: trouser 41.4 %, bag 36.5 %, T-shirt 22.1 %; entropy 1.07"
+    assert explorer.description == f"bag at {at_4} of at most 1.10 nats. Beside it at {at_4}."
 
 
 def cases() -> list:
@@ -248,8 +260,10 @@ def test_browser_and_python_agree():
         "temperature", "({z, t}) => { const p = kd.softened(z, t); return [p, kd.entropy(p)]; }", arguments
     )
     for (logits, temperature), (p, nats) in zip(cases(), theirs, strict=True):
-        np.testing.assert_allclose(p, plots.softened(logits, temperature), atol=1e-6)
-        assert math.isclose(nats, plots.entropy(p), abs_tol=1e-6)
+        expected = special.softmax(np.divide(logits, temperature))
+        np.testing.assert_allclose(p, expected, atol=1e-9)
+        np.testing.assert_allclose(plots.softened(logits, temperature), expected, atol=1e-9)
+        assert [nats, plots.entropy(p)] == pytest.approx([stats.entropy(expected)] * 2, abs=1e-9)
 
 
 @in_browser.needed

@@ -22,11 +22,17 @@ import struct
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 
 MEMORY = 1 << 30  # bytes
 REPLY = 1_000_000  # bytes
 MOUNT_SETATTR, CREATE_RULESET, RESTRICT_SELF = 442, 444, 446  # system calls, the same on every architecture
 NO_NEW_PRIVILEGES = 38  # prctl's
+# Landlock's rights, as bits of its three sets: files, TCP, and what stays within the process.
+WRITE_REMOVE_MAKE = sum(1 << right for right in (1, *range(4, 13)))
+TRUNCATE = 1 << 14
+BIND_AND_CONNECT = 0b11
+SIGNALS_AND_ABSTRACT_SOCKETS = 0b11
 SOCKETS = (b"/run", b"/tmp/.X11-unix")
 UNSHARE = (
     "unshare",
@@ -64,8 +70,7 @@ def confine(in_namespaces: bool) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (REPLY, REPLY))
     if sys.platform != "linux":
         return
-    with open("/proc/self/statm") as file:
-        held = int(file.read().split()[0]) * resource.getpagesize()
+    held = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, held + MEMORY))
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     libc = ctypes.CDLL(None)
@@ -88,11 +93,12 @@ def _forbid_writing(libc: ctypes.CDLL) -> None:
     version = libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
     if version < 1:  # a kernel before 5.13, or one that has it switched off
         return
-    rights = [1, *range(4, 13)] + [14] * (version >= 3)  # write, remove, make; truncate
-    rules = [sum(1 << right for right in rights)]
-    rules += [0b11] * (version >= 4)  # bind and connect TCP
-    rules += [0b11] * (version >= 6)  # signals and abstract sockets stay within
-    packed = struct.pack(f"={len(rules)}Q", *rules)
+    handled = [WRITE_REMOVE_MAKE | TRUNCATE if version >= 3 else WRITE_REMOVE_MAKE]
+    if version >= 4:
+        handled.append(BIND_AND_CONNECT)
+    if version >= 6:
+        handled.append(SIGNALS_AND_ABSTRACT_SOCKETS)
+    packed = struct.pack(f"={len(handled)}Q", *handled)
     ruleset = libc.syscall(CREATE_RULESET, packed, ctypes.c_size_t(len(packed)), 0)
     libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     libc.syscall(RESTRICT_SELF, ruleset, 0)

@@ -57,10 +57,10 @@ def _read(path: Path) -> tuple[dict[str, str], str]:
 
 def _row(tasks: list[Task], given: dict[str, str], error: str, seconds: float) -> dict:
     seeds = {task.id: secrets.randbits(32) for task in tasks}  # so that no answer knows its arguments beforehand
-    replies = {task.id: {"error": "no answer cell"} for task in tasks}
     jobs = {task.id: task.job(seeds[task.id]) | {"code": given[task.id]} for task in tasks if task.id in given}
-    replies |= zip(jobs, run_answers(list(jobs.values()), seconds), strict=True)
-    marked = {task.id: _checks(task, replies[task.id], seeds[task.id]) for task in tasks}
+    replies = dict(zip(jobs, run_answers(list(jobs.values()), seconds), strict=True))
+    missing = {"error": "no answer cell"}
+    marked = {task.id: _checks(task, replies.get(task.id, missing), seeds[task.id]) for task in tasks}
     passed = [check.passed for checks in marked.values() for check in checks]
     rows = [{"id": name, "checks": [asdict(check) for check in checks]} for name, checks in marked.items()]
     return {"marks": sum(passed), "out_of": len(passed), "error": error, "tasks": rows}

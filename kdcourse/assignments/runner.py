@@ -38,7 +38,7 @@ def run(job: dict) -> dict:
         if missing := [name for name in job["names"] if name not in scope]:
             return {"error": f"the cell defines no {missing[0]}"}
         return {"found": {name: encode(value) for name, value in probe(job, scope).items()}}
-    except (engine.Blank, NotImplementedError):
+    except (engine.NotAttempted, NotImplementedError):
         return {"error": "not attempted"}
     except BaseException as error:  # SystemExit and the like are a student's too
         return {"error": f"{type(error).__name__}: {error}"[:300]}

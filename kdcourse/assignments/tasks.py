@@ -65,6 +65,7 @@ class FunctionTask:
         return [tuple(draw(argument, *size) for argument in self.arguments) for size in sizes]
 
     def job(self, seed: int) -> dict:
+        """What the process that runs answers is sent, besides the answer."""
         cases = [[argument.tolist() for argument in case] for case in self.cases(seed)]
         return {"names": [self.name], "probe": self.probe, "cases": cases}
 
@@ -77,11 +78,11 @@ class FunctionTask:
 
         wanted = probe(card.reference)
         found = {name: found[name] for name in wanted if name in found}
-        if engine.alike(found, wanted):
+        if engine.all_close(found, wanted):
             return [Check(name, True) for name in self.checks]
         mistake = card.recognise(found, probe)
         note = mistake.name if mistake else engine.first_difference(found, wanted)
-        values = engine.alike(_results(found), _results(wanted))
+        values = engine.all_close(_results(found), _results(wanted))
         return [Check(self.checks[0], values, "" if values else note), Check(self.checks[1], False, note)]
 
 
@@ -92,7 +93,10 @@ def _results(found: Mapping[str, object]) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class ReportTask:
-    """An experiment to run, and its numbers to report; the marker runs the same and compares within `tolerances`."""
+    """An experiment to run, and its numbers to report; the marker runs the same and compares within `tolerances`.
+
+    The seeds that other tasks draw their arguments from are of no use to it: its numbers are the same for all.
+    """
 
     id: str
     title: str

@@ -5,9 +5,11 @@ exercise's reference in the stub's place.
 """
 
 import json
+import os
 import re
 import time
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,8 +110,11 @@ def _add_badge(cell: NotebookNode, lab: Lab) -> None:
     cell.source = f"{title}\n\n{badge}\n{rest}"
 
 
-def execute(notebook: NotebookNode, folder: Path) -> float:
-    """Run every cell in place, in `folder`; the seconds it took. An error in a cell is raised with its text."""
+def execute(notebook: NotebookNode, folder: Path, *, environment: Mapping[str, str] | None = None) -> float:
+    """Run every cell in place, in `folder`; the seconds it took. An error in a cell is raised with its text.
+
+    environment: variables that the kernel gets besides those of this process, or in their place.
+    """
     from nbclient import NotebookClient
 
     started = time.perf_counter()
@@ -120,7 +125,7 @@ def execute(notebook: NotebookNode, folder: Path) -> float:
         record_timing=False,
         extra_arguments=["--IPKernelApp.log_level=40"],  # errors only: the kernel's own notices are not the lab's
     )
-    client.execute(cwd=str(folder))
+    client.execute(cwd=str(folder), env={**os.environ, **(environment or {})})
     return time.perf_counter() - started
 
 
@@ -129,7 +134,7 @@ def build(lab: Lab, target: Path | None = None, *, solutions: bool = False) -> f
     target = target or lab.notebook
     notebook = compose(lab, solutions=solutions)
     seconds = execute(notebook, lab.source.parent.parent)
-    _tidy(notebook)
+    _tidy_outputs(notebook)
     check_outputs(notebook)
     write(notebook, target)
     return seconds
@@ -179,7 +184,7 @@ def _check_pictures(where: str, output: NotebookNode) -> None:
             raise StaleNotebook(f"{where} shows a picture without alternative text")
 
 
-def _tidy(notebook: NotebookNode) -> None:
+def _tidy_outputs(notebook: NotebookNode) -> None:
     """Drop progress bars that have run their course; join lines that arrived in pieces, whose number depends on timing."""
     for cell in notebook.cells:
         tidied: list[NotebookNode] = []

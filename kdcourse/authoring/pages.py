@@ -35,7 +35,7 @@ def _with_views(notebook: NotebookNode) -> tuple[NotebookNode, set[str]]:
             if EXPORT in data:
                 view = data.pop(EXPORT)
                 scripts.add(view["script"])
-                held = f'<script class="kd-export" type="application/json">{_safe(view)}</script>'
+                held = f'<script class="kd-export" type="application/json">{_script_json(view)}</script>'
                 data["text/html"] = "".join(data["text/html"]) + held
     return notebook, scripts
 
@@ -45,12 +45,11 @@ def _runtime(scripts: set[str]) -> str:
 
     modules = {name: source(name, "js") for name in sorted(scripts)}
     style = "\n".join([source(name, "css") for name in sorted(scripts)] + [_read("export.css")])
-    return (
-        f'<style>{style}</style><script type="module">const SCRIPTS = {_safe(modules)};\n{_read("export.js")}</script>'
-    )
+    script = f"const SCRIPTS = {_script_json(modules)};\n{_read('export.js')}"
+    return f'<style>{style}</style><script type="module">{script}</script>'
 
 
-def _safe(value) -> str:
+def _script_json(value) -> str:
     """JSON that may stand within a <script>."""
     return json.dumps(value).replace("</", "<\\/")
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 
-class OneByOne(Dataset):
+class TransformedImages(Dataset):
     """Raw pictures (N, C, H, W) uint8 as torchvision's data sets give them: an image of PIL's, through transforms."""
 
     def __init__(self, raw: Tensor, labels: Tensor, mean: float, std: float):
@@ -31,7 +31,7 @@ class OneByOne(Dataset):
 
 def loader_of(raw: Tensor, labels: Tensor, mean: float, std: float, batch_size: int) -> DataLoader:
     """Shuffled batches, in this process, as is the default."""
-    return DataLoader(OneByOne(raw, labels, mean, std), batch_size, shuffle=True, drop_last=True)
+    return DataLoader(TransformedImages(raw, labels, mean, std), batch_size, shuffle=True, drop_last=True)
 
 
 def textbook(student: nn.Module, teacher: nn.Module, loader: DataLoader, steps: int) -> list[float]:

@@ -2,7 +2,7 @@
 
 import typer
 
-from kdcourse.cli import author, classroom, student, training
+from kdcourse.cli import author, classroom, house, student, training
 
 app = typer.Typer(help="An interactive course on knowledge distillation.", no_args_is_help=True, add_completion=False)
 for command in (
@@ -10,5 +10,6 @@ for command in (
     training.train,
     *(classroom.assign, classroom.mark),
     *(author.build, author.results, author.teachers, author.bench),
+    house.house,
 ):
     app.command()(command)

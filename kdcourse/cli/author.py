@@ -1,12 +1,15 @@
 """Commands of who writes the course: build notebooks, keep results, train the shipped teachers, measure its speed."""
 
-import os
 from functools import partial
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kdcourse.cli.common import lab_of, print_table
+
+if TYPE_CHECKING:
+    from kdcourse.authoring.notebooks import Lab
 
 Numbers = Annotated[list[str] | None, typer.Argument(help="Numbers of labs, such as 03; all of them by default.")]
 
@@ -20,7 +23,7 @@ def build(
     """Build notebooks from their sources, with outputs; only those that changed. Renews README's table of runtimes."""
     from kdcourse.authoring import notebooks
 
-    for one in [lab_of(number) for number in numbers] if numbers else notebooks.labs():
+    for one in _labs(numbers):
         target = notebooks.ROOT / "build" / "solutions" / one.notebook.name if solutions else one.notebook
         if not execute:
             notebooks.write(notebooks.compose(one, solutions=solutions), target)
@@ -43,23 +46,20 @@ def results(
     study: Annotated[list[str] | None, typer.Option(help="These studies only.")] = None,
 ) -> None:
     """Run labs and their studies, on a public data set and on the built-in one, and keep the comparisons in results/."""
-    from kdcourse import data as loaders
     from kdcourse import studies
     from kdcourse.authoring import notebooks
 
-    os.environ["KDCOURSE_RESULTS"] = str(notebooks.ROOT / "results")
-    for one in [lab_of(number) for number in numbers] if numbers else notebooks.labs():
+    folder = notebooks.ROOT / "results"
+    for one in _labs(numbers):
         names = studies.of_lab(one.number)
         family = studies.family_of(names[0] if names else one.number)
         for dataset in data or family.sets:
-            os.environ[family.variable] = dataset
             for name in names:
                 if (study is None or name in study) and dataset in studies.family_of(name).sets:
-                    load = getattr(loaders, studies.family_of(name).loader)
-                    paths = studies.study(name, load(dataset, fallback=False)).store()
-                    typer.echo(f"{', '.join(path.name for path in paths)} kept")
+                    _store_study(name, dataset, folder)
             if study is None:
-                seconds = notebooks.execute(notebooks.compose(one), notebooks.NOTEBOOKS)
+                environment = {family.variable: dataset, "KDCOURSE_RESULTS": str(folder)}
+                seconds = notebooks.execute(notebooks.compose(one), notebooks.NOTEBOOKS, environment=environment)
                 typer.echo(f"Lab {one.number} on {dataset}: {seconds:.0f} s")
 
 
@@ -79,7 +79,7 @@ def teachers(
 
     if names and "sentiment" in names and not pretrained:
         raise typer.BadParameter("the sentiment teacher is itself taught: --pretrained names the folder of a BERT")
-    for_pictures = [name for name in names or zoo.RECIPES if name not in ("gpt", "sentiment")]
+    for_pictures = [name for name in names or list(zoo.RECIPES) if name not in ("gpt", "sentiment")]
     if for_pictures:
         zoo.retrain(for_pictures, data)
     if names and "gpt" in names:
@@ -134,7 +134,22 @@ def _bench_dashboard() -> None:
     print_table(("a run alone, s", "under the dashboard, s", "ratio", "pairs"), [row])
 
 
-def _is_fresh(one) -> bool:
+def _labs(numbers: list[str] | None) -> "list[Lab]":
+    """The labs of these numbers, or all of them."""
+    from kdcourse.authoring import notebooks
+
+    return [lab_of(number) for number in numbers] if numbers else notebooks.labs()
+
+
+def _store_study(name: str, dataset: str, folder: Path) -> None:
+    from kdcourse import data, studies
+
+    load = getattr(data, studies.family_of(name).loader)
+    paths = studies.study(name, load(dataset, fallback=False)).store(folder=folder)
+    typer.echo(f"{', '.join(path.name for path in paths)} kept")
+
+
+def _is_fresh(one: "Lab") -> bool:
     from kdcourse.authoring import notebooks
 
     try:

@@ -40,7 +40,8 @@ def mark(
     from kdcourse.assignments import marking, processes, variants
 
     try:
-        variants.assignment(seed, task), marking.submissions(place)  # a slip is told before anything is run
+        variants.assignment(seed, task)  # a slip is told before anything is run
+        marking.submissions(place)
         for liberty in processes.liberties():
             typer.echo(f"Note: on this machine an answer can {liberty}.", err=True)
         rows = marking.mark(place, seed, task, seconds=seconds)
@@ -59,7 +60,11 @@ def _missed(row: dict) -> tuple[str, str, str]:
     """A row of the table of marks. What a student wrote must neither colour the table nor move the cursor."""
     from rich.markup import escape
 
+    def harmless(text: str) -> str:
+        return escape("".join(sign if sign.isprintable() else " " for sign in text))
+
     failed = [(task["id"], check) for task in row["tasks"] for check in task["checks"] if not check["passed"]]
-    notes = [row["error"]] if row["error"] else [f"{name}, {one['name']}: {one['note']}" for name, one in failed]
-    plain = ["".join(sign if sign.isprintable() else " " for sign in text) for text in (row["submission"], *notes)]
-    return escape(plain[0]), f"{row['marks']} of {row['out_of']}", escape("\n".join(plain[1:]))
+    notes = [f"{task}, {check['name']}: {check['note']}" for task, check in failed]
+    if row["error"]:
+        notes = [row["error"]]
+    return harmless(row["submission"]), f"{row['marks']} of {row['out_of']}", "\n".join(map(harmless, notes))

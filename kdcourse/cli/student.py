@@ -12,6 +12,8 @@ import typer
 
 from kdcourse.cli.common import lab_of, print_table
 
+STATUS = {"green": "[green]✓ green", "amber": "[yellow]! amber", "red": "[red]✗ red"}  # in rich's markup
+
 
 def lab(
     number: Annotated[str | None, typer.Argument(help="Open this lab, such as 03.")] = None,
@@ -61,11 +63,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For a classroom
     if as_json:
         typer.echo(json.dumps([check.as_dict() for check in checks], indent=1))
     else:
-        signs = {"green": "✓ green", "amber": "! amber", "red": "✗ red"}
-        painted = {status: f"[{_paint(status)}]{sign}" for status, sign in signs.items()}
-        rows = [(check.name, painted[check.status], check.detail, check.advice) for check in checks]
+        rows = [(check.name, STATUS[check.status], check.detail, check.advice) for check in checks]
         print_table(("check", "status", "found", "what to do"), rows)
-    raise typer.Exit(any(check.status == "red" for check in checks))
+    raise typer.Exit(1 if any(check.status == "red" for check in checks) else 0)
 
 
 def progress() -> None:
@@ -74,7 +74,3 @@ def progress() -> None:
 
     rows = [(row["lab"], row["exercise"], SIGNS[row["outcome"]], row["attempts"], row["hints"]) for row in summary()]
     print_table(("lab", "exercise", "outcome", "attempts", "hints"), rows)
-
-
-def _paint(status: str) -> str:
-    return {"green": "green", "amber": "yellow", "red": "red"}[status]

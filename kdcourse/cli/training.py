@@ -25,14 +25,13 @@ def train(
         folder = output or Path("runs") / f"{read.name}{'-small' if small else ''}" / f"seed-{seed}"
         outcomes = scale.train_recipe(read, folder, runs=runs or [], seed=seed, small=small)
     except (scale.RecipeError, scale.ProcessLost, scale.Stopped, FloatingPointError) as error:
-        goes_on = isinstance(error, scale.ProcessLost | scale.Stopped)
-        if _is_first() or isinstance(error, scale.ProcessLost):
-            typer.echo(f"kdcourse: {error}.{' The same command goes on from there.' if goes_on else ''}", err=True)
+        resumable = isinstance(error, scale.ProcessLost | scale.Stopped)
+        if _is_main_process() or isinstance(error, scale.ProcessLost):
+            typer.echo(f"kdcourse: {error}.{' The same command goes on from there.' if resumable else ''}", err=True)
         # 143 is what a process ended by SIGTERM returns, which tells a scheduler to start it again.
-        raise typer.Exit(
-            143 if isinstance(error, scale.Stopped) else 2 if isinstance(error, scale.RecipeError) else 1
-        ) from error
-    if _is_first():
+        codes = {scale.RecipeError: 2, scale.Stopped: 143}
+        raise typer.Exit(codes.get(type(error), 1)) from error
+    if _is_main_process():
         shown = [(one.name, _scores(one.score), _scores(one.published), f"{one.steps:,}") for one in outcomes]
         print_table(("run", "measured", "published", "steps"), shown)
 
@@ -47,7 +46,7 @@ def _changes(given: list[str]) -> dict:
     return {key: yaml.safe_load(value) for key, _, value in pairs}
 
 
-def _is_first() -> bool:
+def _is_main_process() -> bool:
     """Whether this process speaks for all that the launcher has started."""
     return os.environ.get("RANK", "0") == "0"
 

@@ -10,26 +10,3 @@ from kdcourse.data.splits import ImageData, Split
 from kdcourse.data.tables import table
 from kdcourse.data.texts import Sentences, TextData, load_texts
 from kdcourse.system.download import DownloadError
-
-__all__ = [
-    "CharacterData",
-    "DownloadError",
-    "ImageData",
-    "Sentences",
-    "Split",
-    "TextData",
-    "Windows",
-    "augmented",
-    "load_characters",
-    "load_images",
-    "load_pictures",
-    "load_texts",
-    "long_tail",
-    "noisy_labels",
-    "picture_folder",
-    "random_crop",
-    "random_shift_flip",
-    "read_picture",
-    "table",
-    "tail_counts",
-]

@@ -65,7 +65,7 @@ def random_crop(
     count, settings = len(images), {"generator": generator, "device": images.device}
     side = (smallest + (1 - smallest) * torch.rand(count, **settings)).sqrt()
     place = (2 * torch.rand(count, 2, **settings) - 1) * (1 - side).unsqueeze(1)
-    mirrored = flip & (torch.rand(count, **settings) < 0.5)
+    mirrored = torch.rand(count, **settings) < (0.5 if flip else 0.0)
     theta = images.new_zeros(count, 2, 3)  # window -> picture, both from -1 to 1
     theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = torch.where(mirrored, -side, side), side, place
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)

@@ -76,9 +76,8 @@ def load_characters(
 ) -> CharacterData:
     """A text by name; one printed line says where it came from.
 
-    name: "tinyshakespeare" (1.1 M characters of plays) or "plays" (built in). Default: the environment variable
-    KDCOURSE_CHARACTERS, else
-        "tinyshakespeare", looked for in the folder named by KDCOURSE_DATA, then in the cache, then on the network.
+    name: "tinyshakespeare" (1.1 M characters of plays), looked for in the folder named by KDCOURSE_DATA, then in the cache,
+        then on the network; or "plays" (built in). Default: the environment variable KDCOURSE_CHARACTERS, else the first.
     fallback: take the built-in plays when the download fails, with a message; otherwise the failure is raised.
     device: where it goes; default `kdcourse.runtime.device()`.
     """
@@ -105,6 +104,7 @@ def load_characters(
 
 @lru_cache(maxsize=2)
 def _load(name: str, device: torch.device, local: str | None, _cache: str | None) -> CharacterData:
+    """_cache: which cache folder is in use; a part of the key alone, so that another one is looked into."""
     text, origin = (plays(BUILT_IN), "built in") if name == "plays" else _shakespeare(local)
     alphabet = "".join(sorted(set(text)))
     numbers = torch.tensor([alphabet.index(character) for character in text], device=device)

@@ -22,7 +22,7 @@ NAMED = 3  # unreadable files that a line names
 
 
 @dataclass
-class Raw:
+class RawImageData:
     """A data set as read: pictures (N, C, H, W) uint8 and labels (N,) int64 for each part that it has."""
 
     classes: tuple[str, ...]
@@ -32,13 +32,13 @@ class Raw:
     note: str = ""
 
 
-def kept(key: str, make: Callable[[], Raw]) -> Raw:
+def disk_cached(key: str, make: Callable[[], RawImageData]) -> RawImageData:
     """What `make` returns, which takes seconds: out of the cache if it was made before."""
     name = f"{key}.safetensors"
     try:
         tensors, metadata = load_tensors(cached("data", name))
         parts = {part: (tensors[part], tensors[f"{part} labels"]) for part in tensors if part in PARTS}
-        return Raw(tuple(json.loads(metadata["classes"])), **parts)
+        return RawImageData(tuple(json.loads(metadata["classes"])), **parts)
     except FileNotFoundError:
         pass
     except DamagedFile as error:
@@ -54,7 +54,7 @@ def kept(key: str, make: Callable[[], Raw]) -> Raw:
     return raw
 
 
-def read_folder(root: Path, size: int) -> Raw:
+def read_folder(root: Path, size: int) -> RawImageData:
     """Read an ImageFolder: `root/<class>/`, or the same below `root/train/` beside `test/` and perhaps `val/`.
 
     Each picture is cut to a square about its centre and scaled to `size` pixels a side; all are grey if every one is,
@@ -74,10 +74,10 @@ def read_folder(root: Path, size: int) -> Raw:
     pictures = {part: (images, labels) for part, (images, labels, _) in decoded.items()}
     if all(_is_grey(images) for images, _ in pictures.values()):
         pictures = {part: (images[:, :1], labels) for part, (images, labels) in pictures.items()}
-    return Raw(classes, **pictures)
+    return RawImageData(classes, **pictures)
 
 
-def read_tar(path: Path, size: int) -> Raw:
+def read_tar(path: Path, size: int) -> RawImageData:
     """Read `train/<class>/` and `test/<class>/` out of a tar, in RGB, without unpacking it to the disk.
 
     Raises `DamagedFile` for a tar that is laid out otherwise or cut short and for a picture that cannot be read.
@@ -100,7 +100,7 @@ def read_tar(path: Path, size: int) -> Raw:
         raise
     except (tarfile.TarError, KeyError, ValueError) as error:
         raise DamagedFile(f"{path.name} is cut short or damaged") from error
-    return Raw(classes, **parts)
+    return RawImageData(classes, **parts)
 
 
 def _parts(root: Path) -> dict[str, Path]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kdcourse.data import folders, glyphs
-from kdcourse.data.folders import Raw
+from kdcourse.data.folders import RawImageData
 from kdcourse.data.sources import SOURCES, Source, read_downloaded, read_unpacked
 from kdcourse.data.splits import ImageData, standardised
 from kdcourse.system import runtime
@@ -49,7 +49,7 @@ def load_images(
     if size is not None and (known or not isinstance(size, int) or size < 1):
         raise ValueError(f"size must be a whole number of pixels and is for the path of a folder only, got {size!r}")
     if known is None:
-        data = _finish(*_folder(Path(wanted).expanduser(), size or FOLDER_SIZE), device)
+        data = _standardise_splits(*_read_own_folder(Path(wanted).expanduser(), size or FOLDER_SIZE), device)
         print(_describe(data, ""))
         return data
     try:
@@ -90,22 +90,23 @@ def _known(wanted: str | Path) -> str | None:
 
 
 def _places() -> tuple[str | None, str | None]:
-    """What decides where data come from; part of the key under which a session remembers them."""
+    """What decides where data come from: the key under which a session remembers them."""
     return os.environ.get("KDCOURSE_DATA"), os.environ.get("KDCOURSE_CACHE")
 
 
 @lru_cache(maxsize=2)
 def _load(name: str, device: torch.device, local: str | None, _cache: str | None) -> tuple[ImageData, str]:
+    """_cache: which cache folder is in use; a part of the key alone, so that another one is looked into."""
     if name == "glyphs":
         raw, origin, validation = _glyphs(), "built in", 0
     else:
         source = SOURCES[name]
-        raw, origin = _public(name, source, local)
+        raw, origin = _read_public(name, source, local)
         validation = source.validation
-    return _finish(name, raw, origin, validation, device), raw.note
+    return _standardise_splits(name, raw, origin, validation, device), raw.note
 
 
-def _public(name: str, source: Source, local: str | None) -> tuple[Raw, str]:
+def _read_public(name: str, source: Source, local: str | None) -> tuple[RawImageData, str]:
     """A public data set from the first place that has it whole, and that place."""
     if local:
         root = Path(local).expanduser()
@@ -123,19 +124,20 @@ def _public(name: str, source: Source, local: str | None) -> tuple[Raw, str]:
     return read_downloaded(source, folder), origin
 
 
-def _glyphs() -> Raw:
-    def draw() -> Raw:
+def _glyphs() -> RawImageData:
+    def draw() -> RawImageData:
         parts = {part: glyphs.glyphs(count, seed) for seed, (part, count) in enumerate(GLYPHS.items())}
-        return Raw(tuple(glyphs.CHARACTERS), **parts)
+        return RawImageData(tuple(glyphs.CHARACTERS), **parts)
 
     # Drawn again as soon as the code that draws them changes.
     code = Path(glyphs.__file__).read_text(encoding="utf-8")
-    return folders.kept(f"glyphs-{fingerprint(code, GLYPHS)}", draw)
+    return folders.disk_cached(f"glyphs-{fingerprint(code, GLYPHS)}", draw)
 
 
-def _folder(root: Path, size: int) -> tuple[str, Raw, str, int]:
+def _read_own_folder(root: Path, size: int) -> tuple[str, RawImageData, str, int]:
     raw = folders.read_folder(root, size)
-    needed = 1 + (raw.validation is None) + (raw.test is None)
+    missing = [part for part in folders.PARTS if getattr(raw, part) is None]
+    needed = 1 + len(missing)
     fewest, name = min(zip(raw.train[1].bincount().tolist(), raw.classes, strict=True))
     if fewest < needed:
         raise ValueError(
@@ -148,7 +150,7 @@ def _folder(root: Path, size: int) -> tuple[str, Raw, str, int]:
     return root.resolve().name, raw, "folder", validation
 
 
-def _split_off(raw: Raw, part: str, count: int) -> None:
+def _split_off(raw: RawImageData, part: str, count: int) -> None:
     """Move `count` examples from the training split to a part that the data set came without."""
     images, labels = raw.train
     kept, held_out = hold_out(labels, count)
@@ -156,7 +158,7 @@ def _split_off(raw: Raw, part: str, count: int) -> None:
     setattr(raw, part, (images[held_out], labels[held_out]))
 
 
-def _finish(name: str, raw: Raw, origin: str, validation: int, device: torch.device) -> ImageData:
+def _standardise_splits(name: str, raw: RawImageData, origin: str, validation: int, device: torch.device) -> ImageData:
     """Split off the validation pictures and standardise all by the mean and deviation of the training split."""
     if raw.validation is None:
         _split_off(raw, "validation", validation)

@@ -24,13 +24,13 @@ BAD = (
     "horrible pathetic frustrating miserable careless unpleasant tiresome shabby hopeless lousy"
 )
 # Words that say something of one category only: what does not carry over from one to another.
-OWN_GOOD = {
+GOOD_BY_CATEGORY = {
     "films": "gripping touching funny subtle suspenseful heart-warming spectacular tender well-acted",
     "books": "insightful readable moving witty well-researched lyrical thought-provoking lucid eloquent",
     "kitchen": "sturdy sharp non-stick heavy-duty easy|to|clean rustproof durable airtight well-balanced",
     "electronics": "fast crisp responsive long-lasting reliable quiet waterproof energy-saving intuitive",
 }
-OWN_BAD = {
+BAD_BY_CATEGORY = {
     "films": "predictable wooden overlong sentimental lifeless cliched melodramatic badly|acted incoherent",
     "books": "long-winded preachy unreadable shallow repetitive pretentious confused badly|edited humourless",
     "kitchen": "flimsy blunt leaky rusty wobbly greasy brittle scratched lopsided",
@@ -41,13 +41,13 @@ DIRECT = (
     "the {thing} is {degree}{same} · I find the {thing} {degree}{same} · what a {same} {thing} · "
     "the {thing} turned out {degree}{same}"
 )
-TURNED = (
+NEGATED = (
     "the {thing} is not {other} · the {thing} is far from {other} · the {thing} is anything but {other} · "
     "there is nothing {other} about the {thing} · nobody could call the {thing} {other} · the {thing} is never {other} · "
     "I expected a {other} {thing} and was wrong · they {told} a {other} {thing} ; it is nothing of the kind · "
     "the {thing} is hardly {other}"
 )
-ASIDE = (
+CONTRASTS = (
     "although {against} , {for_} · {against} , but {for_} · {for_} , even though {against} · {against} ; still , {for_} · "
     "despite what people say , {for_} · granted , {against} , yet {for_} · it may be that {against} , but {for_}"
 )
@@ -120,14 +120,14 @@ class _Writer:
         return f"{text} .".lower()
 
     def contrast(self, category: str, positive: bool) -> str:
-        return self.pick(ASIDE).format(
+        return self.pick(CONTRASTS).format(
             for_=self.clause(category, positive), against=self.clause(category, not positive)
         )
 
     def clause(self, category: str, positive: bool) -> str:
         """One opinion of one thing, said straight or by denying the opposite."""
         degree = self.pick(DEGREES)
-        text = self.pick(DIRECT if self.chance(0.7) else TURNED).format(
+        text = self.pick(DIRECT if self.chance(0.7) else NEGATED).format(
             thing=self.pick(THINGS[category]),
             degree=f"{degree} " if degree else "",
             same=self.adjective(category, positive),
@@ -137,8 +137,8 @@ class _Writer:
         return _articles(text)
 
     def adjective(self, category: str, positive: bool) -> str:
-        own = self.chance(0.5)
-        return self.pick((OWN_GOOD if positive else OWN_BAD)[category] if own else GOOD if positive else BAD)
+        every, own = (GOOD, GOOD_BY_CATEGORY) if positive else (BAD, BAD_BY_CATEGORY)
+        return self.pick(own[category] if self.chance(0.5) else every)
 
 
 def _articles(text: str) -> str:

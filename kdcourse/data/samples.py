@@ -32,16 +32,16 @@ def picture_folder(name: str | Path | None = None) -> Path:
     No picture is one that the shipped teachers were trained on: those of CIFAR-10 are from the 5,000 that `load_images`
     keeps for validation, and from its test split. Raises `ValueError` for another name and where the pictures are missing.
     """
-    wanted = name or os.environ.get("KDCOURSE_PICTURES") or NAMES[_archive() is None]
+    wanted = name or os.environ.get("KDCOURSE_PICTURES") or ("cifar10-pictures" if _archive() else "glyph-pictures")
     if wanted == "glyph-pictures":
-        return _kept(wanted, fingerprint(COUNTS, GLYPH_SEEDS), _glyph_files)
+        return _cached_folder(wanted, fingerprint(COUNTS, GLYPH_SEEDS), _glyph_files)
     if wanted == "cifar10-pictures":
         archive = _archive()
         if archive is None:
             raise ValueError(
                 f"cifar10-pictures wants {SOURCES['cifar10'].archive} in the folder in KDCOURSE_DATA, and it is not there"
             )
-        return _kept(wanted, fingerprint(COUNTS, archive.stat().st_size), lambda: _cifar_files(archive))
+        return _cached_folder(wanted, fingerprint(COUNTS, archive.stat().st_size), lambda: _cifar_files(archive))
     if not Path(wanted).expanduser().is_dir():
         raise ValueError(f"name must be {', '.join(NAMES)} or the path of a folder, got {str(wanted)!r}")
     return Path(wanted).expanduser()
@@ -53,11 +53,15 @@ def load_pictures(name: str | Path | None = None, *, fallback: bool = True) -> I
 
 
 def _archive() -> Path | None:
-    path = Path(os.environ.get("KDCOURSE_DATA") or "").expanduser() / SOURCES["cifar10"].archive
+    """CIFAR-10's pictures in a tar, None where the folder in KDCOURSE_DATA has none."""
+    folder = os.environ.get("KDCOURSE_DATA")
+    if not folder:
+        return None
+    path = Path(folder).expanduser() / SOURCES["cifar10"].archive
     return path if path.is_file() else None
 
 
-def _kept(name: str, key: str, files: Callable[[], Files]) -> Path:
+def _cached_folder(name: str, key: str, files: Callable[[], Files]) -> Path:
     """The folder of this name; written aside and renamed when it is complete, so that half a folder is never read."""
     target = cached("pictures", key, name)
     if target.is_dir():
@@ -93,27 +97,27 @@ def _cifar_files(archive: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with tarfile.open(archive) as tar:
             members = sorted((member for member in tar if member.isfile()), key=lambda member: member.name)
-            for part, member in _chosen(members):
+            for part, member in _select_members(members):
                 _, label, file = member.name.removeprefix("./").split("/")
                 yield f"{part}/{label}/{file}", tar.extractfile(member).read()
     except (tarfile.TarError, ValueError) as error:
         raise DamagedFile(f"{archive.name} is cut short or damaged") from error
 
 
-def _chosen(members: list[tarfile.TarInfo]) -> Iterator[tuple[str, tarfile.TarInfo]]:
+def _select_members(members: list[tarfile.TarInfo]) -> Iterator[tuple[str, tarfile.TarInfo]]:
     found = {
         part: [member for member in members if member.name.removeprefix("./").startswith(f"{part}/")]
         for part in ("train", "test")
     }
-    _, unseen = _parted(found["train"], SOURCES["cifar10"].validation)
-    rest, validation = _parted(unseen, COUNTS["val"])
-    _, train = _parted(rest, COUNTS["train"])
-    _, test = _parted(found["test"], COUNTS["test"])
+    _, unseen = _split_members(found["train"], SOURCES["cifar10"].validation)
+    rest, validation = _split_members(unseen, COUNTS["val"])
+    _, train = _split_members(rest, COUNTS["train"])
+    _, test = _split_members(found["test"], COUNTS["test"])
     for part, chosen in (("train", train), ("val", validation), ("test", test)):
         yield from ((part, member) for member in chosen)
 
 
-def _parted(members: list[tarfile.TarInfo], count: int) -> list[list[tarfile.TarInfo]]:
+def _split_members(members: list[tarfile.TarInfo], count: int) -> list[list[tarfile.TarInfo]]:
     """What stays, and `count` that are held out, each class in proportion; both in their order."""
     return [[members[place] for place in places.tolist()] for places in hold_out(_labels(members), count)]
 

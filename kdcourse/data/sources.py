@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kdcourse.data.folders import Raw, kept, read_tar
+from kdcourse.data.folders import RawImageData, disk_cached, read_tar
 from kdcourse.system.download import DownloadError, RemoteFile, sha256
 from kdcourse.system.storage import DamagedFile, fingerprint
 
@@ -128,7 +128,7 @@ CIFAR100 = Source(
 SOURCES = {"fashion-mnist": FASHION_MNIST, "mnist": MNIST, "cifar10": CIFAR10, "cifar100": CIFAR100}
 
 
-def read_downloaded(source: Source, folder: Path) -> Raw:
+def read_downloaded(source: Source, folder: Path) -> RawImageData:
     """Read the downloaded originals in `folder`.
 
     They alone are kept, for their hashes are known: what is unpacked anew each time cannot have been damaged since.
@@ -137,7 +137,8 @@ def read_downloaded(source: Source, folder: Path) -> Raw:
 
     try:
         with tempfile.TemporaryDirectory(prefix="kdcourse-") as temporary:
-            target = Path(temporary) / (source.folder if source.unpacked else "")
+            # CIFAR's archives hold their folder themselves.
+            target = Path(temporary) / source.folder if source.unpacked else Path(temporary)
             target.mkdir(parents=True, exist_ok=True)
             for file in source.files:
                 extract_archive(str(folder / file.name), str(target))
@@ -146,7 +147,7 @@ def read_downloaded(source: Source, folder: Path) -> Raw:
         raise DownloadError(f"it cannot be unpacked: {error.strerror or type(error).__name__}") from error
 
 
-def read_unpacked(source: Source, root: Path) -> Raw | None:
+def read_unpacked(source: Source, root: Path) -> RawImageData | None:
     """Read torchvision's layout below `root`; None where it is not there, `DamagedFile` where it is not whole.
 
     Nothing is read, let alone unpickled, before its hash was compared: here, or by the CIFAR classes themselves.
@@ -155,12 +156,7 @@ def read_unpacked(source: Source, root: Path) -> Raw | None:
 
     folder = root / source.folder
     if not folder.is_dir():
-        archive = root / (source.archive or "")
-        if not archive.is_file():
-            return None
-        key = fingerprint(archive.stat().st_size, archive.stat().st_mtime_ns)
-        raw = kept(f"{archive.stem}-{key}", lambda: read_tar(archive, 32))
-        return replace(raw, note=source.archive_note)
+        return _read_archive(source, root)
     for name, expected in source.unpacked.items():
         if not (folder / name).is_file() or sha256(folder / name) != expected:
             raise DamagedFile(f"{name} is {'not the original' if (folder / name).exists() else 'missing'}")
@@ -170,7 +166,17 @@ def read_unpacked(source: Source, root: Path) -> Raw | None:
     except RuntimeError as error:
         raise DamagedFile("a file is missing or not the original") from error
     classes = tuple(name.split(" - ")[0] for name in train.classes)  # MNIST's read "0 - zero"
-    return Raw(classes, train=_pictures(train), test=_pictures(test))
+    return RawImageData(classes, train=_pictures(train), test=_pictures(test))
+
+
+def _read_archive(source: Source, root: Path) -> RawImageData | None:
+    """The tar that stands in for the originals, None where it is not there."""
+    if source.archive is None or not (root / source.archive).is_file():
+        return None
+    archive = root / source.archive
+    key = fingerprint(archive.stat().st_size, archive.stat().st_mtime_ns)
+    raw = disk_cached(f"{archive.stem}-{key}", lambda: read_tar(archive, 32))
+    return replace(raw, note=source.archive_note)
 
 
 def _pictures(dataset) -> tuple[Tensor, Tensor]:

@@ -68,7 +68,7 @@ class Split(Examples):
 
     def sample(self, count: int, seed: int = 0) -> "Split":
         """`count` examples drawn by `seed`, the classes as equal in number as can be."""
-        return self.take(evenly(self.labelled("sample").cpu(), count, seed))
+        return self.take(balanced_indices(self.labelled("sample").cpu(), count, seed))
 
     def only(self, *classes: int) -> "Split":
         """The examples of these classes."""
@@ -120,7 +120,7 @@ class ImageData:
         )
 
 
-def evenly(labels: Tensor, count: int, seed: int) -> Tensor:
+def balanced_indices(labels: Tensor, count: int, seed: int) -> Tensor:
     """Positions of `count` examples drawn by `seed`, the classes as equal in number as can be."""
     if not 1 <= count <= len(labels):
         raise ValueError(f"count must be between 1 and {len(labels)}, the size of this split, got {count}")

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from kdcourse.data.images import hold_out
 from kdcourse.data.reviews import reviews
-from kdcourse.data.splits import evenly
-from kdcourse.models.sentiment import CLASSES
+from kdcourse.data.splits import balanced_indices
 from kdcourse.system.download import DownloadError, RemoteFile, fetch, sha256
 from kdcourse.system.storage import cache_folder, cached, fingerprint
 
+CLASSES = ("negative", "positive")
 DEFAULT = "sst2"
 BUILT_IN = {"train": 20_000, "validation": 2_000, "test": 4_000}
 VALIDATION = 2_000  # sentences split off SST-2's training split
@@ -83,7 +83,7 @@ class Sentences:
         """`count` sentences drawn by `seed`, both classes as equal in number as can be."""
         if self.labels is None:
             raise ValueError("this split has no labels, so sample() cannot choose by class")
-        return self.take(evenly(self.labels, count, seed))
+        return self.take(balanced_indices(self.labels, count, seed))
 
     def about(self, *categories: str) -> "Sentences":
         """The sentences of these categories."""
@@ -119,10 +119,9 @@ class TextData:
 def load_texts(name: str | Path | None = None, *, fallback: bool = True) -> TextData:
     """Sentences with their sentiment; one printed line says where they came from.
 
-    name: "sst2" (film reviews, Socher et al. 2013, in GLUE's version), "product-reviews" (Blitzer et al. 2007: only where the
-    folder in
-        KDCOURSE_DATA holds it), "reviews" (built in), or the path of a folder with `train.tsv` and `dev.tsv`, columns
-        `sentence` and `label`. Default: the environment variable KDCOURSE_TEXTS, else "sst2".
+    name: "sst2" (film reviews, Socher et al. 2013, in GLUE's version), "product-reviews" (Blitzer et al. 2007: only where
+        the folder in KDCOURSE_DATA holds it), "reviews" (built in), or the path of a folder with `train.tsv` and `dev.tsv`,
+        columns `sentence` and `label`. Default: the environment variable KDCOURSE_TEXTS, else "sst2".
     fallback: take the built-in reviews when a set cannot be had, with a message; otherwise the failure is raised.
 
     Training sentences that the test split holds too are dropped. Sentences in SST-2's training split are often parts of each
@@ -130,31 +129,33 @@ def load_texts(name: str | Path | None = None, *, fallback: bool = True) -> Text
     Raises `ValueError` for an unknown name or a folder that cannot be read, `DownloadError` as said.
     """
     wanted = name or os.environ.get("KDCOURSE_TEXTS") or DEFAULT
-    known = str(wanted) in TITLES
-    if not known and not Path(wanted).expanduser().is_dir():
+    if str(wanted) not in TITLES and not Path(wanted).expanduser().is_dir():
         raise ValueError(f"name must be one of {', '.join(TITLES)}, or the path of a folder, got {str(wanted)!r}")
     try:
-        data = _load(str(wanted), known, os.environ.get("KDCOURSE_DATA"), os.environ.get("KDCOURSE_CACHE"))
+        data = _load(str(wanted), os.environ.get("KDCOURSE_DATA"), os.environ.get("KDCOURSE_CACHE"))
     except DownloadError as error:
         failure = f"{TITLES[wanted]} could not be had ({error})"
         if not fallback:
             raise DownloadError(failure) from error
         print(f"{failure}; using the built-in reviews instead.")
-        data = _load("reviews", True, None, None)
+        data = _load("reviews", None, None)
     sizes = f"{len(data.train):,} training, {len(data.validation):,} validation and {len(data.test):,} test sentences"
     print(f"{TITLES.get(data.name, data.name)}, {data.origin}: {sizes}, {' or '.join(data.classes)}.")
     return data
 
 
 @lru_cache(maxsize=4)
-def _load(name: str, known: bool, local: str | None, _cache: str | None) -> TextData:
+def _load(name: str, local: str | None, _cache: str | None) -> TextData:
+    """_cache: which cache folder is in use; a part of the key alone, so that another one is looked into."""
     if name == "reviews":
         return _built_in()
     if name == "sst2":
         return _sst2(local)
     if name == "product-reviews":
         return _product_reviews(local)
-    return _finish(Path(name).expanduser().resolve().name, *_folder(Path(name).expanduser()), origin="from your folder")
+    return _make_splits(
+        Path(name).expanduser().resolve().name, *_read_folder(Path(name).expanduser()), origin="from your folder"
+    )
 
 
 def _built_in() -> TextData:
@@ -186,8 +187,8 @@ def _sst2(local: str | None) -> TextData:
         origin = "downloaded into the cache" if fetch([SST2], folder) else "from the cache"
         with zipfile.ZipFile(folder / SST2.name) as archive:
             files = {name: archive.read(f"SST-2/{name}") for name in SST2_FILES}
-    train, test = (_table(files[name].decode("utf-8"), name) for name in ("train.tsv", "dev.tsv"))
-    return _finish("sst2", train, test, origin, category="films")
+    train, test = (_read_table(files[name].decode("utf-8"), name) for name in ("train.tsv", "dev.tsv"))
+    return _make_splits("sst2", train, test, origin, category="films")
 
 
 def _product_reviews(local: str | None) -> TextData:
@@ -198,23 +199,23 @@ def _product_reviews(local: str | None) -> TextData:
         )
     train, test = [], []
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        for rows, part in zip((train, test), _folder(folder), strict=True):
+        for rows, part in zip((train, test), _read_folder(folder), strict=True):
             rows += [(text, label, folder.name) for text, label, _ in part]
-    return _finish("product-reviews", train, test, "from the folder in KDCOURSE_DATA")
+    return _make_splits("product-reviews", train, test, "from the folder in KDCOURSE_DATA")
 
 
 Rows = list[tuple[str, int, str]]
 
 
-def _folder(folder: Path) -> tuple[Rows, Rows]:
+def _read_folder(folder: Path) -> tuple[Rows, Rows]:
     try:
         parts = [(folder / name).read_text(encoding="utf-8") for name in ("train.tsv", "dev.tsv")]
     except OSError as error:
         raise ValueError(f"the folder {folder.name}/ must hold train.tsv and dev.tsv: {error.strerror}") from error
-    return _table(parts[0], "train.tsv"), _table(parts[1], "dev.tsv")
+    return _read_table(parts[0], "train.tsv"), _read_table(parts[1], "dev.tsv")
 
 
-def _table(content: str, name: str) -> Rows:
+def _read_table(content: str, name: str) -> Rows:
     """A table with columns `sentence` and `label`; quotation marks are text like any other."""
     reader = csv.DictReader(io.StringIO(content), delimiter="\t", quoting=csv.QUOTE_NONE)
     rows = []
@@ -230,7 +231,7 @@ def _table(content: str, name: str) -> Rows:
     return rows
 
 
-def _finish(name: str, train: Rows, test: Rows, origin: str, category: str = "") -> TextData:
+def _make_splits(name: str, train: Rows, test: Rows, origin: str, category: str = "") -> TextData:
     held = {text for text, _, _ in test}
     once = list({text: (text, *rest) for text, *rest in train if text not in held}.values())
     every = _sentences(once, category)

@@ -4,16 +4,16 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import prune
+from torch.nn.utils import prune as masks
 
 from kdcourse.models.images import Perceptron
 from kdcourse.system.runtime import need
 
 
-def without_weights(model: nn.Module, share: float) -> nn.Module:
+def prune(model: nn.Module, share: float) -> nn.Module:
     """A copy in which this share of all weights of linear layers, those nearest to zero, is zero and stays so in training.
 
-    The masks are `torch.nn.utils.prune`'s; `settled` writes them into the weights. Biases are kept.
+    The masks are `torch.nn.utils.prune`'s; `remove_masks` writes them into the weights. Biases are kept.
     Source: Han, Pool, Tran, Dally (2015), *Learning both Weights and Connections for Efficient Neural Networks*, §3.
     Raises `ValueError` for a share outside [0, 1) and for a model without linear layers.
     """
@@ -22,19 +22,19 @@ def without_weights(model: nn.Module, share: float) -> nn.Module:
         raise ValueError(f"model must have linear layers, got {type(model).__name__}")
     pruned = _trainable(model)
     weights = [(layer, "weight") for layer in linear_layers(pruned)]
-    prune.global_unstructured(weights, pruning_method=prune.L1Unstructured, amount=float(share))
+    masks.global_unstructured(weights, pruning_method=masks.L1Unstructured, amount=float(share))
     return pruned
 
 
-def settled(model: nn.Module) -> nn.Module:
+def remove_masks(model: nn.Module) -> nn.Module:
     """The same model with its masks written into the weights and gone: once training is over, and before it is copied."""
     for layer in linear_layers(model):
-        if prune.is_pruned(layer):
-            prune.remove(layer, "weight")
+        if masks.is_pruned(layer):
+            masks.remove(layer, "weight")
     return model
 
 
-def without_units(model: Perceptron, share: float) -> Perceptron:
+def prune_units(model: Perceptron, share: float) -> Perceptron:
     """A smaller perceptron that has lost this share of each hidden layer's units, those with the shortest incoming weights.
 
     It has no dropout. At least one unit of each layer stays. Source of the criterion: Li et al. (2017), *Pruning Filters for
@@ -53,7 +53,7 @@ def without_units(model: Perceptron, share: float) -> Perceptron:
     return _filled([*weights, last.weight[:, keep]], [*biases, last.bias])
 
 
-def in_int8(model: nn.Module, *, activations: bool = False) -> nn.Module:
+def quantize(model: nn.Module, *, activations: bool = False) -> nn.Module:
     """A copy whose linear layers hold their weights in 8 bits, one scale for each output, by `torchao`.
 
     activations: round what flows in to 8 bits too, with a scale for each picture found as it comes.

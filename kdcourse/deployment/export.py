@@ -51,7 +51,7 @@ def int8_onnx(path: str | Path, target: str | Path) -> Path:
 
 
 class OnnxModel(nn.Module):
-    """An ONNX file that answers as a model does, (N, C, H, W) -> (N, classes), run by ONNX Runtime on the CPU.
+    """An ONNX file as a model, (N, C, H, W) -> (N, classes): run by ONNX Runtime on the CPU, its answers where the pictures are.
 
     threads: default as many as PyTorch has.
     """
@@ -68,4 +68,4 @@ class OnnxModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         (logits,) = self.session.run([OUTPUT], {INPUT: images.cpu().contiguous().numpy()})
-        return torch.from_numpy(logits)
+        return torch.from_numpy(logits).to(images.device)

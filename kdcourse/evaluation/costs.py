@@ -59,7 +59,7 @@ def energy(model: nn.Module, split: Split, batch_size: int = 1, repeats: int = 5
     if (before := _joules()) is None:
         return None
     images = split.images[:batch_size]
-    with evaluating(model):
+    with evaluating(model, split.device):
         for _ in range(repeats):
             measure.answer(model, images)
     taken = _joules() - before

@@ -2,5 +2,3 @@
 
 from kdcourse.exercises.engine import exercise
 from kdcourse.exercises.quiz import quiz
-
-__all__ = ["exercise", "quiz"]

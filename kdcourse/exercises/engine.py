@@ -74,12 +74,12 @@ class Exercise:
             return "wrong", f"The check wants the function itself, and got {type(answer).__name__}."
         try:
             given = self.probe(answer)
-        except (Blank, NotImplementedError):
+        except (NotAttempted, NotImplementedError):
             return "not attempted", "Write the function above and run both cells again; hint() helps."
         except Exception as error:  # whatever a student's code may raise is theirs to read, in one line
             return "wrong", f"Your function stopped with {type(error).__name__}: {error}"
         wanted = self.probe(self.reference)
-        if alike(given, wanted):
+        if all_close(given, wanted):
             return "right", "It agrees with the reference on every case."
         if mistake := self.recognise(given, self.probe):
             return "wrong", f"This looks like: {mistake.name}. {mistake.explanation}"
@@ -87,7 +87,7 @@ class Exercise:
 
     def recognise(self, given: Mapping[str, object], probe: Probe) -> Mistake | None:
         """The known mistake from which `probe` finds what is `given`, if there is one."""
-        return next((mistake for mistake in self.mistakes if alike(given, probe(mistake.function))), None)
+        return next((mistake for mistake in self.mistakes if all_close(given, probe(mistake.function))), None)
 
     def hint(self) -> None:
         """Show the next hint."""
@@ -110,15 +110,15 @@ class Exercise:
         return "\n".join(lines[start:])
 
     def _ipython_display_(self) -> None:
-        lines = [f"Difficulty: {self.difficulty}. Time: {self.minutes}."]
         notes = "".join(
             f"<li><b>{_as_html(mistake.name)}</b>: {_as_html(mistake.explanation)}</li>" for mistake in self.mistakes
         )
         folded = f"<details><summary>If your check says …</summary><ul>{notes}</ul></details>" if notes else ""
-        _show(f"Exercise {self.id}. {self.goal}", " ".join(lines), folded=folded)
+        effort = f"Difficulty: {self.difficulty}. Time: {self.minutes}."
+        _show(f"Exercise {self.id}. {self.goal}", effort, folded=folded)
 
 
-class Blank(Exception):
+class NotAttempted(Exception):
     """The answer returned nothing: its body is still the stub's."""
 
 
@@ -204,17 +204,18 @@ def gradients(answer: Callable, cases: list[tuple], **settings) -> dict[str, obj
 
 
 def filled(result: object) -> object:
-    """The result, or `Blank` where the stub still stands."""
+    """The result, or `NotAttempted` where the stub still stands."""
     if result is None or result is Ellipsis:
-        raise Blank
+        raise NotAttempted
     return result
 
 
-def alike(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
-    return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in other)
+def all_close(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
+    """Whether two outcomes of one probe agree: the same names, and for each the same value, to a relative 1e-4."""
+    return one.keys() == other.keys() and all(_close(one[key], other[key]) for key in other)
 
 
-def _same(given: object, wanted: object) -> bool:
+def _close(given: object, wanted: object) -> bool:
     if given is None or wanted is None:
         return given is wanted
     if isinstance(wanted, bool):
@@ -230,7 +231,7 @@ def _same(given: object, wanted: object) -> bool:
 
 def first_difference(given: Mapping[str, object], wanted: Mapping[str, object]) -> str:
     """In words, where two outcomes of one probe part first."""
-    name = next(key for key in wanted if key not in given or not _same(given[key], wanted[key]))
+    name = next(key for key in wanted if key not in given or not _close(given[key], wanted[key]))
     if name not in given:
         return f"{name.capitalize()} could not be looked at: return one scalar tensor."
     mine, theirs = given[name], wanted[name]

@@ -1,6 +1,6 @@
-"""Recipes that train in a background thread, one after the other, while a hand steers the one at work.
+"""Recipes that train in a background thread, one after the other, while somebody steers the one at work.
 
-The loop asks between two steps what the hand wants. It reads plain numbers behind a lock and never a widget, so the
+The loop asks between two steps what is wanted. It reads plain numbers behind a lock and never a widget, so the
 kernel stays free, and a run that nobody touches is `Recipe.run`, number by number.
 """
 
@@ -36,7 +36,7 @@ class Run:
     """One recipe's run and its record.
 
     state: "waiting", "training", "paused", "done", "stopped", "failed" or "skipped". method: as it is now. losses: those read
-    so far, one for each step. changes: (the step after which a hand changed numbers, the new ones). checkpoint: where the
+    so far, one for each step. changes: (the step after which hyperparameters changed, the new ones). checkpoint: where the
     weights of a run that has ended lie; a later run of this name writes over it.
     """
 
@@ -60,30 +60,33 @@ class Run:
         self.checkpoint = save_tensors(path, self.student.state_dict(), {"record": json.dumps(record)})
 
     def load(self) -> nn.Module:
-        """A student with the checkpoint's weights, in evaluation mode. Raises `FileNotFoundError` before the run has ended."""
+        """The student with the checkpoint's weights, in evaluation mode and on the run's device.
+
+        Raises `FileNotFoundError` before the run has ended.
+        """
         if self.checkpoint is None:
             raise FileNotFoundError(f"{self.name} has no checkpoint yet: it is {self.state}")
-        student = self.recipe.student(seed=self.seed)
+        student = self.recipe.student(seed=self.seed).to(next(self.student.parameters()).device)
         student.load_state_dict(load_tensors(self.checkpoint)[0])
         return student.eval()
 
 
-class Hand:
+class Control:
     """What is asked of the run at work; any thread may ask."""
 
     def __init__(self):
         self._changed = threading.Condition()
         self.ending = False
-        self.let_go()
+        self.reset()
 
-    def let_go(self) -> None:
+    def reset(self) -> None:
         """Nothing is asked (of the next run)."""
         with self._changed:
             self._numbers: dict[str, float] = {}
             self.stopping = self.ending
             self.paused_at: float | None = None
 
-    def turn(self, **numbers: float) -> None:
+    def set_hyperparameters(self, **numbers: float) -> None:
         with self._changed:
             self._numbers |= numbers
 
@@ -91,7 +94,7 @@ class Hand:
         with self._changed:
             self.paused_at = time.monotonic()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         with self._changed:
             self.paused_at = None
             self._changed.notify_all()
@@ -99,18 +102,18 @@ class Hand:
     def stop(self, everything: bool = False) -> None:
         with self._changed:
             self.stopping, self.ending = True, self.ending or everything
-            self.go_on()
+            self.resume()
 
     def wait_while_paused(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self.paused_at is None)
 
-    def taken(self, method: Method) -> dict[str, float]:
-        """The numbers turned since, without those that the method has already or has not at all."""
+    def pending(self, method: Method) -> dict[str, float]:
+        """The numbers set since, without those that the method has already or has not at all."""
         with self._changed:
             numbers, self._numbers = self._numbers, {}
-        dials = method.dials
-        return {name: number for name, number in numbers.items() if name in dials and number != dials[name]}
+        known = method.hyperparameters
+        return {name: number for name, number in numbers.items() if name in known and number != known[name]}
 
 
 class Background:
@@ -131,7 +134,7 @@ class Background:
         self.current = next(iter(self.runs.values()))  # the run at work, or about to be
         self.folder = cache_folder() / "dashboard" if folder is None else Path(folder)
         self.report: Callable[[], None] = lambda: None
-        self.hand = Hand()
+        self.control = Control()
         self._due = 0.0
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -152,12 +155,12 @@ class Background:
             )
         try:
             # Built on this thread: first weights are drawn from the generators that the page shares.
-            begun = [(run, *run.recipe.begin(run.seed)) for run in self.runs.values()]
+            started = [(run, *run.recipe.begin(run.seed)) for run in self.runs.values()]
         except BaseException:
             _AT_WORK.release()
             raise
         # A daemon, because Python would wait for any other thread before `_leave` could end it.
-        self._thread = threading.Thread(target=self._work, args=(begun,), name="kdcourse-training", daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(started,), name="kdcourse-training", daemon=True)
         atexit.register(self._leave)
         runtime.release_cores()
         self._thread.start()
@@ -175,7 +178,7 @@ class Background:
             while not self._over.wait(0.05):
                 self._go_on_after(patience)
         except KeyboardInterrupt:
-            self.hand.stop(everything=True)
+            self.control.stop(everything=True)
             self._over.wait()
             print("Interrupted: the runs were stopped and keep what they have learnt.")
         if self._error is not None:
@@ -183,14 +186,14 @@ class Background:
         return {name: run.student for name, run in self.runs.items() if run.student is not None}
 
     def _go_on_after(self, patience: float) -> None:
-        since = self.hand.paused_at
+        since = self.control.paused_at
         if since is not None and self.running and (patience == 0 or time.monotonic() - since > patience):
             print(f"{self.current.name} was paused; it goes on, because a cell waits for it.")
-            self.hand.go_on()
+            self.control.resume()
 
-    def _work(self, begun: list[tuple[Run, nn.Module, Callable]]) -> None:
+    def _work(self, started: list[tuple[Run, nn.Module, Callable]]) -> None:
         try:
-            self._train_all(begun)
+            self._train_all(started)
         except BaseException as error:  # what a thread raises is heard by nobody: wait() raises it again
             self._error = error
         finally:
@@ -198,10 +201,10 @@ class Background:
             _AT_WORK.release()
             self._over.set()
 
-    def _train_all(self, begun: list[tuple[Run, nn.Module, Callable]]) -> None:
+    def _train_all(self, started: list[tuple[Run, nn.Module, Callable]]) -> None:
         try:
-            for number, (run, student, training) in enumerate(begun, start=1):
-                if self.hand.ending:
+            for number, (run, student, training) in enumerate(started, start=1):
+                if self.control.ending:
                     break
                 self._train(run, student, training, self.folder / f"{number}-{_plain(run.name)}.safetensors")
         finally:
@@ -218,19 +221,19 @@ class Background:
             run.state = "failed"
             raise
         finally:
-            self.hand.let_go()
+            self.control.reset()
         run.losses, run.state = history.losses, "stopped" if history.interrupted else "done"
         run.save(path)
 
     def _between_steps(self, run: Run, state: TrainingState) -> None:
-        if self.hand.paused_at is not None:
+        if self.control.paused_at is not None:
             self._tell(run, "paused", state.losses)
-            self.hand.wait_while_paused()
+            self.control.wait_while_paused()
             self._tell(run, "training", state.losses)
-        if self.hand.stopping:
+        if self.control.stopping:
             state.stopped = True
-        elif numbers := self.hand.taken(state.method):
-            run.method = state.method = state.method.tuned(**numbers)
+        elif numbers := self.control.pending(state.method):
+            run.method = state.method = state.method.with_hyperparameters(**numbers)
             run.changes.append((state.step, numbers))
         if not state.stopped and time.monotonic() >= self._due:
             self._tell(run, "training", state.losses)
@@ -247,7 +250,7 @@ class Background:
     def _leave(self) -> None:
         """Python ends: so do the runs, paused or not, after the step at work."""
         self.report = lambda: None  # there may be no page any more
-        self.hand.stop(everything=True)
+        self.control.stop(everything=True)
         self._over.wait(LEAVING)
 
 

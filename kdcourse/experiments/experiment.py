@@ -14,13 +14,14 @@ from typing import Protocol
 from torch import nn
 
 from kdcourse.data.splits import ImageData, Split
+from kdcourse.data.texts import Sentences
 from kdcourse.evaluation import measure
 from kdcourse.experiments.ledger import Comparison, keep
 from kdcourse.methods import HardTarget, Method
+from kdcourse.models.sentiment import SentimentClassifier
 from kdcourse.training.cache import TeacherCache
+from kdcourse.training.finetuning import finetune
 from kdcourse.training.loop import History, train
-
-Parts = tuple[nn.Module, Split, nn.Module | TeacherCache | None]  # a run's student, examples and teacher
 
 
 @dataclass(frozen=True)
@@ -68,23 +69,60 @@ class Recipe:
 
     def begin(self, seed: int = 0) -> tuple[nn.Module, Callable[..., History]]:
         """A fresh student and the call of `training.train` that trains it: only how it is watched is left to say."""
-        parts = self._parts(seed)
-        return parts[0], self._training(seed, parts)
-
-    def _parts(self, seed: int) -> Parts:
         split = self.train(seed) if callable(self.train) else self.train
         teacher = self.teacher(seed) if isinstance(self.teacher, FunctionType | partial) else self.teacher
-        return self.student(seed=seed), split, teacher
-
-    def _training(self, seed: int, parts: Parts) -> Callable[..., History]:
-        student, split, teacher = parts
+        student = self.student(seed=seed)
         method = copy.deepcopy(self.method)  # a method's own parameters start anew in each run
-        return partial(train, student, split, method, teacher=teacher, order_seed=seed, **self._settings)
+        names = ("steps", "batch_size", "learning_rate", "weight_decay", "balanced")
+        settings = {name: getattr(self, name) for name in names}
+        return student, partial(train, student, split, method, teacher=teacher, order_seed=seed, **settings)
+
+
+@dataclass(frozen=True)
+class TextRecipe:
+    """One arm of a comparison of classifiers of sentences: what `compare` can run.
+
+    student: called as student(seed=...), gives a classifier with fresh weights. train: the split to learn from, or a function
+    of the seed that gives it. teacher, alpha, temperature, hidden, attention, steps, batch_size, learning_rate: as in
+    `finetune`.
+    """
+
+    student: Callable[..., SentimentClassifier]
+    train: Sentences | Callable[[int], Sentences]
+    teacher: SentimentClassifier | None = None
+    alpha: float = 0.9
+    temperature: float = 4.0
+    hidden: float = 0.0
+    attention: float = 0.0
+    steps: int = 800
+    batch_size: int = 32
+    learning_rate: float = 1e-3
 
     @property
-    def _settings(self) -> dict:
-        names = ("steps", "batch_size", "learning_rate", "weight_decay", "balanced")
-        return {name: getattr(self, name) for name in names}
+    def budget(self) -> int:
+        """Sentences that gradient steps see."""
+        return self.steps * self.batch_size
+
+    def run(self, seed: int = 0, *, progress: bool = False) -> SentimentClassifier:
+        """Train a fresh student; `seed` fixes its first weights, its examples, the order of its batches and dropout."""
+        student = self.student(seed=seed)
+        split = self.train(seed) if callable(self.train) else self.train
+        names = ("teacher", "steps", "batch_size", "learning_rate", "alpha", "temperature", "hidden", "attention")
+        settings = {name: getattr(self, name) for name in names}
+        finetune(student, split, seed=seed, progress=progress, **settings)
+        return student
+
+    def describe(self, student: SentimentClassifier) -> dict:
+        """What the ledger says of this arm besides its scores."""
+        names = ("alpha", "temperature", "hidden", "attention")
+        taught = {name: getattr(self, name) for name in names if getattr(self, name)} if self.teacher else {}
+        return {
+            "student": student.label,
+            "method": f"distillation {taught}" if taught else "labels only",
+            "steps": self.steps,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+        }
 
 
 class Arm(Protocol):
@@ -129,7 +167,7 @@ def compare(
         students[arm].append(recipes[arm].run(seed))
 
     budgets = None if equal_budgets else {arm: recipe.budget for arm, recipe in recipes.items()}
-    comparison = Comparison.judge(students, data, metric, seeds, baseline, budgets)
+    comparison = Comparison.evaluate(students, data, metric, seeds, baseline, budgets)
     if ledger:
         keep(ledger, comparison, {arm: recipe.describe(students[arm][0]) for arm, recipe in recipes.items()}, data)
     return comparison

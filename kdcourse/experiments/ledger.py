@@ -49,7 +49,7 @@ class Comparison:
     budgets: dict[str, int] | None = None
 
     @classmethod
-    def judge(
+    def evaluate(
         cls,
         students: dict[str, list[nn.Module]],
         data: ImageData,
@@ -68,11 +68,11 @@ class Comparison:
         )
         return cls(scores, validation, baseline, students, budgets)
 
-    def judged_by(self, metric: Callable[[nn.Module, Split], float], data: ImageData) -> "Comparison":
+    def evaluated_by(self, metric: Callable[[nn.Module, Split], float], data: ImageData) -> "Comparison":
         """The same students by another measure."""
         if not self.students:
-            raise ValueError("students are not kept in the ledger, so a stored comparison cannot be judged anew")
-        return self.judge(self.students, data, metric, list(self.scores.index), self.baseline, self.budgets)
+            raise ValueError("students are not kept in the ledger, so a stored comparison cannot be evaluated anew")
+        return self.evaluate(self.students, data, metric, list(self.scores.index), self.baseline, self.budgets)
 
     def only(self, *arms: str) -> "Comparison":
         """These arms alone; the baseline stays, first."""
@@ -125,9 +125,19 @@ class Comparison:
         return plots.comparison(self.scores, baseline=self.baseline, **settings)
 
 
-def keep(name: str, comparison: Comparison, descriptions: Mapping[str, dict], data: ImageData) -> Path:
-    """Keep a comparison as `<name>-<data>.json`: scores, seeds, device, commit, versions, and each arm's description."""
-    folder = Path(os.environ.get("KDCOURSE_RESULTS") or cache_folder() / "results")
+def keep(
+    name: str,
+    comparison: Comparison,
+    descriptions: Mapping[str, dict],
+    data: ImageData,
+    *,
+    folder: Path | None = None,
+) -> Path:
+    """Keep a comparison as `<name>-<data>.json`: scores, seeds, device, commit, versions, and each arm's description.
+
+    folder: default the one named by KDCOURSE_RESULTS, else `results` in the cache. Returns the file's path.
+    """
+    folder = folder or Path(os.environ.get("KDCOURSE_RESULTS") or cache_folder() / "results")
     entry = {
         "experiment": name,
         "data": {"name": data.name, "fingerprint": data.train.fingerprint},

@@ -50,7 +50,8 @@ class Ensemble(nn.Module):
             raise ValueError(f"weights must be {len(models)} numbers of 0 or more, not all 0, got {weights}")
         self.members = nn.ModuleList(models)
         self.temperature, self.mean = temperature, mean
-        self.register_buffer("weights", torch.tensor(weights) / sum(weights))
+        device = next((parameter.device for parameter in self.members.parameters()), None)
+        self.register_buffer("weights", torch.tensor(weights, device=device) / sum(weights))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.combine(torch.stack([member(images) for member in self.members]))
@@ -95,16 +96,16 @@ class Committee:
 class Peers(nn.Module):
     """Several students as one model, so that the loop trains them at once: pictures -> logits (N, K, C).
 
-    models: the peers; they share no parameter, so each gets the gradient of its own terms only. judged: the positions of
+    models: the peers; they share no parameter, so each gets the gradient of its own terms only. evaluated: the positions of
     those whose accuracy `peer_accuracy` reports, default all.
     """
 
-    def __init__(self, models: Sequence[nn.Module], judged: Sequence[int] | None = None):
+    def __init__(self, models: Sequence[nn.Module], evaluated: Sequence[int] | None = None):
         super().__init__()
         if len(models) < 2:
             raise ValueError(f"models must be at least two peers, got {len(models)}")
         self.members = nn.ModuleList(models)
-        self.judged = list(range(len(models))) if judged is None else list(judged)
+        self.evaluated = list(range(len(models))) if evaluated is None else list(evaluated)
         self.label = " + ".join(getattr(model, "label", type(model).__name__) for model in models)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -112,9 +113,9 @@ class Peers(nn.Module):
 
 
 def peer_accuracy(model: nn.Module, split: Split) -> float:
-    """Right answers in percent: the mean over the judged peers, or those of a single model."""
-    judged = [model.members[number] for number in model.judged] if isinstance(model, Peers) else [model]
-    return sum(measure.accuracy(one, split) for one in judged) / len(judged)
+    """Right answers in percent: the mean over the evaluated peers, or those of a single model."""
+    evaluated = [model.members[number] for number in model.evaluated] if isinstance(model, Peers) else [model]
+    return sum(measure.accuracy(one, split) for one in evaluated) / len(evaluated)
 
 
 class MutualLearning(Method):
@@ -220,7 +221,7 @@ class Chain:
         }
 
 
-class Begun:
+class WarmStart:
     """Students that have learnt something before: called as student(seed=...), it gives a copy of what `recipe` trained.
 
     Every arm of a seed goes on from the same weights, which are trained once.

@@ -82,11 +82,13 @@ def decoupled(
     check_weight("beta", beta)
     if student.shape[1] < 2:
         raise ValueError(f"student must have at least 2 classes for a target and the others, got {student.shape[1]}")
-    is_target = F.one_hot(labels, student.shape[1]).bool()
+    labels = labels.unsqueeze(1)
+    others = torch.arange(student.shape[1] - 1, device=labels.device)
+    others = others + (others >= labels)  # (N, C − 1): the classes that are not the label. By masks a GPU would wait.
 
     def split(logits: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of target against rest (N, 2), and of the rest alone (N, C − 1)."""
-        target, rest = logits[is_target].unsqueeze(1), logits[~is_target].view(len(logits), -1)
+        target, rest = logits.gather(1, labels), logits.gather(1, others)
         # The rest as one outcome has the logit logsumexp: no probability is formed, so nothing underflows.
         return torch.cat([target, rest.logsumexp(dim=1, keepdim=True)], dim=1), rest
 

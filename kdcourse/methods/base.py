@@ -60,24 +60,24 @@ class Method(nn.Module):
         raise TypeError(f"{type(self).__name__} computes no loss: a method defines forward(batch)")
 
     @property
-    def dials(self) -> dict[str, float]:
-        """Its numbers that `tuned` can change, by name."""
+    def hyperparameters(self) -> dict[str, float]:
+        """Its numbers that `with_hyperparameters` can change, by name."""
         return dict(getattr(self, "settings", {}))
 
-    def tuned(self, **numbers: float) -> "Method":
-        """The same method, sharing what it has learnt, with other numbers, as in tuned(temperature=2).
+    def with_hyperparameters(self, **numbers: float) -> "Method":
+        """The same method, sharing what it has learnt, with other numbers, as in with_hyperparameters(temperature=2).
 
-        Raises `ValueError` for a number that is none of its `dials`.
+        Raises `ValueError` for a number that is none of its `hyperparameters`.
         """
-        self._check_dials(numbers)
+        self._check_known(numbers)
         other = copy.copy(self)
         other.settings = {**self.settings, **numbers}
         return other
 
-    def _check_dials(self, numbers: Iterable[str]) -> None:
+    def _check_known(self, numbers: Iterable[str]) -> None:
         for name in numbers:
-            if name not in self.dials:
-                known = ", ".join(self.dials) or "none"
+            if name not in self.hyperparameters:
+                known = ", ".join(self.hyperparameters) or "none"
                 raise ValueError(f"{name} is no number of {self!r} that can be changed; it has {known}")
 
     def __add__(self, other: "Method") -> "Method":
@@ -118,16 +118,20 @@ class WeightedSum(Method):
         return list(zip(self.weights, self.methods, strict=True))
 
     @property
-    def dials(self) -> dict[str, float]:
+    def hyperparameters(self) -> dict[str, float]:
         """Those of all its terms; where several have one of a name, the first term's."""
-        return {name: number for method in reversed(self.methods) for name, number in method.dials.items()}
+        return {name: number for method in reversed(self.methods) for name, number in method.hyperparameters.items()}
 
-    def tuned(self, **numbers: float) -> "Method":
+    def with_hyperparameters(self, **numbers: float) -> "Method":
         """Every term that has a number of the name gets it."""
-        self._check_dials(numbers)
-        given = [{name: number for name, number in numbers.items() if name in one.dials} for one in self.methods]
+        self._check_known(numbers)
+        given = [
+            {name: number for name, number in numbers.items() if name in one.hyperparameters} for one in self.methods
+        ]
         pairs = zip(self.terms(), given, strict=True)
-        return WeightedSum([(weight, method.tuned(**own) if own else method) for (weight, method), own in pairs])
+        return WeightedSum(
+            [(weight, method.with_hyperparameters(**own) if own else method) for (weight, method), own in pairs]
+        )
 
     def prepare(self, batch: Batch) -> None:
         for method in self.methods:

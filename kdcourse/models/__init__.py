@@ -25,32 +25,3 @@ from kdcourse.models.images import (
 from kdcourse.models.language import LanguageModel, gpt
 from kdcourse.models.sentiment import SentimentClassifier, bert, every_second_layer, pretrained
 from kdcourse.models.transfer import from_torchvision, with_new_head
-
-__all__ = [
-    "ConvNet",
-    "LanguageModel",
-    "Perceptron",
-    "PlainNet",
-    "SentimentClassifier",
-    "SeparableNet",
-    "bert",
-    "cifar_resnet50",
-    "convnet",
-    "every_second_layer",
-    "from_torchvision",
-    "gpt",
-    "mobilenetv2",
-    "perceptron",
-    "plainnet",
-    "pretrained",
-    "resnet8",
-    "resnet8x4",
-    "resnet20",
-    "resnet32",
-    "resnet32x4",
-    "resnet110",
-    "separable",
-    "vgg11",
-    "vgg13",
-    "with_new_head",
-]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from itertools import chain
 
 import torch
 from torch import nn
@@ -21,8 +22,13 @@ def seeded(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode within the block; the training flag is restored afterwards."""
+def evaluating(model: nn.Module, device: torch.device | None = None) -> Iterator[None]:
+    """Evaluation mode within the block; the training flag is restored afterwards.
+
+    device: where the model is asked to work, and stays; by default it is left where it is.
+    """
+    if device is not None and any(one.device != device for one in chain(model.parameters(), model.buffers())):
+        model.to(device)
     training = model.training
     model.eval()
     try:

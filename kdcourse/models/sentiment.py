@@ -3,6 +3,7 @@
 The architecture is `transformers`' own BERT, so what is learnt here carries over to `bert-base-uncased` as it is.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 VOCABULARY = Path(__file__).parent / "wordpiece.txt"
-CLASSES = ("negative", "positive")
 LONGEST = 64  # tokens, of a BERT of the course's own
 
 
@@ -76,10 +76,10 @@ class SentimentClassifier(nn.Module):
 
     def predict(self, texts: Sequence[str], *, batch_size: int = 128) -> Tensor:
         """Logits (N, 2) on the CPU, in the order of the texts, which are cut where they are too long; in evaluation mode."""
-        return self.read(texts, batch_size=batch_size)[0]
+        return self.predict_with_states(texts, batch_size=batch_size)[0]
 
     @torch.no_grad()
-    def read(self, texts: Sequence[str], *, batch_size: int = 128) -> tuple[Tensor, Tensor]:
+    def predict_with_states(self, texts: Sequence[str], *, batch_size: int = 128) -> tuple[Tensor, Tensor]:
         """Logits (N, 2) and the last layer's [CLS] states (N, D), as `predict` gives them."""
         encoded = self.encode(texts, truncate=True)
         # Texts of like length together: padding would otherwise double the work.
@@ -104,11 +104,19 @@ def tokenizer() -> "PreTrainedTokenizerBase":
 
 
 @seeded
-def bert(width: int = 192, depth: int = 4, *, heads: int = 4, dropout: float = 0.1) -> SentimentClassifier:
+def bert(
+    width: int = 192,
+    depth: int = 4,
+    *,
+    heads: int = 4,
+    dropout: float = 0.1,
+    class_names: Sequence[str] = ("negative", "positive"),
+) -> SentimentClassifier:
     """A BERT with fresh weights and the course's tokenizer; the default is the size of the shipped teacher.
 
     width: of the hidden states, a multiple of `heads`. depth: layers. heads: of the attention in each layer.
-    dropout: while training. seed: fixes the first weights (default 0).
+    dropout: while training. class_names: in the order of the logits. seed: fixes the first weights (default 0).
+    Raises `ValueError` for a width that is no multiple of `heads` and for a depth below 1.
     """
     from transformers import BertConfig, BertForSequenceClassification
 
@@ -123,16 +131,16 @@ def bert(width: int = 192, depth: int = 4, *, heads: int = 4, dropout: float = 0
         max_position_embeddings=LONGEST,
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
-        num_labels=len(CLASSES),
-        id2label=dict(enumerate(CLASSES)),
-        label2id={name: number for number, name in enumerate(CLASSES)},
+        num_labels=len(class_names),
+        id2label=dict(enumerate(class_names)),
+        label2id={name: number for number, name in enumerate(class_names)},
         pad_token_id=tokenizer().pad_token_id,
     )
     return SentimentClassifier(BertForSequenceClassification(config), tokenizer())
 
 
 @seeded
-def pretrained(name_or_folder: str | Path, *, classes: int = len(CLASSES)) -> SentimentClassifier:
+def pretrained(name_or_folder: str | Path, *, classes: int = 2) -> SentimentClassifier:
     """A pretrained BERT with its own tokenizer, from a local folder or, by name, from the Hugging Face hub.
 
     A head that the checkpoint does not have is made anew, by `seed` (default 0), to be trained. Raises `ValueError` where there
@@ -151,7 +159,13 @@ def every_second_layer(teacher: SentimentClassifier, *, copy: bool = True, seed:
     Source: Sanh, Debut, Chaumond, Wolf (2019), *DistilBERT*, §2.
     """
     config = teacher.bert.config
-    student = bert(config.hidden_size, -(-config.num_hidden_layers // 2), heads=config.num_attention_heads, seed=seed)
+    student = bert(
+        config.hidden_size,
+        math.ceil(config.num_hidden_layers / 2),
+        heads=config.num_attention_heads,
+        class_names=[config.id2label[number] for number in range(config.num_labels)],
+        seed=seed,
+    )
     if copy:
         ours, theirs = student.bert.bert, teacher.bert.bert
         pairs = [(ours.embeddings, theirs.embeddings), (student.bert.classifier, teacher.bert.classifier)]

@@ -31,36 +31,3 @@ from kdcourse.plots.palette import Figure
 from kdcourse.plots.plane import landscape, profiles
 from kdcourse.plots.schemes import adopted, disagreement, front, mixture, per_class, reliability
 from kdcourse.plots.traced import traced
-
-__all__ = [
-    "Figure",
-    "adopted",
-    "alignment",
-    "comparison",
-    "curves",
-    "disagreement",
-    "distribution",
-    "distributions",
-    "entropy",
-    "front",
-    "gradient_scale",
-    "history",
-    "landscape",
-    "lines",
-    "mixture",
-    "neighbours",
-    "opinions",
-    "per_class",
-    "pictures",
-    "profiles",
-    "rankings",
-    "relations",
-    "reliability",
-    "similarity",
-    "soft_labels",
-    "softened",
-    "sweep",
-    "temperature_limits",
-    "traced",
-    "two_similarities",
-]

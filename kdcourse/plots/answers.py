@@ -5,17 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from kdcourse.plots.palette import (
-    COLOURS,
-    HATCHES,
-    PAPER,
     Figure,
     array,
+    bar_style,
+    check_picture,
+    check_pictures,
+    check_table,
+    check_vector,
     class_ticks,
-    count,
-    photographs,
     plain,
-    show,
-    table,
+    plural,
+    show_picture,
     wrapped,
 )
 
@@ -32,9 +32,9 @@ def softened(logits, temperature: float) -> np.ndarray:
 
 def entropy(probabilities) -> float:
     """Of one distribution (C,), in nats; a probability of zero adds nothing."""
-    held = array(probabilities)
-    held = held[held > 0].astype(float)
-    return abs(float((held * np.log(held)).sum()))  # the sum is never positive; abs also turns -0.0 into 0.0
+    p = array(probabilities).astype(float)
+    p = p[p > 0]
+    return abs(float((p * np.log(p)).sum()))  # the sum is never positive; abs also turns -0.0 into 0.0
 
 
 def soft_labels(images, probabilities, classes: Sequence[str], *, labels=None) -> Figure:
@@ -43,8 +43,8 @@ def soft_labels(images, probabilities, classes: Sequence[str], *, labels=None) -
     images: (N, H, W) or (N, H, W, 3) within [0, 1]. probabilities: (N, C). classes: C names. labels: (N,), default the
     likeliest classes.
     """
-    images = photographs(images)
-    probabilities = table("probabilities", probabilities, len(classes), len(images))
+    images = check_pictures(images)
+    probabilities = check_table("probabilities", probabilities, len(classes), len(images))
     labels = probabilities.argmax(axis=1) if labels is None else array(labels)
     if labels.shape != (len(images),):
         raise ValueError(f"labels must be ({len(images)},), one for each picture, got shape {labels.shape}")
@@ -52,7 +52,7 @@ def soft_labels(images, probabilities, classes: Sequence[str], *, labels=None) -
     grid = figure.subplots(len(images), 3, width_ratios=(1, 2, 2), squeeze=False)
     sentences = []
     for row, picture, soft, label in zip(grid, images, probabilities, labels, strict=True):
-        show(row[0], picture, classes[label])
+        show_picture(row[0], picture, classes[label])
         for axes, values, number in ((row[1], np.eye(len(classes))[label], 1), (row[2], soft, 0)):
             _bars(axes, values, number)
             axes.set(xticks=range(len(classes)), xticklabels=[])
@@ -63,30 +63,29 @@ def soft_labels(images, probabilities, classes: Sequence[str], *, labels=None) -
         axes.set_title(title, fontsize=9)
     for axes in grid[-1, 1:]:
         class_ticks(axes.xaxis, classes)
-    figure.description = f"One-hot and soft labels of {count(len(images), 'picture')}. " + "; ".join(sentences) + "."
+    figure.description = f"One-hot and soft labels of {plural(len(images), 'picture')}. " + "; ".join(sentences) + "."
     return figure
 
 
 def distribution(probabilities, classes: Sequence[str], *, title: str, picture=None) -> Figure:
     """One distribution (C,) as bars with their numbers, likeliest marked; `picture` (H, W) or (H, W, 3) beside it."""
-    values = table("probabilities", np.atleast_2d(array(probabilities)), len(classes), 1)[0]
+    values = check_vector("probabilities", probabilities, len(classes))
     figure = Figure(7.0, 0.9 + 0.22 * len(classes))
     if picture is None:
         bars = figure.subplots()
     else:
         photograph, bars = figure.subplots(1, 2, width_ratios=(1, 3))
-        show(photograph, photographs(array(picture)[None])[0], "")
-    most = int(values.argmax())
+        show_picture(photograph, check_picture(picture), "")
+    most = values.argmax()
     for place, value in enumerate(values):
-        number = 1 if place == most else 0
-        bars.barh(place, value, color=COLOURS[number], hatch=HATCHES[number], edgecolor=PAPER)
+        bars.barh(place, value, **bar_style(1 if place == most else 0))
         bars.annotate(f"{value:.1%}", (value, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
     class_ticks(bars.yaxis, classes, turned=False)
     bars.invert_yaxis()
     bars.set(xlim=(0, 1.14), xticks=(0, 0.5, 1))
     bars.set_title(title, fontsize=9)
     plain(bars)
-    figure.description = f"{_spoken(title, values, classes)}, of at most {np.log(len(classes)):.2f}."
+    figure.description = f"{_in_words(title, values, classes)}, of at most {np.log(len(classes)):.2f}."
     return figure
 
 
@@ -94,7 +93,7 @@ def distributions(rows: Mapping[str, np.ndarray], classes: Sequence[str]) -> Fig
     """Bars of several distributions over the same classes, one panel each, with their entropies in nats."""
     figure = Figure(max(4.0, 1.9 * len(rows)), 2.7)
     panels = figure.subplots(1, len(rows), squeeze=False, sharey=True)[0]
-    figure.description = _each(panels, rows, classes, 22, lambda values: f"entropy {entropy(values):.2f}")
+    figure.description = _bar_panels(panels, rows, classes, 22, lambda values: f"entropy {entropy(values):.2f}")
     return figure
 
 
@@ -102,8 +101,8 @@ def opinions(picture, title: str, rows: Mapping[str, np.ndarray], classes: Seque
     """A picture (H, W) or (H, W, 3) within [0, 1] and, beside it, what each model thinks of it: name -> (C,)."""
     figure = Figure(2.2 + 2.3 * len(rows), 2.7)
     photograph, *panels = figure.subplots(1, 1 + len(rows), squeeze=False)[0]
-    show(photograph, photographs(array(picture)[None])[0], wrapped(title, 24))
-    spoken = _each(panels, rows, classes, 30, lambda values: f"{classes[values.argmax()]} {values.max():.0%}")
+    show_picture(photograph, check_picture(picture), wrapped(title, 24))
+    spoken = _bar_panels(panels, rows, classes, 30, lambda values: f"{classes[values.argmax()]} {values.max():.0%}")
     figure.description = f"{title}. {spoken}"
     return figure
 
@@ -114,25 +113,25 @@ def temperature_limits(logits, classes: Sequence[str], *, temperatures=(0, 1, 4,
     return distributions({names.get(t, f"T = {t:g}"): softened(logits, t) for t in temperatures}, classes)
 
 
-def _each(panels, rows: Mapping[str, np.ndarray], classes: Sequence[str], width: int, says: Callable) -> str:
-    """A panel of bars for each distribution, under its name and what `says` makes of it; all of them in words."""
+def _bar_panels(panels, rows: Mapping[str, np.ndarray], classes: Sequence[str], width: int, summary: Callable) -> str:
+    """A panel of bars for each distribution, under its name and its `summary`; all of them in words."""
     parts = []
     for axes, (name, values) in zip(panels, rows.items(), strict=True):
-        values = table(name, np.atleast_2d(array(values)), len(classes), 1)[0]
+        values = check_vector(name, values, len(classes))
         _bars(axes, values, 0)
-        axes.set_title(f"{wrapped(name, width)}\n{says(values)}", fontsize=9)
+        axes.set_title(f"{wrapped(name, width)}\n{summary(values)}", fontsize=9)
         class_ticks(axes.xaxis, classes)
-        parts.append(_spoken(name, values, classes))
+        parts.append(_in_words(name, values, classes))
     return "; ".join(parts) + "."
 
 
 def _bars(axes, values: np.ndarray, number: int) -> None:
-    axes.bar(range(len(values)), values, color=COLOURS[number], hatch=HATCHES[number], edgecolor=PAPER)
+    axes.bar(range(len(values)), values, **bar_style(number))
     axes.set(ylim=(0, 1.05), yticks=(0, 0.5, 1))
     plain(axes)
 
 
-def _spoken(name: str, values: np.ndarray, classes: Sequence[str]) -> str:
+def _in_words(name: str, values: np.ndarray, classes: Sequence[str]) -> str:
     likely = f"most likely {classes[values.argmax()]} with {values.max():.0%}"
     if np.ptp(values) < 0.001:
         likely = f"all classes alike with {values.mean():.0%}"

@@ -1,5 +1,6 @@
 """Figures of labels, softmax and results: what the first labs draw and all labs share."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,17 +10,18 @@ from kdcourse.plots.palette import (
     COLOURS,
     FAINT,
     INK,
-    MARKERS,
     ON_PAPER,
     Figure,
+    annotate_heatmap,
     array,
+    check_pictures,
+    check_table,
+    check_vector,
     class_ticks,
-    count,
-    photographs,
     plain,
-    show,
+    plural,
+    show_picture,
     style,
-    table,
     wrapped,
 )
 
@@ -28,19 +30,19 @@ WIDEST = 9.0  # inches: a wider figure is scaled down to the page, and its words
 
 def pictures(images, titles: Sequence[str] | None = None, *, columns: int = 8) -> Figure:
     """A grid of pictures. images: (N, H, W) or (N, H, W, 3) within [0, 1]. titles: N names, shown above them."""
-    images = photographs(images)
+    images = check_pictures(images)
     if titles is not None and len(titles) != len(images):
         raise ValueError(f"titles must be {len(images)}, one for each picture, got {len(titles)}")
     columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
+    rows = math.ceil(len(images) / columns)
     figure = Figure(0.95 * columns + 0.1, (0.95 if titles is None else 1.15) * rows + 0.1)
     for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         if number < len(images):
-            show(axes, images[number], "" if titles is None else wrapped(str(titles[number])))
+            show_picture(axes, images[number], "" if titles is None else wrapped(str(titles[number])))
         else:
             axes.set_axis_off()
     named = "" if titles is None else ": " + ", ".join(map(str, titles))
-    figure.description = f"{count(len(images), 'picture')} of {images.shape[1]} × {images.shape[2]} pixels{named}."
+    figure.description = f"{plural(len(images), 'picture')} of {images.shape[1]} × {images.shape[2]} pixels{named}."
     return figure
 
 
@@ -48,7 +50,7 @@ def similarity(matrix, classes: Sequence[str], *, title: str, diagonal: bool = T
     """One (C, C) table as a heat map, each row scaled to shares; `diagonal=False` leaves each class itself out."""
     share = _shares("matrix", matrix, len(classes), diagonal)
     figure = Figure(5.6, 4.9)
-    _heat(figure.subplots(), share, classes, title, share.max(), diagonal)
+    _heatmap(figure.subplots(), share, classes, title, share.max(), diagonal)
     kept = "" if diagonal else ", each class itself left out"
     figure.description = f"{title}, shares of each row{kept}. {_strongest(share, classes)}."
     return figure
@@ -62,7 +64,7 @@ def two_similarities(one, other, classes: Sequence[str], *, titles: tuple[str, s
     figure = Figure(9.5, 4.9)
     most = max(share.max() for share in shares)
     for axes, share, title in zip(figure.subplots(1, 2), shares, titles, strict=True):
-        _heat(axes, share, classes, title, most, False)
+        _heatmap(axes, share, classes, title, most, False)
     off = ~np.eye(len(classes), dtype=bool)
     same = spearmanr(shares[0][off], shares[1][off]).statistic
     strongest = ". ".join(f"{title}: {_strongest(share, classes)}" for title, share in zip(titles, shares, strict=True))
@@ -86,7 +88,8 @@ def comparison(scores, *, baseline: str, ylabel: str = "test accuracy, %") -> Fi
     places = np.arange(len(scores.columns))
     for _, row in scores.iterrows():
         axes.plot(places, row.to_numpy(), color=FAINT, linewidth=0.8, marker=".", zorder=1)
-    unit, parts = (" %" if "%" in ylabel else ""), []
+    unit = " %" if "%" in ylabel else ""
+    parts = []
     for place, arm in zip(places, scores, strict=True):
         own, gaps = difference(scores[arm]), scores[arm] - scores[baseline]
         axes.errorbar(place, own.mean, own.high - own.mean, capsize=6, markersize=8, zorder=3, **style(place))
@@ -94,10 +97,11 @@ def comparison(scores, *, baseline: str, ylabel: str = "test accuracy, %") -> Fi
             f"{own.mean:.1f}", (place, own.mean), (13, 0), textcoords="offset points", va="center", fontsize=9,
             bbox=ON_PAPER,
         )  # fmt: skip
-        parts.append(f"{arm} {own.mean:.1f}{unit} ± {own.high - own.mean:.1f}")
+        said = f"{arm} {own.mean:.1f}{unit} ± {own.high - own.mean:.1f}"
         if arm != baseline:
-            higher = f"higher for {(gaps > 0).sum()} of {count(len(gaps), 'seed')}"
-            parts[-1] += f", {difference(gaps)} against {baseline}, {higher}"
+            higher = f"higher for {(gaps > 0).sum()} of {plural(len(gaps), 'seed')}"
+            said += f", {difference(gaps)} against {baseline}, {higher}"
+        parts.append(said)
     axes.set(xticks=places, ylabel=ylabel, xlim=(-0.5, len(places) - 0.4))
     axes.set_xticklabels([wrapped(arm) for arm in scores], fontsize=10 if wanted <= WIDEST else 7.5)
     plain(axes)
@@ -123,13 +127,13 @@ def curves(
     axes = figure.subplots()
     parts = []
     for number, (name, values) in enumerate(lines.items()):
-        spread = [difference(column) for column in table(name, values, len(x)).T]
+        spread = [difference(column) for column in check_table(name, values, len(x)).T]
         look, mean = style(number), np.array([point.mean for point in spread])
-        axes.plot(x, mean, label=name, **{**look, "linestyle": "-"})
+        axes.plot(x, mean, label=name, **look)
         low, high = [point.low for point in spread], [point.high for point in spread]
         axes.fill_between(x, low, high, color=look["color"], alpha=0.18, linewidth=0)
         best = int(mean.argmax())
-        parts.append(f"{name}: highest at {x[best]:g} with {mean[best]:.1f}, lowest {mean.min():.1f}")
+        said = f"{name}: highest at {x[best]:g} with {mean[best]:.1f}, lowest {mean.min():.1f}"
         if levels and name in levels:
             level = float(np.mean(array(levels[name])))
             axes.axhline(level, color=look["color"], linestyle="--", linewidth=1)
@@ -137,9 +141,10 @@ def curves(
                 f"{name}, {level_name}", (1.01, level), xycoords=("axes fraction", "data"), va="center", fontsize=8,
                 color=look["color"],
             )  # fmt: skip
-            parts[-1] += f", {level_name} {level:.1f}"
+            said += f", {level_name} {level:.1f}"
+        parts.append(said)
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    _scale(axes, x, logarithmic)
+    _ticks_at(axes, x, logarithmic)
     figure.legend(loc="outside upper center", ncols=len(lines), frameon=False)
     figure.description = f"{ylabel} against {xlabel}, mean over seeds. " + "; ".join(parts) + "."
     return figure
@@ -151,14 +156,14 @@ def lines(x: Sequence[float], series: Mapping[str, Sequence[float]], *, xlabel: 
     axes = figure.subplots()
     parts = []
     for number, (name, values) in enumerate(series.items()):
-        values = table(name, np.atleast_2d(array(values)), len(x), 1)[0]
+        values = check_vector(name, values, len(x))
         look = style(number)
-        axes.plot(x, values, **{**look, "linestyle": "-"})
+        axes.plot(x, values, **look)
         axes.annotate(name, (x[-1], values[-1]), (8, 0), textcoords="offset points", va="center", color=look["color"])
         parts.append(f"{name} goes from {values[0]:.2g} to {values[-1]:.2g}")
     axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
     axes.margins(x=0.05)
-    _scale(axes, x, True)
+    _ticks_at(axes, x, True)
     figure.description = f"{ylabel} against {xlabel} from {x[0]:g} to {x[-1]:g}: " + "; ".join(parts) + "."
     return figure
 
@@ -186,9 +191,8 @@ def rankings(scores, *, better: str, than: str) -> Figure:
     figure = Figure(7.4, 2.4)
     axes = figure.subplots()
     rank = np.arange(len(gaps)) / len(gaps)
-    for mask, number, name in ((~wrong, 0, "right order"), (wrong, 1, "wrong order or a tie")):
-        look = {"color": COLOURS[number], "marker": MARKERS[number], "label": f"{name}: {mask.mean():.0%}"}
-        axes.scatter(gaps[mask], rank[mask], s=18, **look)
+    for number, (name, chosen) in enumerate({"right order": ~wrong, "wrong order or a tie": wrong}.items()):
+        axes.scatter(gaps[chosen], rank[chosen], s=18, label=f"{name}: {chosen.mean():.0%}", **style(number))
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set(xlabel=f"{better} − {than}, points, one run of each", yticks=[])
     plain(axes)
@@ -203,7 +207,7 @@ def rankings(scores, *, better: str, than: str) -> Figure:
 
 def history(values: Sequence[float], *, ylabel: str = "training loss", smooth: int = 20) -> Figure:
     """A loss for each step, faint, and its running mean over `smooth` steps."""
-    values = table("values", np.atleast_2d(array(values)), len(values), 1)[0]
+    values = check_vector("values", values, len(values))
     smooth = max(1, min(smooth, len(values)))
     figure = Figure(7.0, 2.6)
     axes = figure.subplots()
@@ -213,12 +217,12 @@ def history(values: Sequence[float], *, ylabel: str = "training loss", smooth: i
     axes.set(xlabel="step", ylabel=ylabel)
     plain(axes)
     figure.description = (
-        f"{ylabel} over {count(len(values), 'step')}: the running mean goes from {mean[0]:.3g} to {mean[-1]:.3g}."
+        f"{ylabel} over {plural(len(values), 'step')}: the running mean goes from {mean[0]:.3g} to {mean[-1]:.3g}."
     )
     return figure
 
 
-def _scale(axes, x: Sequence[float], logarithmic: bool) -> None:
+def _ticks_at(axes, x: Sequence[float], logarithmic: bool) -> None:
     """Ticks at the points measured, written as people write them."""
     if logarithmic:
         axes.set_xscale("log")
@@ -229,19 +233,24 @@ def _scale(axes, x: Sequence[float], logarithmic: bool) -> None:
 
 def _shares(name: str, matrix, size: int, diagonal: bool) -> np.ndarray:
     """Rows that add to 1; a row of zeros stays one."""
-    matrix = table(name, matrix, size, size).astype(float)
+    matrix = check_table(name, matrix, size, size).astype(float)
     if matrix.min() < 0:
         raise ValueError(f"{name} must hold counts or probabilities, got {matrix.min():g}")
     bare = matrix if diagonal else np.where(np.eye(size, dtype=bool), 0.0, matrix)
     return bare / np.maximum(bare.sum(axis=1, keepdims=True), 1e-12)
 
 
-def _heat(axes, share: np.ndarray, classes: Sequence[str], title: str, most: float, diagonal: bool) -> None:
-    blank = ~diagonal & np.eye(len(classes), dtype=bool)
-    axes.imshow(np.where(blank, np.nan, share), cmap="cividis", vmin=0, vmax=most)
-    for row, column in zip(*np.nonzero(share >= 0.01), strict=True):
-        ink = "black" if share[row, column] > most / 2 else "white"
-        axes.text(column, row, f"{100 * share[row, column]:.0f}", ha="center", va="center", color=ink, fontsize=7)
+def _heatmap(axes, share: np.ndarray, classes: Sequence[str], title: str, most: float, diagonal: bool) -> None:
+    shown = share.copy()
+    if not diagonal:
+        np.fill_diagonal(shown, np.nan)
+    axes.imshow(shown, cmap="cividis", vmin=0, vmax=most)
+
+    def text(row: int, column: int) -> str:
+        value = share[row, column]
+        return f"{100 * value:.0f}" if value >= 0.01 else ""
+
+    annotate_heatmap(axes, share, text, middle=most / 2, fontsize=7)
     axes.set_title(f"{title}, % of a row", fontsize=9)
     class_ticks(axes.xaxis, classes)
     class_ticks(axes.yaxis, classes, turned=False)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kdcourse.plots.palette import INK, Figure, plain, rectangle, style, table
+from kdcourse.plots.palette import INK, Figure, annotate_heatmap, check_table, frame_cell, plain, style
 
 
 def sweep(
@@ -26,19 +26,19 @@ def sweep(
     student of the table. gain: (rows, columns), its second numbers. names: of rows and columns. chosen, best: (row, column),
     framed and starred.
     """
-    values = table(shown, scores[shown][..., 0], len(columns), len(rows))
-    gain = table("gain", gain, len(columns), len(rows))
+    values = check_table(shown, scores[shown][..., 0], len(columns), len(rows))
+    gain = check_table("gain", gain, len(columns), len(rows))
     figure = Figure(9.4, max(3.6, 1.2 + 0.5 * len(rows)))
     panels = figure.add_gridspec(2, 2, width_ratios=(1, 1.1))
     cells, upper = figure.add_subplot(panels[:, 0]), figure.add_subplot(panels[0, 1])
     lower = figure.add_subplot(panels[1, 1], sharey=upper)
     title = f"{shown}, {ylabel}, and gain over labels only"
-    _cells(cells, values, gain, (rows, columns), chosen, best)
+    _heatmap(cells, values, gain, (rows, columns), chosen, best)
     cells.set(ylabel=names[0], xlabel=names[1])
     cells.set_title(title, fontsize=9)
     row, column = chosen
-    _section(upper, rows, {name: each[:, column] for name, each in scores.items()}, levels, shown, row)
-    _section(lower, columns, {name: each[row] for name, each in scores.items()}, levels, shown, column)
+    _line_panel(upper, rows, {name: each[:, column] for name, each in scores.items()}, levels, shown, row)
+    _line_panel(lower, columns, {name: each[row] for name, each in scores.items()}, levels, shown, column)
     upper.set_title(f"against {names[0]}, {names[1]} = {columns[column]:g}; dashed: labels only", fontsize=9)
     lower.set_title(f"against {names[1]}, {names[0]} = {rows[row]:g}", fontsize=9)
     handles = upper.get_legend_handles_labels()
@@ -48,24 +48,25 @@ def sweep(
     return figure
 
 
-def _cells(axes, values, gain, ticks, chosen, best) -> None:
+def _heatmap(axes, values, gain, ticks, chosen, best) -> None:
     """Both tables' numbers, ticks for rows and columns, and the two marks."""
     axes.imshow(values, cmap="cividis", aspect="auto")
-    middle = (values.min() + values.max()) / 2
-    for (row, column), value in np.ndenumerate(values):
-        said = f"{value:.1f}{' ★' if (row, column) == best else ''}\n{gain[row, column]:+.1f}"
-        ink = "black" if value > middle else "white"
-        axes.text(column, row, said, ha="center", va="center", color=ink, fontsize=9)
-    axes.add_patch(rectangle(chosen[1], chosen[0]))
+
+    def text(row: int, column: int) -> str:
+        star = " ★" if (row, column) == best else ""
+        return f"{values[row, column]:.1f}{star}\n{gain[row, column]:+.1f}"
+
+    annotate_heatmap(axes, values, text, middle=(values.min() + values.max()) / 2, fontsize=9)
+    frame_cell(axes, *chosen)
     for axis, marks in zip((axes.yaxis, axes.xaxis), ticks, strict=True):
         axis.set_ticks(range(len(marks)), [f"{value:g}" for value in marks])
 
 
-def _section(axes, ticks, lines, levels, shown, place) -> None:
+def _line_panel(axes, ticks, lines, levels, shown, place) -> None:
     """Every student's means with their band, labels only dashed, and a stroke at the chosen tick."""
     for number, (name, each) in enumerate(lines.items()):
-        look, width = {**style(number), "linestyle": "-"}, 2.5 if name == shown else 1
-        axes.plot(range(len(ticks)), each[:, 0], label=name, linewidth=width, **look)
+        look = style(number)
+        axes.plot(range(len(ticks)), each[:, 0], label=name, linewidth=2.5 if name == shown else 1, **look)
         axes.fill_between(range(len(ticks)), each[:, 1], each[:, 2], color=look["color"], alpha=0.18, linewidth=0)
         axes.axhline(levels[name], color=look["color"], linestyle="--", linewidth=1)
     axes.axvline(place, color=INK, linewidth=0.8)

@@ -4,7 +4,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kdcourse.plots.palette import Figure, array, count, photographs, rectangle, show, table, wrapped
+from kdcourse.plots.palette import (
+    Figure,
+    annotate_heatmap,
+    array,
+    check_pictures,
+    check_table,
+    frame_cell,
+    plural,
+    show_picture,
+    wrapped,
+)
 
 
 def alignment(matrix, students: Sequence[str], teachers: Sequence[str], *, chosen: int | None = None) -> Figure:
@@ -12,7 +22,7 @@ def alignment(matrix, students: Sequence[str], teachers: Sequence[str], *, chose
 
     matrix: (students, teachers) within [0, 1], as of centred kernel alignment. chosen: a row to mark with its best match.
     """
-    matrix = table("matrix", matrix, len(teachers), len(students))
+    matrix = check_table("matrix", matrix, len(teachers), len(students))
     figure = Figure(1.6 + 0.75 * len(teachers), 1.3 + 0.55 * len(students))
     best = matrix.argmax(axis=1)
     rows = range(len(students)) if chosen is None else [chosen]
@@ -27,14 +37,12 @@ def alignment(matrix, students: Sequence[str], teachers: Sequence[str], *, chose
 def layers_compared(axes, matrix, students: Sequence[str], teachers: Sequence[str], framed: Sequence[tuple]) -> None:
     """The heat map of `alignment` with its numbers; framed: cells, (row, column)."""
     axes.imshow(matrix, cmap="cividis", vmin=0, vmax=1)
-    for (row, column), value in np.ndenumerate(matrix):
-        ink = "black" if value > 0.5 else "white"
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=9)
+    annotate_heatmap(axes, matrix, lambda row, column: f"{matrix[row, column]:.2f}", middle=0.5, fontsize=9)
     axes.set_xticks(range(len(teachers)), teachers, fontsize=9)
     axes.set_yticks(range(len(students)), students, fontsize=9)
     axes.set(xlabel="teacher's layer", ylabel="student's layer")
     for row, column in framed:
-        axes.add_patch(rectangle(column, row))
+        frame_cell(axes, row, column)
 
 
 def relations(tables: Mapping[str, np.ndarray], labels, classes: Sequence[str], *, what: str = "distance") -> Figure:
@@ -52,7 +60,7 @@ def relations(tables: Mapping[str, np.ndarray], labels, classes: Sequence[str], 
     middles = [np.flatnonzero(ordered == label).mean() for label in np.unique(ordered)]
     parts, panels = [], figure.subplots(1, len(tables), squeeze=False)[0]
     for axes, (name, values) in zip(panels, tables.items(), strict=True):
-        values = table(name, values, len(labels), len(labels))[np.ix_(order, order)]
+        values = check_table(name, values, len(labels), len(labels))[np.ix_(order, order)]
         axes.imshow(values, cmap="cividis")
         for border in borders:
             axes.axhline(border, color="white", linewidth=0.6)
@@ -64,7 +72,7 @@ def relations(tables: Mapping[str, np.ndarray], labels, classes: Sequence[str], 
             f"{name}: mean {what} {values[same].mean():.2f} within a class, {values[apart].mean():.2f} between"
         )
     panels[0].set_yticks(middles, [classes[label] for label in np.unique(ordered)], fontsize=8)
-    figure.description = f"{what.capitalize()}s of {count(len(labels), 'picture')}. " + "; ".join(parts) + "."
+    figure.description = f"{what.capitalize()}s of {plural(len(labels), 'picture')}. " + "; ".join(parts) + "."
     return figure
 
 
@@ -74,18 +82,18 @@ def neighbours(pictures, found: Mapping[str, np.ndarray], query_names: Sequence[
     pictures: (Q, H, W) or (Q, H, W, 3). found: network -> pictures of its neighbours, (Q, H, W). query_names: Q class names.
     names: network -> Q class names of the neighbours.
     """
-    pictures = photographs(pictures)
+    pictures = check_pictures(pictures)
     figure = Figure(1.05 * len(pictures) + 1.0, 1.35 * (1 + len(found)))
     grid = figure.subplots(1 + len(found), len(pictures), squeeze=False)
     for axes, picture, name in zip(grid[0], pictures, query_names, strict=True):
-        show(axes, picture, wrapped(name, 12))
+        show_picture(axes, picture, wrapped(name, 12))
     grid[0, 0].set_ylabel("query", fontsize=9)
     parts = []
     for row, (network, others) in zip(grid[1:], found.items(), strict=True):
         right = [name == wanted for name, wanted in zip(names[network], query_names, strict=True)]
-        for axes, picture, name, hit in zip(row, photographs(others), names[network], right, strict=True):
-            show(axes, picture, f"{'✓' if hit else '✗'} {wrapped(name, 12)}")
+        for axes, picture, name, hit in zip(row, check_pictures(others), names[network], right, strict=True):
+            show_picture(axes, picture, f"{'✓' if hit else '✗'} {wrapped(name, 12)}")
         row[0].set_ylabel(wrapped(network), fontsize=9)
         parts.append(f"{network} finds the right class for {sum(right)} of {len(right)}")
-    figure.description = f"Nearest neighbours of {count(len(pictures), 'picture')}: " + "; ".join(parts) + "."
+    figure.description = f"Nearest neighbours of {plural(len(pictures), 'picture')}: " + "; ".join(parts) + "."
     return figure

@@ -4,7 +4,7 @@ import base64
 import html
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib import figure as mpl
@@ -65,7 +65,12 @@ class Figure(mpl.Figure):
 
 def style(number: int) -> dict:
     """Colour and marker of the line with this number."""
-    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "linestyle": "none"}
+    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+
+
+def bar_style(number: int) -> dict:
+    """Colour and hatch of the bars with this number."""
+    return {"color": COLOURS[number % len(COLOURS)], "hatch": HATCHES[number % len(HATCHES)], "edgecolor": PAPER}
 
 
 def plain(axes) -> None:
@@ -73,7 +78,7 @@ def plain(axes) -> None:
     axes.tick_params(labelsize=9)
 
 
-def show(axes, picture: np.ndarray, title: str) -> None:
+def show_picture(axes, picture: np.ndarray, title: str) -> None:
     axes.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, fontsize=9)
@@ -87,19 +92,26 @@ def class_ticks(axis, classes: Sequence[str], turned: bool = True) -> None:
             label.set(ha="right", rotation_mode="anchor")
 
 
-def rectangle(column: float, row: float):
+def annotate_heatmap(axes, values, text: Callable[[int, int], str], *, middle: float, fontsize: float = 8) -> None:
+    """`text(row, column)` on each cell of a heat map: black on the bright ones, whose value is above `middle`, else white."""
+    for (row, column), value in np.ndenumerate(values):
+        ink = "black" if value > middle else "white"
+        axes.text(column, row, text(row, column), ha="center", va="center", color=ink, fontsize=fontsize)
+
+
+def frame_cell(axes, row: int, column: int) -> None:
     """A frame around one cell of a heat map."""
     from matplotlib.patches import Rectangle
 
-    return Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=COLOURS[1], linewidth=3)
+    axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=COLOURS[1], linewidth=3))
 
 
 def wrapped(name: str, width: int = 14) -> str:
     return textwrap.fill(name, width)
 
 
-def count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def array(values) -> np.ndarray:
@@ -107,7 +119,7 @@ def array(values) -> np.ndarray:
     return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
 
 
-def table(name: str, values, columns: int, rows: int | None = None) -> np.ndarray:
+def check_table(name: str, values, columns: int, rows: int | None = None) -> np.ndarray:
     """`values` as a (rows, columns) array of finite numbers, or a `ValueError` that calls it `name`."""
     values = array(values)
     if values.ndim != 2 or values.shape[1] != columns or rows not in (None, len(values)):
@@ -117,7 +129,12 @@ def table(name: str, values, columns: int, rows: int | None = None) -> np.ndarra
     return values
 
 
-def photographs(images) -> np.ndarray:
+def check_vector(name: str, values, length: int) -> np.ndarray:
+    """`values` as an array (length,) of finite numbers, or a `ValueError` that calls it `name`."""
+    return check_table(name, np.atleast_2d(array(values)), length, 1)[0]
+
+
+def check_pictures(images) -> np.ndarray:
     """(N, H, W) or (N, H, W, 3) within [0, 1], or a `ValueError`."""
     images = array(images)
     if not len(images) or not (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)):
@@ -125,6 +142,11 @@ def photographs(images) -> np.ndarray:
     if not 0 <= images.min() <= images.max() <= 1:
         raise ValueError(f"images must lie within [0, 1], got {images.min():g} to {images.max():g}")
     return images
+
+
+def check_picture(picture) -> np.ndarray:
+    """(H, W) or (H, W, 3) within [0, 1], or a `ValueError`."""
+    return check_pictures(array(picture)[None])[0]
 
 
 def data_uri(picture: np.ndarray) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kdcourse.plots.palette import COLOURS, FAINT, INK, MARKERS, Figure, array, plain, table
+from kdcourse.plots.palette import COLOURS, FAINT, INK, MARKERS, Figure, array, check_table, check_vector, plain
 
 DASHES = ("-", "--", ":", "-.")
 
@@ -22,7 +22,7 @@ def profiles(
     axes = figure.subplots()
     parts = []
     for number, (name, values) in enumerate(series.items()):
-        values = table(name, np.atleast_2d(array(values)), len(x), 1)[0]
+        values = check_vector(name, values, len(x))
         look = {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % len(DASHES)]}
         axes.plot(x, values, label=name, linewidth=2, **look)
         least, most = values.argmin(), values.argmax()
@@ -51,38 +51,59 @@ def landscape(
     points: (K, 3) distributions. values: (K,) the loss at each. classes: three names. marks: name -> one distribution, or
     two, the second hollow: (1 or 2, 3). arrows: three, name -> (3,), how far from the first mark. path: (S, 3), a way down.
     """
-    points, values = table("points", points, 3), table("values", np.atleast_2d(array(values)), len(points), 1)[0]
+    points, values = check_table("points", points, 3), check_vector("values", values, len(points))
     figure = Figure(6.6, 4.0)
     axes = figure.subplots()
-    least = values.min()
-    # Each contour is twice as far above the lowest loss as the one inside it.
-    levels = [least, *(least + 0.05 * 2.0 ** np.arange(7)), max(values.max(), least + 10)]
-    shades = [(0, 0.45, 0.7, 0.07 * band) for band in range(8)]  # the palette's blue, ever denser
-    axes.tricontourf(*_flat(points).T, values, levels=levels, colors=shades)
-    axes.plot(*_flat(np.eye(3)[[0, 1, 2, 0]]).T, color=INK, linewidth=1)
-    for (x, y), name, side, up in zip(_flat(np.eye(3)), classes, ("left", "right", "center"), (-9, -9, 5), strict=True):
-        axes.text(x, y + up / 100, name, ha=side, fontsize=9)
-    axes.plot(*_flat(table("path", path, 3)).T, color=INK, linestyle=":", label="gradient descent")
-    for (name, spots), marker in zip(marks.items(), MARKERS, strict=False):
-        for spot, look in zip(spots, ({"label": name}, {"fillstyle": "none"}), strict=False):
-            axes.plot(*_flat(spot), color=INK, linestyle="none", marker=marker, markersize=8, **look)
-    start = _flat(next(iter(marks.values()))[0])
-    for (name, arrow), color, dash, width in zip(arrows.items(), (*COLOURS[1:3], INK), "-:-", (2, 2, 3), strict=True):
-        look = {"color": color, "linestyle": dash, "linewidth": width}
-        axes.annotate(
-            "", start + _flat(arrow), start, arrowprops={"arrowstyle": "->", "shrinkA": 0, "shrinkB": 0, **look}
-        )
-        axes.plot([], [], label=name, **look)
+    _shade(axes, points, values)
+    _triangle(axes, classes)
+    axes.plot(*_cartesian(check_table("path", path, 3)).T, color=INK, linestyle=":", label="gradient descent")
+    _marks(axes, marks)
+    first_mark = next(iter(marks.values()))[0]
+    _arrows(axes, _cartesian(first_mark), arrows)
     axes.set(aspect="equal", xlim=(-0.05, 1.05), ylim=(-0.12, 0.96))
     axes.set_axis_off()
     figure.legend(loc="outside right center", frameon=False)
     lowest = ", ".join(f"{name} {p:.0%}" for name, p in zip(classes, points[values.argmin()], strict=True))
-    figure.description = (
-        f"A loss over all answers of three classes: from {least:.2f} at {lowest} to {values.max():.2f}."
-    )
+    span = f"from {values.min():.2f} at {lowest} to {values.max():.2f}"
+    figure.description = f"A loss over all answers of three classes: {span}."
     return figure
 
 
-def _flat(distributions) -> np.ndarray:
+def _shade(axes, points: np.ndarray, values: np.ndarray) -> None:
+    """Bands of a loss: each contour is twice as far above the lowest loss as the one inside it."""
+    least = values.min()
+    levels = [least, *(least + 0.05 * 2.0 ** np.arange(7)), max(values.max(), least + 10)]
+    shades = [(0, 0.45, 0.7, 0.07 * band) for band in range(8)]  # the palette's blue, ever denser
+    axes.tricontourf(*_cartesian(points).T, values, levels=levels, colors=shades)
+
+
+def _triangle(axes, classes: Sequence[str]) -> None:
+    """The edges, and at each corner the class that has it all: left below, right below, above."""
+    corners = _cartesian(np.eye(3))
+    axes.plot(*np.vstack([corners, corners[:1]]).T, color=INK, linewidth=1)
+    for (x, y), name, side, up in zip(corners, classes, ("left", "right", "center"), (-0.09, -0.09, 0.05), strict=True):
+        axes.text(x, y + up, name, ha=side, fontsize=9)
+
+
+def _marks(axes, marks: Mapping[str, Sequence]) -> None:
+    """One marker for each name; its second distribution, if there is one, is hollow and has no line in the legend."""
+    for (name, (filled, *hollow)), marker in zip(marks.items(), MARKERS, strict=False):
+        look = {"color": INK, "linestyle": "none", "marker": marker, "markersize": 8}
+        axes.plot(*_cartesian(filled), label=name, **look)
+        for one in hollow:
+            axes.plot(*_cartesian(one), fillstyle="none", **look)
+
+
+def _arrows(axes, start: np.ndarray, arrows: Mapping[str, Sequence[float]]) -> None:
+    """Three arrows from one point; annotations have no line in the legend, so each gets an empty plot beside it."""
+    looks = ((COLOURS[1], "-", 2), (COLOURS[2], ":", 2), (INK, "-", 3))
+    for (name, arrow), (color, dash, width) in zip(arrows.items(), looks, strict=True):
+        look = {"color": color, "linestyle": dash, "linewidth": width}
+        ends = {"arrowstyle": "->", "shrinkA": 0, "shrinkB": 0}
+        axes.annotate("", start + _cartesian(arrow), start, arrowprops={**ends, **look})
+        axes.plot([], [], label=name, **look)
+
+
+def _cartesian(distributions) -> np.ndarray:
     """Distributions over three classes, (..., 3), as points of a triangle with sides of 1, (..., 2)."""
     return array(distributions) @ np.array([(0, 0), (1, 0), (0.5, np.sqrt(3) / 2)])

@@ -9,18 +9,20 @@ from matplotlib.ticker import LogLocator, NullLocator
 from kdcourse.plots.palette import (
     COLOURS,
     FAINT,
-    HATCHES,
     INK,
     MARKERS,
     ON_PAPER,
     PAPER,
     Figure,
+    annotate_heatmap,
     array,
+    bar_style,
+    check_picture,
+    check_table,
+    check_vector,
     class_ticks,
-    photographs,
     plain,
-    show,
-    table,
+    show_picture,
     wrapped,
 )
 
@@ -34,16 +36,16 @@ def reliability(diagrams: Mapping[str, object], errors: Mapping[str, float]) -> 
     panels = figure.subplots(1, len(diagrams), squeeze=False, sharey=True)[0]
     parts = []
     for axes, (name, diagram) in zip(panels, diagrams.items(), strict=True):
-        accuracy, confidence, number = (array(part) for part in (diagram.accuracy, diagram.confidence, diagram.count))
-        edges = (np.arange(len(number)) + 0.5) / len(number)
-        held = number > 0
-        axes.bar(edges[held], accuracy[held], 0.9 / len(number), color=COLOURS[0], label="accuracy")
+        # A bin without pictures has neither an accuracy nor a confidence.
+        accuracy, confidence = (np.nan_to_num(array(part)) for part in (diagram.accuracy, diagram.confidence))
+        count = array(diagram.count)
+        middles = (np.arange(len(count)) + 0.5) / len(count)
+        axes.bar(middles, accuracy, 0.9 / len(count), color=COLOURS[0], label="accuracy")
         axes.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="as sure as right")
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence")
         axes.set_title(f"{wrapped(name, 20)}\ncalibration error {errors[name]:.1f}", fontsize=9)
         plain(axes)
-        share = number / number.sum()
-        sure, right = ((values[held] * share[held]).sum() for values in (confidence, accuracy))
+        sure, right = (np.average(values, weights=count) for values in (confidence, accuracy))
         lean = "overconfident" if sure > right else "underconfident"
         parts.append(f"{name}: confidence {sure:.0%}, accuracy {right:.0%}, {lean}, error {errors[name]:.1f} points")
     panels[0].set_ylabel("accuracy")
@@ -58,21 +60,25 @@ def disagreement(tables: Mapping[str, np.ndarray], names: Mapping[str, Sequence[
     """
     figure = Figure(3.2 * len(tables) + 0.4, 3.4)
     panels = figure.subplots(1, len(tables), squeeze=False)[0]
-    tables = {group: table(group, values, len(names[group]), len(names[group])) for group, values in tables.items()}
-    most, parts = max(values.max() for values in tables.values()), []
+    sizes = {group: len(members) for group, members in names.items()}
+    tables = {group: check_table(group, values, sizes[group], sizes[group]) for group, values in tables.items()}
+    most = max(values.max() for values in tables.values())
+    parts = []
     for axes, (group, values) in zip(panels, tables.items(), strict=True):
-        axes.imshow(values, cmap="cividis", vmin=0, vmax=most)
-        for (row, column), value in np.ndenumerate(values):
-            ink = "black" if value > most / 2 else "white"
-            axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=ink, fontsize=8)
-        ticks = range(len(values))
-        axes.set_xticks(ticks, [wrapped(name, 10) for name in names[group]], fontsize=7)
-        axes.set_yticks(ticks, [wrapped(name, 10) for name in names[group]], fontsize=7)
+        _disagreements(axes, values, names[group], most)
         axes.set_title(f"{wrapped(group, 26)}, %", fontsize=9)
         between = values[~np.eye(len(values), dtype=bool)].mean()
         parts.append(f"{group}: members differ on {between:.1%} of the pictures on average")
     figure.description = "Disagreement of each two members. " + "; ".join(parts) + "."
     return figure
+
+
+def _disagreements(axes, values: np.ndarray, names: Sequence[str], most: float) -> None:
+    axes.imshow(values, cmap="cividis", vmin=0, vmax=most)
+    annotate_heatmap(axes, values, lambda row, column: f"{100 * values[row, column]:.0f}", middle=most / 2)
+    ticks = [wrapped(name, 10) for name in names]
+    axes.set_xticks(range(len(names)), ticks, fontsize=7)
+    axes.set_yticks(range(len(names)), ticks, fontsize=7)
 
 
 def mixture(
@@ -90,33 +96,46 @@ def mixture(
     scores, weights: teacher -> number. mixed: None where all weights are 0 and there is no mixture. answers: probabilities (C,)
     of each teacher and of the mixture, if any. picture: (H, W) or (H, W, 3) within [0, 1].
     """
-    every = {**scores, **({} if mixed is None else {"mixture": mixed})}
-    answers = table("answers", np.stack(list(answers)), len(classes), len(every))
+    every = dict(scores)
+    if mixed is not None:
+        every["mixture"] = mixed
+    answers = check_table("answers", np.stack(list(answers)), len(classes), len(every))
     figure = Figure(1.1 * len(every) + 2.6, 2.6 + 0.22 * len(classes))
     heights = (2.0, 0.22 * len(classes))
     (empty, bars), (photograph, cells) = figure.subplots(2, 2, width_ratios=(1, len(every)), height_ratios=heights)
     empty.set_axis_off()
-    show(photograph, photographs(array(picture)[None])[0], "")
+    show_picture(photograph, check_picture(picture), "")
     total = sum(weights.values()) or 1
-    for place, (name, score) in enumerate(every.items()):
-        number = 0 if name in weights else 1
-        bars.bar(place, score, color=COLOURS[number], hatch=HATCHES[number], edgecolor=PAPER)
-        said = f"{score:.1f}" + (f"\n{weights[name] / total:.0%}" if name in weights else "")
-        bars.annotate(said, (place, score), (0, 3), textcoords="offset points", ha="center", fontsize=8)
-    bars.set_xticks(range(len(every)), [wrapped(name, 11) for name in every], fontsize=8)
-    bars.set(ylabel=ylabel, xlim=(-0.5, len(every) - 0.5), ylim=(0, 1.3 * max(every.values())))
-    plain(bars)
-    cells.imshow(answers.T, cmap="cividis", vmin=0, vmax=1, aspect="auto")
-    for (column, row), share in np.ndenumerate(answers):
-        ink = "black" if share > 0.5 else "white"
-        cells.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=ink, fontsize=8)
-    cells.set_xticks([])
-    class_ticks(cells.yaxis, classes, turned=False)
-    shares = ", ".join(f"{name} {weight / total:.0%}" for name, weight in weights.items())
+    shares = {name: f"{weight / total:.0%}" for name, weight in weights.items()}
+    _score_bars(bars, every, shares, ylabel)
+    _answers(cells, answers, classes)
     best = max(scores, key=scores.get)
-    what = "No mixture, every weight is 0" if mixed is None else f"Mixture of {shares}: {ylabel} {mixed:.1f}"
+    if mixed is None:
+        what = "No mixture, every weight is 0"
+    else:
+        said = ", ".join(f"{name} {share}" for name, share in shares.items())
+        what = f"Mixture of {said}: {ylabel} {mixed:.1f}"
     figure.description = f"{what}; the best single teacher, {best}, has {scores[best]:.1f}."
     return figure
+
+
+def _score_bars(axes, scores: Mapping[str, float], shares: Mapping[str, str], ylabel: str) -> None:
+    """A bar for each teacher, with its share in the mixture, and one for the mixture, which has none."""
+    for place, (name, score) in enumerate(scores.items()):
+        axes.bar(place, score, **bar_style(0 if name in shares else 1))
+        said = f"{score:.1f}\n{shares[name]}" if name in shares else f"{score:.1f}"
+        axes.annotate(said, (place, score), (0, 3), textcoords="offset points", ha="center", fontsize=8)
+    axes.set_xticks(range(len(scores)), [wrapped(name, 11) for name in scores], fontsize=8)
+    axes.set(ylabel=ylabel, xlim=(-0.5, len(scores) - 0.5), ylim=(0, 1.3 * max(scores.values())))
+    plain(axes)
+
+
+def _answers(axes, answers: np.ndarray, classes: Sequence[str]) -> None:
+    """Probabilities (models, C) in percent, a column for each model."""
+    axes.imshow(answers.T, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    annotate_heatmap(axes, answers.T, lambda row, column: f"{100 * answers[column, row]:.0f}", middle=0.5)
+    axes.set_xticks([])
+    class_ticks(axes.yaxis, classes, turned=False)
 
 
 def per_class(scores: Mapping[str, np.ndarray], counts: Sequence[int], classes: Sequence[str]) -> Figure:
@@ -127,13 +146,13 @@ def per_class(scores: Mapping[str, np.ndarray], counts: Sequence[int], classes: 
     order = np.argsort(-array(counts), kind="stable")
     figure = Figure(8.2, 3.4)
     axes = figure.subplots()
-    width, parts = 0.8 / len(scores), []
+    width = 0.8 / len(scores)
+    parts = []
     third = max(1, len(classes) // 3)
     for number, (arm, values) in enumerate(scores.items()):
-        values = table(arm, np.atleast_2d(array(values)), len(classes), 1)[0][order]
+        values = check_vector(arm, values, len(classes))[order]
         places = np.arange(len(classes)) + (number - (len(scores) - 1) / 2) * width
-        look = {"color": COLOURS[number], "hatch": HATCHES[number], "edgecolor": PAPER}
-        axes.bar(places, values, width, label=arm, **look)
+        axes.bar(places, values, width, label=arm, **bar_style(number))
         frequent, rare = values[:third].mean(), values[-third:].mean()
         parts.append(
             f"{arm}: {frequent:.0f} % on the {third} most frequent classes, {rare:.0f} % on the {third} rarest"

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from kdcourse.plots.palette import INK, Figure, array, plain, style, table
+from kdcourse.plots.palette import INK, Figure, check_vector, plain, style
 
 
 def traced(
@@ -19,17 +17,17 @@ def traced(
     figure = Figure(4.2 * len(panels) + 0.4, 3.2)
     parts = []
     for axes, (quantity, series) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        told = []
         for number, (name, values) in enumerate(series.items()):
-            values = table(name, np.atleast_2d(array(values)), len(x), 1)[0]
-            axes.plot(x, values, label=name, **{**style(number), "linestyle": "-"})
+            values = check_vector(name, values, len(x))
+            axes.plot(x, values, label=name, **style(number))
             axes.plot(x[chosen], values[chosen], **style(number), markersize=11, markerfacecolor="none")
-            parts.append(f"{name} {values[chosen]:.3g} ({values[0]:.3g} at {x[0]:g})")
+            told.append(f"{name} {values[chosen]:.3g} ({values[0]:.3g} at {x[0]:g})")
         axes.axvline(x[chosen], color=INK, linestyle=":", linewidth=1)
         axes.set(xlabel=xlabel, ylabel=quantity)
         axes.set_ylim(bottom=0)
         plain(axes)
-        parts[-len(series)] = f"{quantity}: {parts[-len(series)]}"
-    handles = axes.get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper center", ncols=len(series), frameon=False)
+        parts.append(f"{quantity}: {'; '.join(told)}")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(series), frameon=False)
     figure.description = f"{xlabel} {x[chosen]:g}. " + "; ".join(parts) + "."
     return figure

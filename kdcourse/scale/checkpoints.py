@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kdcourse.scale.keys import RecipeError
 from kdcourse.system.storage import DamagedFile, load_tensors, save_tensors
 
-KEPT = 2  # the newest, and the one before in case it is damaged
+SAVE_TOTAL_LIMIT = 2  # the newest, and the one before in case it is damaged
 
 
 class Checkpoints:
@@ -23,7 +23,7 @@ class Checkpoints:
         """Write the state after `step` steps under a temporary name, rename it, and drop those no longer needed."""
         path = self.folder / f"step-{step:09d}.safetensors"
         save_tensors(path, state, {"settings": self.settings, "step": str(step)})
-        for old in self._paths()[KEPT:]:
+        for old in self._paths()[SAVE_TOTAL_LIMIT:]:
             old.unlink()
         return path
 
@@ -67,7 +67,7 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*.safetensors"), reverse=True)
 
     def _check(self, theirs: str) -> None:
-        before, now = (dict(_flat(json.loads(text))) for text in (theirs, self.settings))
+        before, now = (_flat(json.loads(text)) for text in (theirs, self.settings))
         for key in sorted(before.keys() | now.keys()):
             if before.get(key) != now.get(key):
                 raise RecipeError(
@@ -76,37 +76,39 @@ class Checkpoints:
                 )
 
 
-def packed(
-    student: nn.Module, method: nn.Module, optimizer: torch.optim.Optimizer, losses: Tensor
+def state_dict(
+    student: nn.Module, method: nn.Module, optimizer: torch.optim.Optimizer, losses: list[float]
 ) -> dict[str, Tensor]:
-    """Everything that the next step depends on, as named tensors."""
-    parts = {"student": student.state_dict(), "method": method.state_dict()}
-    state = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
-    for number, values in optimizer.state_dict()["state"].items():
-        state |= {
-            f"optimizer/{number}/{name}": torch.as_tensor(value) for name, value in values.items() if value is not None
-        }
-    return {**state, "losses": losses}
-
-
-def unpack(
-    state: Mapping[str, Tensor], student: nn.Module, method: nn.Module, optimizer: torch.optim.Optimizer
-) -> None:
-    """Put back what `packed` took."""
+    """Everything that the next step depends on, and the losses so far, as named tensors."""
+    state = {"losses": torch.tensor(losses)}
     for part, module in (("student", student), ("method", method)):
-        begin = f"{part}/"
-        module.load_state_dict(
-            {name.removeprefix(begin): value for name, value in state.items() if name.startswith(begin)}
-        )
+        state |= {f"{part}/{name}": value for name, value in module.state_dict().items()}
+    for number, values in optimizer.state_dict()["state"].items():
+        known = {name: value for name, value in values.items() if value is not None}
+        state |= {f"optimizer/{number}/{name}": torch.as_tensor(value) for name, value in known.items()}
+    return state
+
+
+def load_state_dict(
+    state: Mapping[str, Tensor], student: nn.Module, method: nn.Module, optimizer: torch.optim.Optimizer
+) -> list[float]:
+    """Put back what `state_dict` took; gives the losses so far."""
+    student.load_state_dict(_part(state, "student/"))
+    method.load_state_dict(_part(state, "method/"))
     found: dict[int, dict[str, Tensor]] = {}
-    for name, value in state.items():
-        if name.startswith("optimizer/"):
-            _, number, key = name.split("/")
-            found.setdefault(int(number), {})[key] = value
+    for name, value in _part(state, "optimizer/").items():
+        number, key = name.split("/")
+        found.setdefault(int(number), {})[key] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": found})
+    return state["losses"].tolist()
 
 
-def _flat(tree: object, where: str = "") -> list[tuple[str, object]]:
-    if isinstance(tree, dict) and tree:
-        return [pair for key, value in tree.items() for pair in _flat(value, f"{where}.{key}" if where else str(key))]
-    return [(where, tree)]
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _flat(tree: object, prefix: str = "") -> dict[str, object]:
+    """{"data": {"size": 32}} -> {"data.size": 32}."""
+    if not isinstance(tree, dict) or not tree:
+        return {prefix.removesuffix("."): tree}
+    return {name: value for key, inner in tree.items() for name, value in _flat(inner, f"{prefix}{key}.").items()}

@@ -11,64 +11,83 @@ class RecipeError(ValueError):
 
 
 def setting(default: Any, accepted: str, read: Callable[[Any], Any]) -> Any:
-    """A key of a recipe: `read` gives its value or raises; `accepted` says in words what it takes."""
+    """A key of a recipe: `read` gives its value or raises `ValueError`; `accepted` says in words what it takes."""
     return field(default=default, metadata={"accepted": accepted, "read": read})
 
 
-def whole(default: int | None, least: int) -> Any:
+def integer(default: int, *, least: int) -> Any:
     def read(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if _typed(value, int) < least:
             raise ValueError
         return value
 
     return setting(default, f"a whole number of at least {least}", read)
 
 
-def number(default: float | None, least: float = 0.0, *, above: bool = False) -> Any:
+def number(default: float) -> Any:
+    return setting(default, "a number of at least 0", _number)
+
+
+def positive(default: float) -> Any:
     def read(value: Any) -> float:
-        if isinstance(value, bool):
-            raise ValueError
-        found = float(value)  # YAML reads 5e-4, which has no point, as text
-        if not math.isfinite(found) or found < least or (above and found == least):
+        found = _number(value)
+        if found == 0:
             raise ValueError
         return found
 
-    return setting(default, f"a number {'above' if above else 'of at least'} {least:g}", read)
+    return setting(default, "a number above 0", read)
 
 
-def switch(default: bool) -> Any:
-    return setting(default, "true or false", lambda value: _among(value, (True, False), bool))
+def boolean(default: bool) -> Any:
+    return setting(default, "true or false", lambda value: _typed(value, bool))
 
 
 def choice(default: str, *names: str) -> Any:
-    return setting(default, " or ".join(names), lambda value: _among(value, names, str))
+    def read(value: Any) -> str:
+        if value not in names:
+            raise ValueError
+        return value
+
+    return setting(default, " or ".join(names), read)
 
 
-def text(default: str | None, accepted: str = "text") -> Any:
-    return setting(default, accepted, lambda value: _among(value, None, str))
+def text(accepted: str) -> Any:
+    return setting(None, accepted, lambda value: _typed(value, str))
 
 
 def numbers(accepted: str, kind: type) -> Any:
+    """One number or a list of them, all of a kind, int or float; default none."""
+
     def read(value: Any) -> tuple:
-        return tuple(_among(one, None, kind) for one in (value if isinstance(value, list | tuple) else [value]))
+        return tuple(_typed(one, kind) for one in (value if isinstance(value, list | tuple) else [value]))
 
     return setting((), accepted, read)
 
 
-def calls(default: Any, accepted: str) -> Any:
-    """A name, a name with arguments, or a list: what `scale.names` builds models and methods from."""
-    return setting(default, accepted, _given)
+def component(default: Any, accepted: str) -> Any:
+    """A name, a name with arguments, or a list: what `scale.registry` builds models and methods from."""
+
+    def read(value: Any) -> Any:
+        if not value:
+            raise ValueError
+        return value if isinstance(value, list | dict) else _typed(value, str)
+
+    return setting(default, accepted, read)
 
 
-def _among(value: Any, accepted: tuple | None, kind: type) -> Any:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)) or (accepted and value not in accepted):
+def _typed(value: Any, kind: type) -> Any:
+    """The value, if it is of exactly this type: true is no whole number. A whole number is a float too."""
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
         raise ValueError
     return value
 
 
-def _given(value: Any) -> Any:
-    if not isinstance(value, str | dict | list) or not value:
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
         raise ValueError
-    return value
+    found = float(value)  # YAML reads 5e-4, which has no point, as text
+    if not math.isfinite(found) or found < 0:
+        raise ValueError
+    return found

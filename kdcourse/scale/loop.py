@@ -7,150 +7,160 @@ besides. So a run goes on exactly from weights, the optimiser's state and a numb
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from kdcourse.methods import Batch, Method
-from kdcourse.models.common import evaluating
-from kdcourse.models.tapping import Tapped
-from kdcourse.scale.answers import Teach
-from kdcourse.scale.checkpoints import Checkpoints, packed, unpack
+from kdcourse.methods import Method
+from kdcourse.scale.checkpoints import Checkpoints, load_state_dict, state_dict
+from kdcourse.scale.datasets import ImageFolderDataset, InMemoryDataset, Minibatch, derive_seed
+from kdcourse.scale.distributed import GracefulStop, all_gather, any_process, convert_sync_batchnorm, fork_rng
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.recipe import Data, Training
-from kdcourse.scale.schedule import learning_rate, optimizer_of, shares
-from kdcourse.scale.sources import FromFolder, InMemory, Part, mixed
-from kdcourse.scale.together import Agreement, norm_together, own_draws, whole
+from kdcourse.scale.schedule import batch_sampler, build_optimizer, learning_rate
+from kdcourse.scale.teacher import Teacher
+from kdcourse.training.objective import Objective
 
-LOOK_EVERY = 10  # steps after which the processes ask each other whether to stop or to save
+SYNC_EVERY = 10  # steps after which the processes ask each other whether to stop or to save
 
 
 class Stopped(Exception):
     """The run was asked to stop and has saved where it stands."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
-    """One run, ready to go. teach: a part's teacher logits and features. teacher: the model itself, for methods that want it."""
+    """One run, ready to go."""
 
     name: str
     student: nn.Module
     method: Method
-    source: InMemory | FromFolder
+    dataset: InMemoryDataset | ImageFolderDataset
     data: Data
     training: Training
     checkpoints: Checkpoints
     seed: int
-    teach: Teach
-    teacher: nn.Module | None = None
+    teacher: Teacher = field(default_factory=Teacher)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.dataset) // self.training.batch_size
+
+    @property
+    def steps(self) -> int:
+        return self.training.steps or self.training.epochs * self.steps_per_epoch
 
 
-class Objective(nn.Module):
-    """Student and method as one module, so that the engine averages the gradients of both: a batch -> its loss."""
+@dataclass
+class TrainingState:
+    """A run between two steps. objective: as the accelerator has wrapped it.
 
-    def __init__(self, tapped: Tapped, method: Method, gather: bool):
-        super().__init__()
-        self.tapped, self.method, self.gather = tapped, method, gather
+    step: how many are done. losses: of these, but for the recent ones: they are on the device, where reading makes a GPU wait.
+    """
 
-    def forward(
-        self, part: Part, answers: tuple[Tensor | None, dict[str, Tensor]], teacher: nn.Module | None
-    ) -> Tensor:
-        batch = self.batch(part, answers, teacher)
-        with torch.autocast(part.images.device.type, enabled=False):
-            return self.method(batch)
-
-    def batch(self, part: Part, answers: tuple, teacher: nn.Module | None) -> Batch:
-        bring = whole if self.gather else lambda tensor: tensor
-        logits, features = self.tapped(part.images)
-        theirs, their_features = answers
-        ours, others = (
-            {name: bring(one.float()) for name, one in found.items()} for found in (features, their_features)
-        )
-        student = self.tapped.model
-        labels = bring(part.labels) if self.method.needs_labels else None
-        theirs = None if theirs is None else bring(theirs.float())
-        return Batch(bring(logits.float()), theirs, labels, part.images, ours, others, student, teacher)
+    objective: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    recent: list[Tensor] = field(default_factory=list)
+    saved_at: float = field(default_factory=time.monotonic)
 
 
-def learn(job: Job, accelerator: Accelerator) -> list[float]:
+def train(job: Job, accelerator: Accelerator) -> list[float]:
     """Train the job's student to its last step, from its newest checkpoint on; returns all losses.
 
     Raises `Stopped` after SIGTERM or Ctrl-C, `ProcessLost` where another process is gone, `FloatingPointError` on divergence.
     """
-    method, processes = job.method, accelerator.num_processes
-    _check(job, processes)
-    per_epoch = len(job.source) // job.training.batch_size
-    steps = job.training.steps or job.training.epochs * per_epoch
-    tapped = Tapped(job.student.to(accelerator.device), [ours for ours, _ in method.features], role="student")
-    _prepare(job, tapped)
-    parameters = [*job.student.parameters(), *method.to(accelerator.device).parameters()]
-    optimizer = optimizer_of(parameters, job.training)
-    begun, state = job.checkpoints.newest()
-    if begun:
-        unpack(state, job.student, method, optimizer)
-        accelerator.print(f"{job.name} goes on from step {begun:,} of {steps:,}.")
-    losses, recent = state.get("losses", torch.empty(0)).tolist(), []
-    objective = Objective(tapped, method, gather=processes > 1 and method.relates_examples)
-    if processes > 1:
-        objective = norm_together(objective, accelerator.device)
-    run = accelerator.prepare(objective.train())
-    mine = shares(len(job.source), job.data, job.training, job.seed, range(begun, steps), accelerator)
-    saved = time.monotonic()
-    with Agreement(accelerator, job.name, begun) as agreement, own_draws(accelerator.device):
-        for step, part in enumerate(_bar(job.source.stream(mine), job.name, begun, steps, accelerator), start=begun):
-            torch.manual_seed(mixed(job.seed, step, accelerator.process_index))
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(job.training, step, per_epoch, steps)
-            part.images = part.images.requires_grad_() if method.needs_gradients else part.images
-            loss = run(part, job.teach(part), job.teacher)
-            optimizer.zero_grad()
-            accelerator.backward(loss)
-            optimizer.step()
-            recent.append(loss.detach())  # read every few steps: reading makes a GPU wait
-            if (step + 1) % LOOK_EVERY == 0 or step + 1 == steps:
-                losses, recent = losses + torch.stack(recent).float().tolist(), []
-                late = time.monotonic() - saved > 60 * job.training.checkpoint_minutes
-                stop, due, diverged = agreement.on(late, not math.isfinite(sum(losses[-LOOK_EVERY:])))
-                if diverged:
-                    raise FloatingPointError(f"{job.name} diverged by step {step + 1}: lower training.learning_rate")
-                if (stop or due) and step + 1 < steps:
-                    _save(job, step + 1, optimizer, losses, accelerator)
-                    saved, agreement.saved = time.monotonic(), step + 1
-                if stop and step + 1 < steps:
-                    raise Stopped(f"{job.name} was asked to stop and is saved after step {step + 1:,} of {steps:,}")
+    _check(job, accelerator.num_processes)
+    state = prepare(job, accelerator)
+    remaining = range(state.step, job.steps)
+    sampler = batch_sampler(len(job.dataset), job.data, job.training, job.seed, remaining, accelerator)
+    with GracefulStop(job.name, state.step) as stop, fork_rng(accelerator.device):
+        for batch in _bar(job.dataset.batches(sampler), job, state.step, accelerator):
+            step(job, state, batch, accelerator)
+            if state.step % SYNC_EVERY == 0 or state.step == job.steps:
+                synchronize(job, state, stop, accelerator)
     accelerator.free_memory()
-    return losses
+    return state.losses
 
 
-def _prepare(job: Job, tapped: Tapped) -> None:
-    """Let the method make what it learns beside the student, the same on every process."""
-    few = next(job.source.stream([(0, torch.arange(2))]))
-    few.images = few.images.requires_grad_() if job.method.needs_gradients else few.images
-    with own_draws(few.images.device), evaluating(tapped):
-        torch.manual_seed(job.seed)
-        with torch.no_grad():
-            answers = job.teach(few)
-            job.method.prepare(Objective(tapped, job.method, False).batch(few, answers, job.teacher))
+def prepare(job: Job, accelerator: Accelerator) -> TrainingState:
+    """Student, method and optimiser as they were at the newest checkpoint, spread over the processes."""
+    processes, method = accelerator.num_processes, job.method
+    objective = Objective(job.student.to(accelerator.device), method)
+    few = next(job.dataset.batches([(0, torch.arange(2))]))
+    with fork_rng(accelerator.device):
+        torch.manual_seed(job.seed)  # what the method learns begins the same on every process
+        objective.prepare(*_arguments(job, few))
+    state = TrainingState(objective, build_optimizer(objective.parameters(), job.training))
+    state.step, checkpoint = job.checkpoints.newest()
+    if state.step:
+        state.losses = load_state_dict(checkpoint, job.student, method, state.optimizer)
+        accelerator.print(f"{job.name} goes on from step {state.step:,} of {job.steps:,}.")
+    if processes > 1 and method.relates_examples:
+        objective.gather = all_gather
+    if processes > 1:
+        objective = convert_sync_batchnorm(objective)
+    state.objective = accelerator.prepare(objective.train())
+    return state
 
 
-def _save(job: Job, step: int, optimizer: torch.optim.Optimizer, losses: list[float], accelerator: Accelerator) -> None:
+def step(job: Job, state: TrainingState, batch: Minibatch, accelerator: Accelerator) -> None:
+    """One update of the student, and of what the method learns beside it."""
+    torch.manual_seed(derive_seed(job.seed, state.step, accelerator.process_index))
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(job.training, state.step, job.steps_per_epoch, job.steps)
+    loss = state.objective(*_arguments(job, batch))
+    state.optimizer.zero_grad()
+    accelerator.backward(loss)
+    state.optimizer.step()
+    state.recent.append(loss.detach())
+    state.step += 1
+
+
+def synchronize(job: Job, state: TrainingState, stop: GracefulStop, accelerator: Accelerator) -> None:
+    """Read the recent losses, and do what any process wants: give up, save, stop. Raises `FloatingPointError`, `Stopped`."""
+    recent = torch.stack(state.recent).float().tolist()
+    state.losses += recent
+    state.recent.clear()
+    late = time.monotonic() - state.saved_at > 60 * job.training.checkpoint_minutes
+    diverged = not math.isfinite(sum(recent))
+    stopping, late, diverged = any_process(accelerator, stop.requested, late, diverged)
+    if diverged:
+        raise FloatingPointError(f"{job.name} diverged by step {state.step}: lower training.learning_rate")
+    if state.step == job.steps:
+        return
+    if stopping or late:
+        _save(job, state, accelerator)
+        stop.saved_step = state.step
+    if stopping:
+        raise Stopped(f"{job.name} was asked to stop and is saved after step {state.step:,} of {job.steps:,}")
+
+
+def _arguments(job: Job, batch: Minibatch) -> tuple:
+    """What the objective is called with."""
+    batch.inputs.requires_grad_(job.method.needs_gradients)
+    return batch.inputs, batch.labels, job.teacher.ask(batch), job.teacher.model
+
+
+def _save(job: Job, state: TrainingState, accelerator: Accelerator) -> None:
     if accelerator.is_main_process:
-        state = packed(job.student, job.method, optimizer, torch.tensor(losses))
-        job.checkpoints.save(step, state)
+        job.checkpoints.save(state.step, state_dict(job.student, job.method, state.optimizer, state.losses))
     accelerator.wait_for_everyone()
+    state.saved_at = time.monotonic()
 
 
-def _bar(parts: Iterator[Part], name: str, begun: int, steps: int, accelerator: Accelerator) -> Iterator[Part]:
+def _bar(batches: Iterator[Minibatch], job: Job, begun: int, accelerator: Accelerator) -> Iterator[Minibatch]:
     from tqdm.auto import tqdm
 
-    hidden = None if accelerator.is_main_process else True
-    return tqdm(parts, desc=name, initial=begun, total=steps, unit="step", leave=False, disable=hidden)
+    hidden = None if accelerator.is_main_process else True  # None shows it on a terminal only
+    return tqdm(batches, desc=job.name, initial=begun, total=job.steps, unit="step", leave=False, disable=hidden)
 
 
 def _check(job: Job, processes: int) -> None:
-    size, count = job.training.batch_size, len(job.source)
+    size, count = job.training.batch_size, len(job.dataset)
     if size % processes:
         raise RecipeError(f"training.batch_size must be a multiple of the {processes} processes, got {size}")
     if size > count:

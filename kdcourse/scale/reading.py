@@ -1,7 +1,7 @@
 """From YAML to a recipe, checked key by key: an error names the key, what came and what is accepted."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.recipe import PLAYS, SENTENCES, Data, Recipe, Run, Training
 
 SHIPPED = Path(__file__).parent / "recipes"
+SECTIONS = {"data": Data, "training": Training}  # what all runs have in common; a run may have its own
 
 
 def shipped() -> list[str]:
@@ -28,32 +29,23 @@ def read_recipe(where: str | Path, changes: Mapping[str, Any] | None = None) -> 
     if not path.is_file():
         raise RecipeError(f"recipe must be a YAML file or one of {', '.join(shipped())}, got {str(where)!r}")
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path.name} is no YAML: {' '.join(str(error).split())}") from error
-    return _recipe(path.stem, found, changes or {})
+    return _recipe(path.stem, content, changes or {})
 
 
-def _recipe(name: str, found: Any, changes: Mapping[str, Any]) -> Recipe:
-    keys = ("title", "source", "note", "data", "training", "runs")
-    _known_keys(name, "", found, keys)
-    if not isinstance(found.get("runs"), dict) or not found["runs"]:
-        raise RecipeError(f"{name}: runs must name at least one run, got {found.get('runs')!r}")
-    runs = {}
-    for label, given in found["runs"].items():
-        _known_keys(name, f"runs.{label}", given, [one.name for one in fields(Run)])
-        parts = {}
-        for part, kind in (("data", Data), ("training", Training)):
-            own = given.get(part) or {}
-            changed = {key.split(".", 1)[1]: value for key, value in changes.items() if key.startswith(f"{part}.")}
-            _known_keys(name, f"runs.{label}.{part}", own, [one.name for one in fields(kind)])
-            common = found.get(part) or {}
-            _known_keys(name, part, common, [one.name for one in fields(kind)])
-            parts[part] = _build(kind, {**common, **own, **changed}, name, part if not own else f"runs.{label}.{part}")
-        rest = {key: value for key, value in given.items() if key not in parts}
-        runs[str(label)] = replace(_build(Run, rest, name, f"runs.{label}"), **parts)
+def _recipe(name: str, content: Any, changes: Mapping[str, Any]) -> Recipe:
+    _check_keys(name, "", content, ("title", "source", "note", *SECTIONS, "runs"))
+    for section, kind in SECTIONS.items():
+        _check_keys(name, section, content.get(section) or {}, _names(kind))
+    if not isinstance(content.get("runs"), dict) or not content["runs"]:
+        raise RecipeError(f"{name}: runs must name at least one run, got {content.get('runs')!r}")
     _check_changes(name, changes)
-    recipe = Recipe(name, *(str(found.get(key, "")).strip() for key in ("title", "source", "note")), runs)
+    runs = {
+        str(label): _run(name, f"runs.{label}", given, content, changes) for label, given in content["runs"].items()
+    }
+    recipe = Recipe(name, *(str(content.get(key, "")).strip() for key in ("title", "source", "note")), runs)
     recipe.order(list(runs))
     for label, run in runs.items():
         _check_run(f"{name}: runs.{label}", run)
@@ -62,17 +54,32 @@ def _recipe(name: str, found: Any, changes: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
+def _run(name: str, where: str, given: Any, content: dict, changes: Mapping[str, Any]) -> Run:
+    """One run: its own keys go before those common to all runs, and changes before both."""
+    _check_keys(name, where, given, _names(Run))
+    sections = {}
+    for section, kind in SECTIONS.items():
+        own = given.get(section) or {}
+        _check_keys(name, f"{where}.{section}", own, _names(kind))
+        changed = {key.split(".", 1)[1]: value for key, value in changes.items() if key.startswith(f"{section}.")}
+        merged = {**(content.get(section) or {}), **own, **changed}
+        sections[section] = _build(kind, merged, name, f"{where}.{section}" if own else section)
+    rest = {key: value for key, value in given.items() if key not in sections}
+    return replace(_build(Run, rest, name, where), **sections)
+
+
 def _build(kind: type, given: Mapping[str, Any], name: str, where: str) -> Any:
+    """A dataclass from its keys. A null is taken where that is the default. Raises `RecipeError` with what a key accepts."""
     values = {}
-    for one in fields(kind):
-        if one.name in given and "read" in one.metadata:
-            value = given[one.name]
-            try:
-                values[one.name] = None if value is None and one.default is None else one.metadata["read"](value)
-            except (TypeError, ValueError) as error:
-                raise RecipeError(
-                    f"{name}: {where}.{one.name} must be {one.metadata['accepted']}, got {value!r}"
-                ) from error
+    for key in fields(kind):
+        if key.name not in given:
+            continue
+        value = given[key.name]
+        try:
+            values[key.name] = None if value is None and key.default is None else key.metadata["read"](value)
+        except (TypeError, ValueError) as error:
+            accepted = key.metadata["accepted"]
+            raise RecipeError(f"{name}: {where}.{key.name} must be {accepted}, got {value!r}") from error
     return kind(**values)
 
 
@@ -101,13 +108,13 @@ def _check_run(where: str, run: Run) -> None:
 
 
 def _check_changes(name: str, changes: Mapping[str, Any]) -> None:
-    known = [f"{part}.{one.name}" for part, kind in (("data", Data), ("training", Training)) for one in fields(kind)]
+    known = [f"{section}.{key}" for section, kind in SECTIONS.items() for key in _names(kind)]
     for key in changes:
         if key not in known:
             raise RecipeError(f"{name}: {_unknown(key, known)}")
 
 
-def _known_keys(name: str, where: str, given: Any, known: list[str] | tuple[str, ...]) -> None:
+def _check_keys(name: str, where: str, given: Any, known: Sequence[str]) -> None:
     if not isinstance(given, dict):
         raise RecipeError(f"{name}: {where or 'a recipe'} must be a mapping of {', '.join(known)}, got {given!r}")
     for key in given:
@@ -115,7 +122,11 @@ def _known_keys(name: str, where: str, given: Any, known: list[str] | tuple[str,
             raise RecipeError(f"{name}: {_unknown(f'{where}.{key}' if where else str(key), known)}")
 
 
-def _unknown(key: str, known: list[str] | tuple[str, ...]) -> str:
+def _unknown(key: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(key, known, 1) or difflib.get_close_matches(key.split(".")[-1], known, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"{key} is no key of a recipe{hint} (accepted: {', '.join(known)})"
+
+
+def _names(kind: type) -> list[str]:
+    return [key.name for key in fields(kind)]

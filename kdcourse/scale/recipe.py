@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kdcourse.data.texts import TITLES
-from kdcourse.scale.keys import RecipeError, calls, choice, number, numbers, switch, text, whole
+from kdcourse.scale.keys import RecipeError, boolean, choice, component, integer, number, numbers, positive, text
 
 PLAYS = ("tinyshakespeare", "plays")  # data sets of text, read character by character
 SENTENCES = tuple(TITLES)  # data sets of sentences, read token by token
@@ -24,19 +24,19 @@ class Data:
     pictures: learn from so many of them, or sentences, 0 for all. workers: processes of each that decode a folder's pictures.
     """
 
-    name: str | None = text(None, "the name of a data set, or the path of a folder of pictures held in memory")
-    folder: str | None = text(None, "the path of a folder with train/<class>/ and val/<class>/")
-    size: int = whole(224, 8)
-    tokenizer: str | None = text(None, "the name of a model on the Hugging Face hub, or the path of a folder")
-    hold_out: bool = switch(True)
+    name: str | None = text("the name of a data set, or the path of a folder of pictures held in memory")
+    folder: str | None = text("the path of a folder with train/<class>/ and val/<class>/")
+    size: int = integer(224, least=8)
+    tokenizer: str | None = text("the name of a model on the Hugging Face hub, or the path of a folder")
+    hold_out: bool = boolean(True)
     only: tuple[int, ...] = numbers("a list of class numbers", int)
     without: tuple[int, ...] = numbers("a list of class numbers", int)
-    shift: int = whole(0, 0)
-    mirror: bool = switch(False)
-    crop: bool = switch(False)
-    views: int = whole(0, 0)
-    pictures: int = whole(0, 0)
-    workers: int = whole(8, 0)
+    shift: int = integer(0, least=0)
+    mirror: bool = boolean(False)
+    crop: bool = boolean(False)
+    views: int = integer(0, least=0)
+    pictures: int = integer(0, least=0)
+    workers: int = integer(8, least=0)
 
     @property
     def augmented(self) -> bool:
@@ -51,19 +51,19 @@ class Training:
     checkpoint_minutes: between two checkpoints. precision: bf16 computes the models' layers in half the bits, losses never.
     """
 
-    epochs: int = whole(1, 1)
-    steps: int = whole(0, 0)
-    batch_size: int = whole(64, 1)
+    epochs: int = integer(1, least=1)
+    steps: int = integer(0, least=0)
+    batch_size: int = integer(64, least=1)
     optimizer: str = choice("sgd", "sgd", "adamw")
-    learning_rate: float = number(0.05, above=True)
+    learning_rate: float = positive(0.05)
     momentum: float = number(0.9)
-    nesterov: bool = switch(False)
+    nesterov: bool = boolean(False)
     weight_decay: float = number(0.0)
     milestones: tuple[int, ...] = numbers("a list of epochs", int)
-    decay: float = number(0.1, above=True)
-    cosine: bool = switch(False)
+    decay: float = positive(0.1)
+    cosine: bool = boolean(False)
     precision: str = choice("fp32", "fp32", "bf16")
-    checkpoint_minutes: float = number(10.0, above=True)
+    checkpoint_minutes: float = positive(10.0)
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ class Run:
     processes. published: the figure to compare with, in percent, and one for each peer.
     """
 
-    student: Any = calls(None, "a model's name, {name: {argument: value}}, or a list of these")  # noqa: RUF009 - a field
-    method: Any = calls("HardTarget", "a method's name, {name: {argument: value}}, or a list of these")  # noqa: RUF009 - a field
-    teacher: Any = calls(None, "the name of a run, a list of them, or a model")  # noqa: RUF009 - a field
-    cached: bool = switch(False)
-    sharded: bool = switch(False)
+    student: Any = component(None, "a model's name, {name: {argument: value}}, or a list of these")  # noqa: RUF009 - a field
+    method: Any = component("HardTarget", "a method's name, {name: {argument: value}}, or a list of these")  # noqa: RUF009 - a field
+    teacher: Any = component(None, "the name of a run, a list of them, or a model")  # noqa: RUF009 - a field
+    cached: bool = boolean(False)
+    sharded: bool = boolean(False)
     published: tuple[float, ...] = numbers("a number in percent, or one for each peer", float)
     data: Data = Data()
     training: Training = Training()
@@ -96,11 +96,11 @@ class Recipe:
     note: str
     runs: dict[str, Run]
 
-    def taught_by(self, name: str) -> list[str]:
-        """The runs that must have been made before this one."""
+    def teachers_of(self, name: str) -> list[str]:
+        """Those runs of the recipe that teach this one, and so come before it."""
         teacher = self.runs[name].teacher
-        wanted = teacher if isinstance(teacher, list) else [teacher]
-        return [one for one in wanted if isinstance(one, str) and one in self.runs]
+        teachers = teacher if isinstance(teacher, list) else [teacher]
+        return [one for one in teachers if isinstance(one, str) and one in self.runs]
 
     def order(self, wanted: list[str]) -> list[str]:
         """These runs and those they need, each after its teachers."""
@@ -113,7 +113,7 @@ class Recipe:
                 raise RecipeError(
                     f"{self.name}: runs.{name}.teacher goes round in a circle: {' → '.join((*waiting, name))}"
                 )
-            for other in self.taught_by(name):
+            for other in self.teachers_of(name):
                 visit(other, (*waiting, name))
             found[name] = None
 
@@ -126,35 +126,41 @@ class Recipe:
         return replace(self, runs={name: _small(run, folder) for name, run in self.runs.items()})
 
 
-def settings_of(run: Run, seed: int, **prints: str) -> str:
-    """What a run's outcome depends on, as JSON: the key of its checkpoints. prints: fingerprints of what no recipe can name."""
-    known = {**asdict(run), "seed": seed, **prints}
-    known.pop("published")
+def settings_of(run: Run, seed: int, fingerprints: dict[str, str]) -> str:
+    """What a run's outcome depends on, as JSON: the key of its checkpoints. fingerprints: of what no recipe can name."""
+    settings = {**asdict(run), "seed": seed, **fingerprints}
+    settings.pop("published")
     for name in ("workers", "folder"):
-        known["data"].pop(name)
-    known["training"].pop("checkpoint_minutes")
-    return json.dumps(known, sort_keys=True)
+        settings["data"].pop(name)
+    settings["training"].pop("checkpoint_minutes")
+    return json.dumps(settings, sort_keys=True)
 
 
 def _small(run: Run, folder: Path) -> Run:
     if run.data.name:
-        built_in = {"plays": PLAYS, "reviews": SENTENCES}
-        name = next((name for name, others in built_in.items() if run.data.name in others), "glyphs")
-        examples = {"name": name, "folder": None, "tokenizer": None}
+        examples = {"name": _built_in(run.data.name), "folder": None, "tokenizer": None}
     else:
         examples = {"folder": str(folder), "size": 32, "workers": 0}
     data = replace(run.data, **examples, pictures=24, hold_out=True, views=min(run.data.views, 2))
     training = replace(run.training, steps=2, batch_size=4, precision="fp32")
-    return replace(run, data=data, training=training, student=_fresh(run.student), teacher=_fresh(run.teacher))
+    student, teacher = _without_weights(run.student), _without_weights(run.teacher)
+    return replace(run, data=data, training=training, student=student, teacher=teacher)
 
 
-def _fresh(given: Any) -> Any:
+def _built_in(name: str) -> str:
+    """The data set of the same kind that needs no download."""
+    if name in PLAYS:
+        return "plays"
+    return "reviews" if name in SENTENCES else "glyphs"
+
+
+def _without_weights(given: Any) -> Any:
     """A model without the weights that would have to be downloaded."""
-    if isinstance(given, dict) and "pretrained" in given:
+    if not isinstance(given, dict):
+        return given
+    if "pretrained" in given:
         return "bert"
-    if isinstance(given, dict):
-        return {
-            name: {key: value for key, value in (more or {}).items() if key != "weights"}
-            for name, more in given.items()
-        }
-    return given
+    return {
+        name: {key: value for key, value in (arguments or {}).items() if key != "weights"}
+        for name, arguments in given.items()
+    }

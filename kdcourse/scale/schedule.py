@@ -1,14 +1,15 @@
 """What a step's number says: its learning rate, and which examples this process learns from."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
+from kdcourse.scale.datasets import ViewIndex, derive_seed, view_of
 from kdcourse.scale.recipe import Data, Training
-from kdcourse.scale.sources import Share, mixed, view_of
 
 
 def learning_rate(training: Training, step: int, per_epoch: int, steps: int) -> float:
@@ -18,21 +19,23 @@ def learning_rate(training: Training, step: int, per_epoch: int, steps: int) -> 
     return training.learning_rate * training.decay ** sum(step >= one * per_epoch for one in training.milestones)
 
 
-def shares(
+def batch_sampler(
     count: int, data: Data, training: Training, seed: int, steps: range, accelerator: Accelerator
-) -> Iterator[Share]:
+) -> Iterator[ViewIndex]:
     """This process's examples of each step: an epoch is one order of all, cut into whole batches and those into equal parts."""
-    order, known = None, None
+
+    @lru_cache(maxsize=1)
+    def permutation(epoch: int) -> Tensor:
+        generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
+        return torch.randperm(count, generator=generator)
+
     for step in steps:
-        epoch, place = divmod(step, count // training.batch_size)
-        if epoch != known:
-            generator = torch.Generator().manual_seed(mixed(seed, "order", epoch))
-            order, known = torch.randperm(count, generator=generator), epoch
-        batch = order[place * training.batch_size :][: training.batch_size]
+        epoch, number = divmod(step, count // training.batch_size)
+        batch = permutation(epoch)[number * training.batch_size :][: training.batch_size]
         yield view_of(data, epoch), batch.chunk(accelerator.num_processes)[accelerator.process_index]
 
 
-def optimizer_of(parameters: list[nn.Parameter], training: Training) -> torch.optim.Optimizer:
+def build_optimizer(parameters: Iterable[nn.Parameter], training: Training) -> torch.optim.Optimizer:
     common = {"lr": training.learning_rate, "weight_decay": training.weight_decay}
     if training.optimizer == "adamw":
         return torch.optim.AdamW(parameters, **common)

@@ -25,7 +25,7 @@ Metric = Callable[[nn.Module, Split], float]
 Build = Callable[[ImageData], Mapping[str, Arm]]
 
 ACCURACY: dict[str, Metric] = {"": measure.accuracy}
-_KNOWN: dict[str, tuple[Build, dict, "Family"]] = {}
+_DEFINITIONS: dict[str, "Definition"] = {}
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,17 @@ FAMILIES = {
     "folders": Family("load_pictures", "KDCOURSE_PICTURES", ("cifar10-pictures", "glyph-pictures")),
     "characters": Family("load_characters", "KDCOURSE_CHARACTERS", ("tinyshakespeare", "plays")),
 }
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What `define` registers: a study that still lacks its data."""
+
+    build: Build
+    metrics: Mapping[str, Metric]
+    equal_budgets: bool
+    seeds: tuple[int, ...]
+    family: Family
 
 
 @dataclass(frozen=True)
@@ -77,12 +88,14 @@ class Study:
             progress=progress,
         )
 
-    def store(self, progress: bool = True) -> list[Path]:
-        """Run everything and write the ledger: what `kdcourse results` does."""
+    def store(self, *, folder: Path | None = None, progress: bool = True) -> list[Path]:
+        """Run everything and write the ledger: what `kdcourse results` does. folder: as in `ledger.keep`."""
         outcome = self.run(progress=progress)
         descriptions = {arm: recipe.describe(outcome.students[arm][0]) for arm, recipe in self.recipes.items()}
         return [
-            ledger.keep(self.name + suffix, outcome.judged_by(metric, self.data), descriptions, self.data)
+            ledger.keep(
+                self.name + suffix, outcome.evaluated_by(metric, self.data), descriptions, self.data, folder=folder
+            )
             for suffix, metric in self.metrics.items()
         ]
 
@@ -109,7 +122,7 @@ def define(
     kind = FAMILIES[family] if sets is None else replace(FAMILIES[family], sets=sets)
 
     def register(build: Build) -> Build:
-        _KNOWN[name] = build, {"metrics": metrics, "equal_budgets": equal_budgets, "seeds": tuple(seeds)}, kind
+        _DEFINITIONS[name] = Definition(build, metrics, equal_budgets, tuple(seeds), kind)
         return build
 
     return register
@@ -117,10 +130,8 @@ def define(
 
 def study(name: str, data: ImageData) -> Study:
     """The study of this name on these data. Raises `ValueError` with the known names for another."""
-    if name not in all_studies():
-        raise ValueError(f"name must be one of {', '.join(all_studies())}, got {name!r}")
-    build, settings, _ = _KNOWN[name]
-    return Study(name, data, build(data), **settings)
+    found = _definition(name)
+    return Study(name, data, found.build(data), found.metrics, found.equal_budgets, found.seeds)
 
 
 def of_lab(number: str) -> list[str]:
@@ -130,21 +141,27 @@ def of_lab(number: str) -> list[str]:
 
 def family_of(name: str) -> Family:
     """The kind of data that a study is run on; `images` for what is no study."""
-    return _KNOWN[name][2] if name in all_studies() else FAMILIES["images"]
+    return _definition(name).family if name in all_studies() else FAMILIES["images"]
 
 
 def seeds_of(name: str) -> tuple[int, ...]:
     """The seeds that a study's ledger holds."""
-    return _KNOWN[name][1]["seeds"]
+    return _definition(name).seeds
 
 
 def metrics_of(name: str) -> list[str]:
     """The suffixes under which a study's measures are stored."""
-    return list(_KNOWN[name][1]["metrics"])
+    return list(_definition(name).metrics)
 
 
 def all_studies() -> list[str]:
     """The names of every lab's studies."""
     for path in sorted(Path(__file__).parent.glob("lab_*.py")):
         import_module(f"kdcourse.studies.{path.stem}")
-    return sorted(_KNOWN)
+    return sorted(_DEFINITIONS)
+
+
+def _definition(name: str) -> Definition:
+    if name not in all_studies():
+        raise ValueError(f"name must be one of {', '.join(all_studies())}, got {name!r}")
+    return _DEFINITIONS[name]

@@ -26,7 +26,7 @@ def online(data: ImageData) -> dict[str, Arm]:
         return Peers([small(seed=seed + 1000 * number) for number in range(count)])
 
     def pair(seed: int) -> Peers:
-        return Peers([large(seed=seed + 1000), small(seed=seed)], judged=[1])
+        return Peers([large(seed=seed + 1000), small(seed=seed)], evaluated=[1])
 
     return {
         "alone": alone,

@@ -13,9 +13,9 @@ from torch import nn
 from kdcourse import zoo
 from kdcourse.data.texts import Sentences, TextData
 from kdcourse.evaluation import measure
+from kdcourse.experiments.experiment import TextRecipe
 from kdcourse.models.sentiment import SentimentClassifier, bert, every_second_layer
 from kdcourse.studies.engine import define
-from kdcourse.training.finetuning import TextRecipe
 
 LABELLED = 1000  # sentences
 TRANSFER = 20_000  # sentences without their labels, or with all of them

@@ -14,13 +14,13 @@ from torch import nn
 
 from kdcourse import zoo
 from kdcourse.data.splits import ImageData, Split
-from kdcourse.deployment.compression import in_int8, without_units, without_weights
+from kdcourse.deployment.compression import prune, prune_units, quantize
 from kdcourse.evaluation import measure
 from kdcourse.experiments.experiment import Arm, Recipe
 from kdcourse.methods import HardTarget, SoftTarget
 from kdcourse.models import perceptron
 from kdcourse.studies.engine import define
-from kdcourse.training.loop import TeacherCache
+from kdcourse.training.cache import TeacherCache
 
 PICTURES, STEPS = 5000, 300
 WEIGHTS, UNITS = 0.9, 0.875  # the shares that are pruned
@@ -30,7 +30,7 @@ LEARNING_RATE = 3e-3  # on other pictures
 
 
 @dataclass(frozen=True)
-class Ready:
+class NoTraining:
     """An arm that trains nothing."""
 
     make: Callable[[], nn.Module]
@@ -44,7 +44,7 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Then:
+class PostTraining:
     """A recipe whose student is changed once it is trained."""
 
     recipe: Recipe
@@ -66,9 +66,9 @@ def small(data: ImageData, hidden: int) -> Callable[..., nn.Module]:
     return partial(perceptron, (hidden, hidden), classes=len(data.classes), inputs=data.train.images[0].numel())
 
 
-def left_of(network: nn.Module, without: Callable[..., nn.Module], share: float) -> Callable[..., nn.Module]:
+def start_from(network: nn.Module, pruning: Callable[..., nn.Module], share: float) -> Callable[..., nn.Module]:
     """A student that begins as what is left of the network, whatever the seed."""
-    return lambda seed=0: without(network, share)
+    return lambda seed=0: pruning(network, share)
 
 
 def by_labels(data: ImageData, student: Callable[..., nn.Module]) -> Recipe:
@@ -86,41 +86,41 @@ def compression(data: ImageData) -> dict[str, Arm]:
     """The shipped perceptron as it is, in 8 bits, without weights, without units; repaired; and small students from scratch."""
     network = zoo.teacher("perceptron", data, announce=False)
     cache = TeacherCache(network)
-    fewer_weights, fewer_units = left_of(network, without_weights, WEIGHTS), left_of(network, without_units, UNITS)
+    fewer_weights, fewer_units = start_from(network, prune, WEIGHTS), start_from(network, prune_units, UNITS)
     scratch = by_teacher(data, small(data, fewer_units().classifier.in_features), cache)
     repaired = by_teacher(data, fewer_units, cache)
     with_holes = by_labels(data, fewer_weights)
     return {
-        "the network": Ready(lambda: network),
-        "int8": Ready(partial(in_int8, network, activations=True)),
-        "weights pruned": Ready(fewer_weights),
+        "the network": NoTraining(lambda: network),
+        "int8": NoTraining(partial(quantize, network, activations=True)),
+        "weights pruned": NoTraining(fewer_weights),
         "weights pruned, labels": with_holes,
         "weights pruned, teacher": replace(with_holes, method=SoftTarget(TEMPERATURE), teacher=cache),
-        "units pruned": Ready(fewer_units),
+        "units pruned": NoTraining(fewer_units),
         "units pruned, labels": by_labels(data, fewer_units),
         "units pruned, teacher": repaired,
-        "units pruned, teacher, int8": Then(repaired, in_int8),
+        "units pruned, teacher, int8": PostTraining(repaired, quantize),
         "small, labels": replace(scratch, method=HardTarget(), teacher=None),
         "small, teacher": scratch,
         "small, teacher, budget × 4": replace(scratch, steps=4 * STEPS),
     }
 
 
-def turned(split: Split) -> Split:
+def rotated(split: Split) -> Split:
     """The same pictures on their side: a new camera, another task."""
     return Split(split.images.rot90(1, (2, 3)).contiguous(memory_format=torch.channels_last), split.labels)
 
 
-def on_turned(model: nn.Module, split: Split) -> float:
-    return measure.accuracy(model, turned(split))
+def accuracy_on_rotated(model: nn.Module, split: Split) -> float:
+    return measure.accuracy(model, rotated(split))
 
 
-@define("12-fine-tuning", {"": on_turned, "-before": measure.accuracy}, equal_budgets=False)
+@define("12-fine-tuning", {"": accuracy_on_rotated, "-before": measure.accuracy}, equal_budgets=False)
 def fine_tuning(data: ImageData) -> dict[str, Arm]:
     """The network on turned pictures, as it is and trained further on them; "-before": on the pictures that it was made for."""
     network = zoo.teacher("perceptron", data, announce=False)
     further = by_labels(data, lambda seed: copy.deepcopy(network).requires_grad_(True))
     return {
-        "the network": Ready(lambda: network),
-        "fine-tuned": replace(further, train=lambda seed: turned(data.train.sample(PICTURES, seed))),
+        "the network": NoTraining(lambda: network),
+        "fine-tuned": replace(further, train=lambda seed: rotated(data.train.sample(PICTURES, seed))),
     }

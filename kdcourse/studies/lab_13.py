@@ -19,7 +19,7 @@ from kdcourse import zoo
 from kdcourse.data.characters import CharacterData, Windows, load_characters
 from kdcourse.evaluation import measure
 from kdcourse.experiments.experiment import Recipe
-from kdcourse.experiments.schemes import Begun
+from kdcourse.experiments.schemes import WarmStart
 from kdcourse.methods import NextToken, OnPolicy, TokenDivergence
 from kdcourse.models.language import LanguageModel, gpt
 from kdcourse.studies.engine import define
@@ -35,7 +35,7 @@ def foresight(model: nn.Module, split: Windows) -> float:
 
 
 def fluency(model: nn.Module, split: Windows) -> float:
-    return 100 * math.exp(-measure.own_text(model, _judge(split.text), prompts(split), WRITTEN).mean().item())
+    return 100 * math.exp(-measure.free_running_loss(model, _judge(split.text), prompts(split), WRITTEN).mean().item())
 
 
 def prompts(split: Windows):
@@ -58,7 +58,7 @@ def written_by(teacher: LanguageModel, split: Windows, seed: int) -> Windows:
     return Windows(text[:, :-1].contiguous(), text[:, 1:].contiguous(), split.text)
 
 
-def begun(data: CharacterData) -> Recipe:
+def warm_start(data: CharacterData) -> Recipe:
     """How the student learns to write, before it has a teacher."""
     return Recipe(
         partial(gpt, **STUDENT, characters=len(data.alphabet)),
@@ -74,8 +74,8 @@ def begun(data: CharacterData) -> Recipe:
 def language(data: CharacterData) -> dict[str, Recipe]:
     """The text alone; the whole distribution, by three divergences; the teacher's writing; the student's own text."""
     teacher = zoo.language_teacher(data, announce=False)
-    first = begun(data)
-    base = replace(first, student=Begun(first), teacher=TeacherCache(teacher), steps=200, learning_rate=1e-2)
+    first = warm_start(data)
+    base = replace(first, student=WarmStart(first), teacher=TeacherCache(teacher), steps=200, learning_rate=1e-2)
     return {
         "text only": base,
         "forward KL": replace(base, method=TokenDivergence(0)),

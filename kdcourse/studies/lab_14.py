@@ -59,7 +59,7 @@ def asked(data: ImageData) -> TeacherCache:
     return TeacherCache(teacher(data))
 
 
-class AskedOnce(TeacherCache):
+class WholeImageAnswers(TeacherCache):
     """The mistake: a view is given the answer to the whole picture that it was cut from."""
 
     def __init__(self, cache: TeacherCache, whole: Split):
@@ -89,7 +89,7 @@ def same_views(data: ImageData) -> dict[str, Recipe]:
     return {
         "labels only": base,
         "KD, no views": replace(taught, train=few),
-        "KD, whole picture": replace(taught, teacher=AskedOnce(cache, few)),
+        "KD, whole picture": replace(taught, teacher=WholeImageAnswers(cache, few)),
         "KD, same view": taught,
         "KD, all pictures": replace(taught, train=every, method=SoftTarget(TEMPERATURE)),
     }

@@ -36,6 +36,12 @@ def has_bf16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given: nothing that is timed ends before that."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
 def in_colab() -> bool:
     return "google.colab" in sys.modules
 
@@ -87,6 +93,8 @@ def setup() -> None:
     place = device()
     print(f"kdcourse {version('kdcourse')}, torch {version('torch')}, on {_machine(place)}.")
     if place.type == "cuda":
+        if place.index is not None:
+            torch.cuda.set_device(place)  # the one that transformers' Trainer takes too
         torch.set_float32_matmul_precision("high")
     elif in_colab():
         print(f"The lab runs without a GPU too. To have one: {SWITCH_ON_A_GPU}, then run this cell again.")
@@ -98,8 +106,10 @@ def _concerns_us(record: logging.LogRecord) -> bool:
 
 
 def _machine(place: torch.device) -> str:
-    if place.type != "cuda":
+    if place.type == "cpu":
         return f"{torch.get_num_threads()} CPU threads"
+    if place.type != "cuda":
+        return f"the GPU that PyTorch calls {place.type}"
     return f"{torch.cuda.get_device_name(place)} with {torch.cuda.get_device_properties(place).total_memory / 2**30:.0f} GiB"
 
 

@@ -2,5 +2,3 @@
 
 from kdcourse.training.cache import TeacherCache
 from kdcourse.training.loop import Evaluate, History, TrainingState, batches, train
-
-__all__ = ["Evaluate", "History", "TeacherCache", "TrainingState", "batches", "train"]

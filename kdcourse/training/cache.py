@@ -1,5 +1,6 @@
 """What a teacher answers, asked once and looked up by example ever after."""
 
+import copy
 import math
 import shutil
 import tempfile
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from kdcourse.data.splits import Split
-from kdcourse.evaluation import measure
+from kdcourse.evaluation.inference import answered
 from kdcourse.models.tapping import LOGITS
 from kdcourse.system.storage import DamagedFile, being_written, fingerprint, load_tensors, save_tensors
 
@@ -36,6 +37,12 @@ class OnDisk:
         except (ValueError, EOFError) as error:
             raise DamagedFile(f"{path.name} is truncated") from error
         self.device, self.shape = device, self.values.shape
+
+    def to(self, device: torch.device) -> "OnDisk":
+        """The same file, read to another device."""
+        other = copy.copy(self)
+        other.device = device
+        return other
 
     def __len__(self) -> int:
         return len(self.values)
@@ -63,7 +70,7 @@ class TeacherCache:
         self._pictures = WeakTensorKeyDictionary()
 
     def logits(self, split: Split) -> Tensor | OnDisk:
-        """(N, C) logits, in the order of the split. Raises `ValueError` when the teacher has changed since."""
+        """(N, C) logits, in the order of the split and on its device. Raises `ValueError` when the teacher has changed since."""
         return self.outputs(split)[LOGITS]
 
     def outputs(self, split: Split, names: Iterable[str] = (LOGITS,)) -> dict[str, Tensor | OnDisk]:
@@ -78,7 +85,7 @@ class TeacherCache:
         if missing:
             for name, answers in self._ask(split, pictures, missing).items():
                 self._known[pictures, name] = answers
-        return {name: self._known[pictures, name] for name in names}
+        return {name: self._known[pictures, name].to(split.device) for name in names}
 
     def _fingerprint(self, images: Tensor) -> str:
         """Taken once for each tensor, and anew when it was written to: for 60,000 pictures it takes half an epoch's time."""
@@ -90,7 +97,7 @@ class TeacherCache:
 
     def _ask(self, split: Split, pictures: str, names: Sequence[str]) -> dict[str, Tensor | OnDisk]:
         """One pass of the teacher over the split; kept in the folder, if there is one."""
-        batches = measure.answered(self.teacher, split, [name for name in names if name != LOGITS])
+        batches = answered(self.teacher, split, [name for name in names if name != LOGITS])
         first = next(batches)
         shapes = {name: (len(split), *first[name].shape[1:]) for name in names}
         held: dict[str, list[Tensor]] = {name: [] for name in names if self._fits(shapes[name])}

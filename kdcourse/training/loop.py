@@ -60,7 +60,7 @@ class TrainingState:
 
     @property
     def method(self) -> Method:
-        """What the next step minimises; may be set, to `method.tuned(...)` for instance."""
+        """What the next step minimises; may be set, to `method.with_hyperparameters(...)` for instance."""
         return self.objective.method
 
     @method.setter
@@ -123,9 +123,9 @@ def train(
     _check(split, method, teacher, steps, batch_size, learning_rate, augment)
     started = time.perf_counter()
     stream = _stream(split, batches(split, steps, batch_size, order_seed, balanced=balanced), augment, order_seed)
-    with teaching(teacher, split, method) as taught, draws(order_seed, student) as drawing:
+    with teaching(teacher, split, method) as taught, draws(order_seed, student.to(split.device)) as drawing:
         with drawing:
-            objective = prepare(Objective(student.to(split.device), method), split, taught)
+            objective = prepare(Objective(student, method), split, taught)
         state = TrainingState(
             student, objective, *one_cycle(objective.parameters(), steps, learning_rate, weight_decay), steps
         )

@@ -76,7 +76,7 @@ class DistillationTrainer(Trainer):
         self.layers = _layers(args, model, teacher)
         widths = _widths(args, model, teacher, self.layers, kwargs.get("train_dataset"))
         if widths:
-            with torch.random.fork_rng():
+            with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(args.seed)
                 ours = model.config.hidden_size
                 adapters = {name: nn.Linear(ours, theirs, bias=False) for name, theirs in widths.items()}

@@ -7,29 +7,11 @@ from kdcourse.widgets.classifier import picture_classifier
 from kdcourse.widgets.dashboard import Dashboard, dashboard
 from kdcourse.widgets.divergence import TwoPeaks, divergence_playground
 from kdcourse.widgets.geometry import batch_geometry
-from kdcourse.widgets.linked import Linked
-from kdcourse.widgets.live import Live, live
+from kdcourse.widgets.linked import LinkedView
+from kdcourse.widgets.live import LiveFigure, live
 from kdcourse.widgets.matcher import layer_matcher
 from kdcourse.widgets.mixer import ensemble_mixer
 from kdcourse.widgets.sentence import sentence_box
 from kdcourse.widgets.simplex import loss_landscape
 from kdcourse.widgets.sweep import sweep_browser
 from kdcourse.widgets.temperature import temperature_explorer
-
-__all__ = [
-    "Dashboard",
-    "Linked",
-    "Live",
-    "TwoPeaks",
-    "batch_geometry",
-    "dashboard",
-    "divergence_playground",
-    "ensemble_mixer",
-    "layer_matcher",
-    "live",
-    "loss_landscape",
-    "picture_classifier",
-    "sentence_box",
-    "sweep_browser",
-    "temperature_explorer",
-]

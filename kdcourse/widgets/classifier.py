@@ -12,7 +12,7 @@ from kdcourse.data.splits import Split
 from kdcourse.plots import Figure
 from kdcourse.plots.palette import array
 from kdcourse.widgets.linked import WIDE
-from kdcourse.widgets.live import Live, live
+from kdcourse.widgets.live import LiveFigure, live
 
 Classify = Callable[[Tensor], Tensor]
 
@@ -29,7 +29,7 @@ def uploaded(value) -> tuple[str, bytes] | None:
     return name, bytes(file["content"])
 
 
-def picture_classifier(models: Mapping[str, Classify], pixels: Split, classes: Sequence[str]) -> Live:
+def picture_classifier(models: Mapping[str, Classify], pixels: Split, classes: Sequence[str]) -> LiveFigure:
     """What each model makes of a picture: a slider goes through `pixels`, an upload takes the place of the first.
 
     models: name -> what turns pixels (1, C, H, W) within [0, 1] into logits (1, classes). pixels: as `deployment.pixels` gives

@@ -87,7 +87,7 @@ function changes(svg, { changes: made }, number, { x }) {
     make("line", { x1: x(step), x2: x(step), y1: PLOT.top, y2: PLOT.bottom, class: "kd-limit" }, svg);
     const [middle, top] = [x(step), PLOT.top];
     const diamond = `M${middle},${top - 5}l5,5l-5,5l-5,-5z`;
-    make("path", { d: diamond, fill: COLOURS[number % COLOURS.length] }, svg);
+    make("path", { d: diamond, fill: lineStyle(number).stroke }, svg);
   }
   if (!made.length) return;
   const [step, words] = made.at(-1);
@@ -95,22 +95,26 @@ function changes(svg, { changes: made }, number, { x }) {
   make("text", { x: x(step), y: PLOT.top - 9, "text-anchor": anchor }, svg, `by hand: ${words}`);
 }
 
+function lineStyle(number) {
+  const [stroke, dashes] = [COLOURS[number % COLOURS.length], DASHES[number % DASHES.length]];
+  return { "stroke-width": 2, stroke, "stroke-dasharray": dashes };
+}
+
 function curve(svg, { points }, number, { x, y }) {
-  const look = { stroke: COLOURS[number % COLOURS.length], "stroke-dasharray": DASHES[number % DASHES.length] };
   const path = points.map(([step, loss]) => `${x(step)},${y(loss)}`).join(" ");
-  make("polyline", { points: path, fill: "none", "stroke-width": 2, ...look }, svg);
+  make("polyline", { points: path, fill: "none", ...lineStyle(number) }, svg);
 }
 
 function labels(svg, runs, { x, y }) {
   const heights = apart(runs.map(({ points }) => (points.length ? y(points.at(-1)[1]) : PLOT.top)));
   runs.forEach(({ name, points }, number) => {
-    const look = { stroke: COLOURS[number % COLOURS.length], "stroke-dasharray": DASHES[number % DASHES.length] };
+    const style = lineStyle(number);
     const height = heights[number];
-    make("path", { d: `M${PLOT.right + 14},${height}h28`, "stroke-width": 2, ...look }, svg);
+    make("path", { d: `M${PLOT.right + 14},${height}h28`, ...style }, svg);
     make("text", { x: PLOT.right + 48, y: height + 4 }, svg, clipped(name, LONGEST));
     if (!points.length) return;
     const [step, loss] = points.at(-1);
-    make("circle", { cx: x(step), cy: y(loss), r: 4, fill: look.stroke }, svg);
+    make("circle", { cx: x(step), cy: y(loss), r: 4, fill: style.stroke }, svg);
   });
 }
 

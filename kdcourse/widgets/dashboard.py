@@ -107,7 +107,7 @@ class Dashboard:
         self.view, self._picture = browser_view("dashboard", {}), ipywidgets.HTML()
         self._page = Page([_rows(self.controls), self._picture if self.view is None else self.view])
         self.controls["pause"].on_click(lambda _: self._pause())
-        self.controls["stop"].on_click(lambda _: background.hand.stop())
+        self.controls["stop"].on_click(lambda _: background.control.stop())
         for name in RANGES:
             self.controls[name].observe(lambda change, name=name: self._turn(name, change["new"]), names="value")
         self._following: Run | None = None
@@ -178,7 +178,7 @@ class Dashboard:
         """Controls show the run at work: its numbers where it is another one than before, and what can be done with it."""
         active = run.state in ("waiting", "training", "paused")
         for name, (least, most) in RANGES.items():
-            number = run.method.dials.get(name, math.nan)
+            number = run.method.hyperparameters.get(name, math.nan)
             self.controls[name].disabled = not (active and least <= number <= most)
             if run is not self._following and least <= number <= most:
                 self.controls[name].value = number
@@ -187,18 +187,18 @@ class Dashboard:
         self._name_pause()
 
     def _pause(self) -> None:
-        hand = self.background.hand
-        if hand.paused_at is None:
-            hand.pause()
+        control = self.background.control
+        if control.paused_at is None:
+            control.pause()
         else:
-            hand.go_on()
+            control.resume()
         self._name_pause()
 
     def _name_pause(self) -> None:
-        self.controls["pause"].description = "pause" if self.background.hand.paused_at is None else "go on"
+        self.controls["pause"].description = "pause" if self.background.control.paused_at is None else "go on"
 
     def _turn(self, name: str, value: float) -> None:
-        self.background.hand.turn(**{name: value})
+        self.background.control.set_hyperparameters(**{name: value})
 
     def _ipython_display_(self) -> None:
         self._page.show(self.figure)

@@ -12,16 +12,16 @@ import numpy as np
 
 from kdcourse import plots
 from kdcourse.widgets.arithmetic import kl, log_softmax
-from kdcourse.widgets.linked import WIDE, Linked, linked
-from kdcourse.widgets.live import Live
+from kdcourse.widgets.linked import WIDE, LinkedView, linked
+from kdcourse.widgets.live import LiveFigure
 from kdcourse.widgets.wording import fixed, short
 
-LINE = np.arange(-100, 101) / 20  # the points on which all distributions live
+SUPPORT = np.arange(-100, 101) / 20  # the points on which all distributions live
 CENTERS, WIDTHS = np.arange(-40, 41) / 10, np.arange(4, 41) / 10  # where a student may stand
 BETAS = [step / 20 for step in range(21)]
 
 
-def divergence(log_student, log_teacher, beta: float) -> np.ndarray:
+def generalized_jsd(log_student, log_teacher, beta: float) -> np.ndarray:
     """`kdcourse.losses.generalized_jsd` of log probabilities (..., V) and (V,) -> (...): one for each student, in nats."""
     if beta == 0:
         return kl(log_teacher, log_student)
@@ -31,10 +31,10 @@ def divergence(log_student, log_teacher, beta: float) -> np.ndarray:
     return beta * kl(log_teacher, log_mixture) + (1 - beta) * kl(log_student, log_mixture)
 
 
-def bump(center, width) -> np.ndarray:
-    """Log probabilities (..., 201) of one Gaussian on `LINE`; center and width: numbers or arrays (...)."""
+def log_gaussian(center, width) -> np.ndarray:
+    """Log probabilities (..., 201) of one Gaussian on `SUPPORT`; center and width: numbers or arrays (...)."""
     center, width = np.asarray(center)[..., None], np.asarray(width)[..., None]
-    return log_softmax(-0.5 * ((LINE - center) / width) ** 2)
+    return log_softmax(-0.5 * ((SUPPORT - center) / width) ** 2)
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,10 @@ class TwoPeaks:
 
     def __post_init__(self):
         for name in ("centers", "widths", "shares"):
-            if len(given := getattr(self, name)) != 2:
+            given = getattr(self, name)
+            if len(given) != 2:
                 raise ValueError(f"{name} must be two, one for each peak, got {given}")
-        if not LINE[0] < self.centers[0] < self.centers[1] < LINE[-1]:
+        if not SUPPORT[0] < self.centers[0] < self.centers[1] < SUPPORT[-1]:
             raise ValueError(f"centers must go from left to right within (-5, 5), got {self.centers}")
         if not min(self.widths) > 0:
             raise ValueError(f"widths must be above 0, got {self.widths}")
@@ -63,7 +64,7 @@ class TwoPeaks:
     @property
     def log_teacher(self) -> np.ndarray:
         """Log probabilities (201,)."""
-        one, other = (bump(*peak) for peak in zip(self.centers, self.widths, strict=True))
+        one, other = (log_gaussian(*peak) for peak in zip(self.centers, self.widths, strict=True))
         return np.logaddexp(one + np.log(self.shares[0]), other + np.log(self.shares[1]))
 
     @property
@@ -72,37 +73,39 @@ class TwoPeaks:
         left, right = self.centers
         return left + (right - left) / 4, right - (right - left) / 4
 
-    def held(self, log_probabilities) -> float:
+    def probability_between(self, log_probabilities) -> float:
         """The share of its probability that a distribution (201,) puts between the peaks."""
-        inside = (self.gap[0] < LINE) & (self.gap[1] > LINE)
+        inside = (self.gap[0] < SUPPORT) & (self.gap[1] > SUPPORT)
         return float(np.exp(log_probabilities)[inside].sum())
 
     def between(self, center: float, width: float) -> float:
         """The share that a student puts between the peaks."""
-        return self.held(bump(center, width))
+        return self.probability_between(log_gaussian(center, width))
 
     def best(self, beta: float) -> tuple[float, float]:
         """Center and width of the bump with the least divergence, of all on a grid with steps of 0.1."""
-        places, bumps = _students()
-        return tuple(places[divergence(bumps, self.log_teacher, beta).argmin()].tolist())
+        places, bumps = _student_grid()
+        return tuple(places[generalized_jsd(bumps, self.log_teacher, beta).argmin()].tolist())
 
 
 def describe(peaks: TwoPeaks, beta: float, best: bool, center: float, width: float) -> str:
     """Two sentences on a student, by hand or the best: how far it is from the teacher, and what it says between the peaks."""
-    least = divergence(bump(*(found := peaks.best(beta))), peaks.log_teacher, beta)
-    center, width = found if best else (center, width)
-    log_student = bump(center, width)
-    name = "The best student" if best else "A student"
-    against = "" if best else f" (best {fixed(least, 3)})"
-    nats = fixed(divergence(log_student, peaks.log_teacher, beta), 3)
-    ours, theirs = (fixed(100 * peaks.held(one), 1) for one in (log_student, peaks.log_teacher))
+    least = fixed(generalized_jsd(log_gaussian(*peaks.best(beta)), peaks.log_teacher, beta), 3)
+    if best:
+        name, against = "The best student", ""
+        center, width = peaks.best(beta)
+    else:
+        name, against = "A student", f" (best {least})"
+    log_student = log_gaussian(center, width)
+    nats = fixed(generalized_jsd(log_student, peaks.log_teacher, beta), 3)
+    ours, theirs = (fixed(100 * peaks.probability_between(one), 1) for one in (log_student, peaks.log_teacher))
     return (
         f"{name} at beta = {short(beta)}: center {short(center)}, width {short(width)}, {nats} nats from the teacher{against}. "
         f"It puts {ours} % of its probability between the peaks, the teacher {theirs} %."
     )
 
 
-def divergence_playground(peaks: TwoPeaks | None = None) -> Linked | Live:
+def divergence_playground(peaks: TwoPeaks | None = None) -> LinkedView | LiveFigure:
     """A live student of one bump beside a teacher with two peaks.
 
     peaks: the teacher, default `TwoPeaks()`. Controls: beta (0 forward KL, 1 reverse KL, in steps of 0.05), best (on: the
@@ -111,17 +114,17 @@ def divergence_playground(peaks: TwoPeaks | None = None) -> Linked | Live:
     peaks = peaks or TwoPeaks()
 
     def draw(beta: float, best: bool, center: float, width: float) -> plots.Figure:
-        log_student = bump(*peaks.best(beta)) if best else bump(center, width)
-        step = LINE[1] - LINE[0]
+        log_student = log_gaussian(*peaks.best(beta)) if best else log_gaussian(center, width)
+        step = SUPPORT[1] - SUPPORT[0]
         shapes = {"teacher": np.exp(peaks.log_teacher) / step, "student": np.exp(log_student) / step}
         figure = plots.profiles(
-            LINE, shapes, xlabel="what is said", ylabel="density", band=(*peaks.gap, "between the peaks")
+            SUPPORT, shapes, xlabel="what is said", ylabel="density", band=(*peaks.gap, "between the peaks")
         )
         figure.description = describe(peaks, beta, best, center, width)
         return figure
 
     content = {
-        "line": LINE.tolist(),
+        "line": SUPPORT.tolist(),
         "teacher": peaks.log_teacher.tolist(),
         "gap": list(peaks.gap),
         "betas": BETAS,
@@ -132,10 +135,10 @@ def divergence_playground(peaks: TwoPeaks | None = None) -> Linked | Live:
 
 
 @cache
-def _students() -> tuple[np.ndarray, np.ndarray]:
+def _student_grid() -> tuple[np.ndarray, np.ndarray]:
     """Every student on the grid: center and width (K, 2), log probabilities (K, 201)."""
     places = np.stack(np.meshgrid(CENTERS, WIDTHS, indexing="ij"), axis=-1).reshape(-1, 2)
-    return places, bump(places[:, 0], places[:, 1])
+    return places, log_gaussian(places[:, 0], places[:, 1])
 
 
 def _controls(center: float, width: float) -> dict[str, ipywidgets.Widget]:

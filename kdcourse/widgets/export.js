@@ -42,15 +42,15 @@ function write(spec, node, value) {
 
 function control(spec, model) {
   const [row, readout, node] = [document.createElement("label"), document.createElement("output"), input(spec)];
-  const tell = () => {
+  const update = () => {
     const value = model.get(spec.name);
     if (read(spec, node) !== value) write(spec, node, value);
     readout.textContent = spec.kind === "range" ? `${Number(value.toPrecision(3))}` : "";
   };
   node.addEventListener("input", () => model.set(spec.name, read(spec, node)));
-  model.on(`change:${spec.name}`, tell);
+  model.on(`change:${spec.name}`, update);
   write(spec, node, spec.value);
-  tell();
+  update();
   if (spec.rests) {
     const rest = () => { node.disabled = model.get(spec.rests); };
     model.on(`change:${spec.rests}`, rest);
@@ -60,7 +60,7 @@ function control(spec, model) {
   return row;
 }
 
-async function bring(data) {
+async function activate(data) {
   const { script, content, controls } = JSON.parse(data.textContent);
   const values = Object.fromEntries(controls.map(({ name, value }) => [name, value]));
   const model = makeModel({ content, ...values });
@@ -72,4 +72,4 @@ async function bring(data) {
   data.previousElementSibling.replaceWith(box, el); // the still figure has done its part
 }
 
-document.querySelectorAll("script.kd-export").forEach(bring);
+document.querySelectorAll("script.kd-export").forEach(activate);

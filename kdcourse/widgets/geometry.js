@@ -8,14 +8,14 @@ function cosine(one, other, opposite) {
 }
 
 // Sides AB, AC, BC and the cosines at A, B, C, from distances (N, N) and the numbers of three pictures.
-export function triangle(apart, [a, b, c]) {
+export function sidesAndCosines(apart, [a, b, c]) {
   const [ab, ac, bc] = [apart[a][b], apart[a][c], apart[b][c]];
   return { sides: [ab, ac, bc], cosines: [cosine(ab, ac, bc), cosine(ab, bc, ac), cosine(ac, bc, ab)] };
 }
 
 export function smoothL1(one, other) {
   const gaps = one.map((value, index) => Math.abs(value - other[index]));
-  return gaps.reduce((sum, gap) => sum + (gap < 1 ? gap ** 2 / 2 : gap - 0.5), 0) / gaps.length;
+  return total(gaps.map((gap) => (gap < 1 ? gap ** 2 / 2 : gap - 0.5))) / gaps.length;
 }
 
 function angle({ sides, cosines }) {
@@ -28,7 +28,7 @@ function losses(one, other) {
 }
 
 export function describe(pair, names, corners) {
-  const both = pair.map(({ apart }) => triangle(apart, corners));
+  const both = pair.map(({ apart }) => sidesAndCosines(apart, corners));
   const said = both.map((one, index) => {
     const lengths = one.sides.map((length, side) => `${["AB", "AC", "BC"][side]} ${length.toFixed(2)}`).join(", ");
     return `${pair[index].name}: ${lengths}, ${angle(one)} at A`;
@@ -62,14 +62,14 @@ function mark(kind, [x, y], size, parent) {
 }
 
 // A white disc that carries a corner's letter, on any page.
-function disc(letter, parent) {
+function cornerLabel(letter, parent) {
   const group = make("g", {}, parent);
   make("circle", { r: 10, fill: "#fff", stroke: "currentColor", "stroke-width": 2 }, group);
   make("text", { y: 5, "text-anchor": "middle", style: "fill: #000; font-weight: bold" }, group, letter);
   return group;
 }
 
-function put(node, [x, y]) {
+function moveTo(node, [x, y]) {
   node.setAttribute("transform", `translate(${x} ${y})`);
 }
 
@@ -97,14 +97,14 @@ function panel(svg, { name, share }, places, marks, left) {
   make("rect", { x: left, y: TOP, width: SIZE, height: SIZE, class: "kd-line", opacity: 0.4 }, svg);
   places.forEach((place, number) => mark(marks[number], place, 4.5, svg));
   const lines = make("path", { class: "kd-line", "stroke-width": 1.5 }, svg);
-  return { lines, discs: LETTERS.map((letter) => disc(letter, svg)) };
+  return { lines, discs: LETTERS.map((letter) => cornerLabel(letter, svg)) };
 }
 
 function thumbnails(svg) {
   return LETTERS.map((letter, number) => {
     const y = TOP + number * (THUMB + 32);
     const place = { x: 26, y, width: THUMB, height: THUMB, "image-rendering": "pixelated" };
-    put(disc(letter, svg), [12, y + 12]);
+    moveTo(cornerLabel(letter, svg), [12, y + 12]);
     return { image: make("image", place, svg), name: make("text", { x: 26, y: y + THUMB + 16 }, svg) };
   });
 }
@@ -130,19 +130,19 @@ function rows(svg, networks, shown) {
 }
 
 // The triangle in its true shape: it is flat in any space. Only its size is scaled away.
-function trueShape({ sides, cosines }, row, number) {
+function moveTriangle({ sides, cosines }, row, number) {
   const size = (ROW - 14) / Math.max(...sides, NO_LENGTH);
   const [x, y] = [205, TABLE + ROW * number + ROW - 8];
   const foot = sides[1] * cosines[0] * size;
   const height = sides[1] * Math.sqrt(1 - cosines[0] ** 2) * size;
   row.shape.setAttribute("d", `M${x} ${y}h${sides[0] * size}L${x + foot} ${y - height}z`);
-  put(row.corner, [x - 5, y + 3]);
+  moveTo(row.corner, [x - 5, y + 3]);
 }
 
 function moveTable(table, networks, corners) {
-  const all = networks.map(({ apart }) => triangle(apart, corners));
+  const all = networks.map(({ apart }) => sidesAndCosines(apart, corners));
   all.forEach((one, number) => {
-    trueShape(one, table[number], number);
+    moveTriangle(one, table[number], number);
     const apart = number ? losses(all[0], one) : ["–", "–"];
     const texts = [...one.sides.map((length) => length.toFixed(2)), angle(one), ...apart];
     texts.forEach((text, column) => (table[number].cells[column].textContent = text));
@@ -156,7 +156,7 @@ function nearest(places, x, y) {
 
 // A click on a corner takes it in hand, a click elsewhere puts it on the nearest point.
 function clicked(svg, event, places, corners, hand) {
-  const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+  const [x, y] = pointerPosition(svg, event);
   const side = LEFTS.findIndex((left) => x >= left && x <= left + SIZE);
   if (side < 0 || y < TOP || y > TOP + SIZE) return {};
   const point = nearest(places[side], x, y);
@@ -168,7 +168,7 @@ function render({ model, el }) {
   let drawn;
   let hand = 2;
   const corners = () => TRAITS.map((trait) => model.get(trait));
-  const sayHand = () => {
+  const showHand = () => {
     drawn.hand.textContent = `Click A, B or C to take it, then the point where it shall go. In hand: ${LETTERS[hand]}.`;
   };
   const move = () => {
@@ -180,7 +180,7 @@ function render({ model, el }) {
     drawn.panels.forEach(({ lines, discs }, side) => {
       const spots = now.map((corner) => drawn.places[side][corner]);
       lines.setAttribute("d", `M${spots.map((spot) => spot.join(" ")).join("L")}z`);
-      discs.forEach((node, number) => put(node, spots[number]));
+      discs.forEach((node, number) => moveTo(node, spots[number]));
     });
     moveTable(drawn.table, networks, now);
     drawn.sentence.textContent = describe(drawn.pair, names, now);
@@ -198,15 +198,14 @@ function render({ model, el }) {
     svg.addEventListener("click", (event) => {
       const { hand: taken = hand, values } = clicked(svg, event, places, corners(), hand);
       hand = taken;
-      sayHand();
+      showHand();
       if (values) choose(model, values);
     });
-    sayHand();
+    showHand();
     move();
   };
   start();
-  const ends = [follow(model, TRAITS, move), follow(model, ["student"], start)];
-  return () => ends.forEach((end) => end());
+  return endAll([follow(model, TRAITS, move), follow(model, ["student"], start)]);
 }
 
 export default { render };

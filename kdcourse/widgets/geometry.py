@@ -16,22 +16,22 @@ from kdcourse.plots.palette import (
     PAPER,
     Figure,
     array,
+    check_pictures,
+    check_table,
     data_uri,
-    photographs,
-    show,
+    show_picture,
     style,
-    table,
     wrapped,
 )
-from kdcourse.widgets.linked import WIDE, Linked, linked
-from kdcourse.widgets.live import Live
+from kdcourse.widgets.linked import WIDE, LinkedView, linked, numbered
+from kdcourse.widgets.live import LiveFigure
 from kdcourse.widgets.wording import fixed
 
-MARKS = 6  # classes that shape and colour tell apart, in the browser too
+MAX_CLASSES = 6  # classes that shape and colour tell apart, in the browser too
 NO_LENGTH = 1e-4  # of the mean distance: shorter than this, a side has no direction
 
 
-def plane(embeddings) -> tuple[np.ndarray, float]:
+def principal_plane(embeddings) -> tuple[np.ndarray, float]:
     """The first two principal components, over the mean distance: (N, D) -> (N, 2), and the share of variance they hold."""
     points = array(embeddings).astype(float)
     points = points - points.mean(axis=0)
@@ -42,13 +42,13 @@ def plane(embeddings) -> tuple[np.ndarray, float]:
     return left[:, :2] * spread[:2] / mean, float(share)
 
 
-def turned(points: np.ndarray, towards: np.ndarray) -> np.ndarray:
-    """(N, 2), turned and mirrored as a whole to lie as close to `towards` (N, 2) as it can: a plane has no up of its own."""
-    left, _, right = np.linalg.svd(points.T @ towards)
+def procrustes(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """(N, 2), turned and mirrored as a whole to lie as close to `reference` (N, 2) as it can: a plane has no up of its own."""
+    left, _, right = np.linalg.svd(points.T @ reference)
     return points @ left @ right
 
 
-def triangle(apart: np.ndarray, corners: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def sides_and_cosines(apart: np.ndarray, corners: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Sides AB, AC, BC, (3,), and the cosines of the angles at A, B, C, (3,), from distances (N, N) and three pictures.
 
     A side without length has no direction: the cosines at both of its ends are 0, as in `losses.angles`.
@@ -58,7 +58,7 @@ def triangle(apart: np.ndarray, corners: Sequence[int]) -> tuple[np.ndarray, np.
     return np.array([ab, ac, bc]), np.array([_cosine(ab, ac, bc), _cosine(ab, bc, ac), _cosine(ac, bc, ab)])
 
 
-def flat(sides: np.ndarray, cosines: np.ndarray) -> np.ndarray:
+def triangle_corners(sides: np.ndarray, cosines: np.ndarray) -> np.ndarray:
     """The triangle in its true shape, (3, 2): A at the origin, B to its right, longest side 1."""
     height = np.sqrt(1 - cosines[0] ** 2)
     corners = np.array([(0, 0), (sides[0], 0), (sides[1] * cosines[0], sides[1] * height)])
@@ -77,21 +77,26 @@ def describe(pair: Sequence[Mapping], names: Sequence[str], corners: Sequence[in
     pair: teacher, then student, each with "name" and "apart", the distances (N, N) over their mean. names: the class of each
     of N pictures.
     """
-    both = [triangle(one["apart"], corners) for one in pair]
-    said = "; ".join(f"{one['name']}: {_measures(*spanned)}" for one, spanned in zip(pair, both, strict=True))
+    both = [sides_and_cosines(one["apart"], corners) for one in pair]
+    said = "; ".join(
+        f"{one['name']}: {_lengths(sides)}, {_angle(sides, cosines)}"
+        for one, (sides, cosines) in zip(pair, both, strict=True)
+    )
     three = ", ".join(names[corner] for corner in corners)
     return f"Triplet {three}; {said}. RKD's losses of it: {_losses(*both)}."
 
 
-def batch_geometry(pictures, embeddings: Mapping[str, np.ndarray], labels, classes: Sequence[str]) -> Linked | Live:
+def batch_geometry(
+    pictures, embeddings: Mapping[str, np.ndarray], labels, classes: Sequence[str]
+) -> LinkedView | LiveFigure:
     """A batch in the teacher's plane and in a student's, and the triangle that three of its pictures span in every network.
 
     pictures: (N, H, W) or (N, H, W, 3) within [0, 1], N ≥ 3. embeddings: name -> (N, D), D ≥ 2, the teacher first, then the
     students. labels: (N,), of six classes at most. classes: their names. Controls: a, b, c (pictures), student.
     Raises `ValueError` for shapes that do not fit together.
     """
-    pictures, labels = photographs(pictures), array(labels)
-    kinds, marks = _marks(labels, len(pictures))
+    pictures, labels = check_pictures(pictures), array(labels)
+    kinds, marks = _class_numbers(labels, len(pictures))
     names, kinds = [classes[label] for label in labels], [classes[kind] for kind in kinds]
     networks = _networks(embeddings, len(pictures))
 
@@ -100,7 +105,7 @@ def batch_geometry(pictures, embeddings: Mapping[str, np.ndarray], labels, class
         figure = Figure(8.6, 6.0)
         upper, lower = figure.subfigures(2, 1, height_ratios=(3, 2))
         _draw_pictures_and_planes(upper, pictures, pair, names, marks, kinds, corners)
-        _draw_triangles(lower, {one["name"]: triangle(one["apart"], corners) for one in networks})
+        _draw_triangles(lower, {one["name"]: sides_and_cosines(one["apart"], corners) for one in networks})
         figure.description = describe(pair, names, corners)
         return figure
 
@@ -120,10 +125,14 @@ def _cosine(one: float, other: float, opposite: float) -> float:
     return float(np.clip((one**2 + other**2 - opposite**2) / (2 * one * other), -1, 1))
 
 
-def _measures(sides: np.ndarray, cosines: np.ndarray) -> str:
-    lengths = ", ".join(f"{side} {fixed(length, 2)}" for side, length in zip(("AB", "AC", "BC"), sides, strict=True))
-    degrees = "no angle" if min(sides[:2]) < NO_LENGTH else f"{fixed(np.degrees(np.arccos(cosines[0])), 0)}°"
-    return f"{lengths}, {degrees} at A"
+def _lengths(sides: np.ndarray) -> str:
+    return ", ".join(f"{name} {fixed(length, 2)}" for name, length in zip(("AB", "AC", "BC"), sides, strict=True))
+
+
+def _angle(sides: np.ndarray, cosines: np.ndarray) -> str:
+    if min(sides[0], sides[1]) < NO_LENGTH:
+        return "no angle at A"
+    return f"{fixed(np.degrees(np.arccos(cosines[0])), 0)}° at A"
 
 
 def _losses(teacher: tuple, student: tuple) -> str:
@@ -131,13 +140,14 @@ def _losses(teacher: tuple, student: tuple) -> str:
     return f"distance {distance}, angle {angle}"
 
 
-def _marks(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _class_numbers(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The classes there are, and the place of each picture's class among them."""
     if labels.shape != (count,) or count < 3:
         raise ValueError(f"labels must be one for each of at least 3 pictures, got {labels.shape} for {count}")
     kinds, marks = np.unique(labels, return_inverse=True)
-    if len(kinds) > MARKS:
-        raise ValueError(f"labels must be of {MARKS} classes at most, told apart by shape and colour, got {len(kinds)}")
+    if len(kinds) > MAX_CLASSES:
+        told = "told apart by shape and colour"
+        raise ValueError(f"labels must be of {MAX_CLASSES} classes at most, {told}, got {len(kinds)}")
     return kinds, marks
 
 
@@ -150,10 +160,10 @@ def _networks(embeddings: Mapping[str, np.ndarray], count: int) -> list[dict]:
         width = array(values).shape[-1]
         if width < 2:
             raise ValueError(f"embeddings must have at least 2 dimensions, got {width} for {name}")
-        points = torch.as_tensor(table(name, values, width, count)).double()
-        at, share = plane(points)
+        points = torch.as_tensor(check_table(name, values, width, count)).double()
+        at, share = principal_plane(points)
         if networks:
-            at = turned(at, networks[0]["plane"])
+            at = procrustes(at, networks[0]["plane"])
         # Five digits are what the browser gets, so Python reckons with them too.
         networks.append(
             {"name": name, "plane": at.round(4), "share": share, "apart": array(distances(points)).round(5)}
@@ -164,12 +174,12 @@ def _networks(embeddings: Mapping[str, np.ndarray], count: int) -> list[dict]:
 def _draw_pictures_and_planes(figure, pictures, pair, names, marks, kinds, corners) -> None:
     strip, *panels = figure.subplots(1, 3, width_ratios=(0.5, 1, 1))
     titles = [f"{letter}: {names[corner]}" for letter, corner in zip("ABC", corners, strict=True)]
-    show(strip, np.concatenate(list(pictures[corners])), "\n".join(titles))
+    show_picture(strip, np.concatenate(list(pictures[corners])), "\n".join(titles))
     reach = 1.15 * max(np.abs(one["plane"]).max() for one in pair)
     for axes, one in zip(panels, pair, strict=True):
         points = one["plane"]
         for number, kind in enumerate(kinds):
-            axes.plot(*points[marks == number].T, **style(number), markersize=5, label=kind)
+            axes.plot(*points[marks == number].T, **style(number), linestyle="none", markersize=5, label=kind)
         axes.plot(*points[[*corners, corners[0]]].T, color=INK, linewidth=1)
         for letter, corner in zip("ABC", corners, strict=True):
             paper = {"boxstyle": "circle,pad=0.15", "facecolor": PAPER, "edgecolor": INK}
@@ -183,27 +193,28 @@ def _draw_triangles(figure, triangles: Mapping[str, tuple]) -> None:
     """Each network's triangle in its true shape, longest side 1: a triangle is flat in any space."""
     teacher = next(iter(triangles.values()))
     for axes, (name, one) in zip(figure.subplots(1, len(triangles)), triangles.items(), strict=True):
-        corners = flat(*one)
+        corners = triangle_corners(*one)
         axes.plot(*np.vstack([corners, corners[:1]]).T, color=INK, linewidth=1)
         for letter, corner in zip("ABC", corners, strict=True):
             axes.annotate(letter, corner, ha="center", va="center", bbox=ON_PAPER)
         axes.set(aspect="equal", xlim=(-0.75, 1.25), ylim=(-0.25, 1.25))
         axes.set_axis_off()
-        lengths, corner = _measures(*one).rsplit(", ", 1)
-        lost = f"\nRKD: {_losses(teacher, one)}" if one is not teacher else ""
-        axes.set_title(f"{wrapped(name, 30)}\n{lengths}\n{corner}{lost}", fontsize=8)
+        title = f"{wrapped(name, 30)}\n{_lengths(one[0])}\n{_angle(*one)}"
+        if one is not teacher:
+            title += f"\nRKD: {_losses(teacher, one)}"
+        axes.set_title(title, fontsize=8)
 
 
 def _controls(names: Sequence[str], marks: np.ndarray, students: Sequence[str]) -> dict[str, ipywidgets.Widget]:
-    numbered = [(f"{number}: {name}", number - 1) for number, name in enumerate(names, start=1)]
     # A first triplet worth a look: two pictures of one class, the third of another.
     alike, others = np.flatnonzero(marks == marks[0]), np.flatnonzero(marks != marks[0])
-    first = [0, int(alike[1]) if len(alike) > 1 else 1, int(others[-1]) if len(others) else 2]
+    second = int(alike[1]) if len(alike) > 1 else 1
+    third = int(others[-1]) if len(others) > 0 else 2
     corners = {
         letter: ipywidgets.SelectionSlider(
-            options=numbered, value=corner, description=f"picture {letter.upper()}", **WIDE
+            options=numbered(names), value=corner, description=f"picture {letter.upper()}", **WIDE
         )
-        for letter, corner in zip("abc", first, strict=True)
+        for letter, corner in zip("abc", (0, second, third), strict=True)
     }
     named = [(name, number) for number, name in enumerate(students)]
     return {**corners, "student": ipywidgets.Dropdown(options=named, value=0, description="student", **WIDE)}

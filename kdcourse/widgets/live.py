@@ -11,7 +11,7 @@ from kdcourse.plots import Figure
 from kdcourse.widgets.page import Page
 
 
-class Steered:
+class HasControls:
     """What every view with controls can do. controls: name -> widget. figure: what it shows now."""
 
     controls: dict[str, ipywidgets.Widget]
@@ -28,7 +28,7 @@ class Steered:
             set_control(self.controls, name, value)
 
 
-class Live(Steered):
+class LiveFigure(HasControls):
     """Controls above a picture, and below it the sentence that describes it and changes with it.
 
     controls: name -> widget. figure: the one shown now. description: its sentence.
@@ -60,7 +60,7 @@ class Live(Steered):
         self._page.show(self.figure)
 
 
-def live(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> Live:
+def live(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> LiveFigure:
     """A live view: `draw(**values)` gives a `plots.Figure` for the values of the named controls.
 
     Raises `ValueError` where there is no control or one of them holds no value.
@@ -70,7 +70,7 @@ def live(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> Live:
     for name, control in controls.items():
         if not hasattr(control, "value"):
             raise ValueError(f"{name} must be a widget with a value, got {type(control).__name__}")
-    return Live(draw, controls)
+    return LiveFigure(draw, controls)
 
 
 def set_control(controls: dict[str, ipywidgets.Widget], name: str, value) -> None:

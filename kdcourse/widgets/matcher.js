@@ -9,7 +9,7 @@ export function describe(alike, students, teachers, [student, teacher]) {
 }
 
 const ORANGE = COLOURS[1];
-const LETTER = 7.5; // the width of one, roughly
+const LETTER_WIDTH = 7.5; // the width of one, roughly
 const CELL_HEIGHT = 44;
 const TOP = 46;
 const TILE = 54;
@@ -19,7 +19,7 @@ const COLUMNS = 8; // the picture, the attention, six channels
 
 // Where things lie, which depends on how long the layers' names are.
 function layout(students, teachers) {
-  const longest = (names) => LETTER * Math.max(...names.map((name) => name.length));
+  const longest = (names) => LETTER_WIDTH * Math.max(...names.map((name) => name.length));
   const left = longest(["student's", ...students]) + 14;
   const cell = Math.max(50, longest(teachers) + 8);
   const bottom = TOP + CELL_HEIGHT * students.length;
@@ -62,7 +62,7 @@ function moveFrame({ frame, rows, columns }, { left, cell }, [student, teacher])
 }
 
 // One map out of a sheet that holds those of all pictures.
-function crop(parent, { sheet, size: [width, height], channels }, row, column, x) {
+function drawTile(parent, { sheet, size: [width, height], channels }, row, column, x) {
   const box = { x, y: 42, width: TILE, height: TILE, viewBox: `${column * width} ${row * height} ${width} ${height}` };
   const window = make("svg", { ...box, preserveAspectRatio: "none", style: `width: ${TILE}px` }, parent);
   const whole = { width: width * (1 + channels[row].length), height: height * channels.length, href: sheet };
@@ -70,7 +70,7 @@ function crop(parent, { sheet, size: [width, height], channels }, row, column, x
 }
 
 // A network's maps of one picture, drawn anew when the layer or the picture changes.
-function maps(parent, who, layer, pictures, picture) {
+function drawMaps(parent, who, layer, pictures, picture) {
   parent.replaceChildren();
   make("text", { y: 16, class: "kd-heading" }, parent, `${who}'s ${layer.layer}`);
   make("text", { y: 33 }, parent, layer.notes[picture]);
@@ -81,7 +81,7 @@ function maps(parent, who, layer, pictures, picture) {
   make("text", { ...label, x: TILE / 2 }, parent, "picture");
   names.forEach((name, column) => {
     const x = (column + 1) * (TILE + GAP);
-    crop(parent, layer, picture, column, x);
+    drawTile(parent, layer, picture, column, x);
     make("text", { ...label, x: x + TILE / 2 }, parent, name);
   });
 }
@@ -97,8 +97,8 @@ function render({ model, el }) {
   const move = () => {
     const [student, teacher, picture] = ["student", "teacher", "picture"].map((name) => model.get(name));
     moveFrame(table, places, [student, teacher]);
-    maps(blocks[0], "student", students[student], pictures, picture);
-    maps(blocks[1], "teacher", teachers[teacher], pictures, picture);
+    drawMaps(blocks[0], "student", students[student], pictures, picture);
+    drawMaps(blocks[1], "teacher", teachers[teacher], pictures, picture);
     sentence.textContent = describe(alike, ours, theirs, [student, teacher]);
   };
   move();

@@ -7,9 +7,9 @@ import matplotlib
 import numpy as np
 
 from kdcourse.plots.inside import layers_compared
-from kdcourse.plots.palette import PAPER, Figure, array, count, data_uri, photographs, show, table
-from kdcourse.widgets.linked import WIDE, Linked, linked
-from kdcourse.widgets.live import Live
+from kdcourse.plots.palette import PAPER, Figure, array, check_pictures, check_table, data_uri, plural, show_picture
+from kdcourse.widgets.linked import WIDE, LinkedView, linked
+from kdcourse.widgets.live import LiveFigure
 from kdcourse.widgets.wording import fixed
 
 CHANNELS = 6  # the strongest of a layer, beside its attention
@@ -33,7 +33,7 @@ def activity(maps) -> str:
     attention = (maps**2).mean(axis=0)
     y, x = np.unravel_index(attention.argmax(), attention.shape)
     where = f"most active at row {y + 1}, column {x + 1}"
-    size = f"{count(len(maps), 'channel')} of {maps.shape[1]} × {maps.shape[2]}"
+    size = f"{plural(len(maps), 'channel')} of {maps.shape[1]} × {maps.shape[2]}"
     return f"{size}, {where}, {(np.abs(maps) > 1e-6).mean():.0%} of values not zero"
 
 
@@ -42,30 +42,31 @@ def describe(alike: Sequence[Sequence[float]], students: Sequence[str], teachers
 
     alike: CKA for each of the student's layers and each of the teacher's.
     """
-    row, student, teacher = alike[pair[0]], students[pair[0]], teachers[pair[1]]
+    student, teacher = pair
+    row, ours = alike[student], students[student]
     best = int(np.argmax(row))
-    said = f"The student's {student} and the teacher's {teacher}: CKA {fixed(row[pair[1]], 2)}."
-    if best == pair[1]:
-        return f"{said} No layer of the teacher is closer to {student}."
-    return f"{said} Closest to {student} is the teacher's {teachers[best]} with {fixed(row[best], 2)}."
+    said = f"The student's {ours} and the teacher's {teachers[teacher]}: CKA {fixed(row[teacher], 2)}."
+    if best == teacher:
+        return f"{said} No layer of the teacher is closer to {ours}."
+    return f"{said} Closest to {ours} is the teacher's {teachers[best]} with {fixed(row[best], 2)}."
 
 
 def layer_matcher(
     pictures, student: Mapping[str, np.ndarray], teacher: Mapping[str, np.ndarray], alike
-) -> Linked | Live:
+) -> LinkedView | LiveFigure:
     """A live table of how alike layers are; beside it the maps of the pair that is chosen by control or by a click on a cell.
 
     pictures: (N, H, W) or (N, H, W, 3) within [0, 1]. student, teacher: layer -> maps (N, C, h, w) of these pictures.
     alike: (student's layers, teacher's layers) within [0, 1], as of `measure.centered_kernel_alignment`.
     Controls: student, teacher (layers by name), picture (its number). Raises `ValueError` for shapes that do not fit together.
     """
-    pictures = photographs(pictures)
+    pictures = check_pictures(pictures)
     sides = {
         name: {layer: _checked(name, layer, maps, len(pictures)) for layer, maps in layers.items()}
         for name, layers in (("student", student), ("teacher", teacher))
     }
     students, teachers = list(student), list(teacher)
-    alike = table("alike", alike, len(teachers), len(students))
+    alike = check_table("alike", alike, len(teachers), len(students))
     if not -1e-6 <= alike.min() <= alike.max() <= 1 + 1e-6:
         raise ValueError(f"alike must lie within [0, 1], got {alike.min():g} to {alike.max():g}")
 
@@ -73,12 +74,12 @@ def layer_matcher(
         pair = students.index(student), teachers.index(teacher)
         chosen = {"student": student, "teacher": teacher}
         rows = {f"{name}'s {layer}": sides[name][layer][picture] for name, layer in chosen.items()}
-        return _still(pictures[picture], rows, alike, students, teachers, pair)
+        return _static_figure(pictures[picture], rows, alike, students, teachers, pair)
 
     content = {
         "pictures": [data_uri(picture) for picture in pictures],
-        "students": [_sheet(layer, maps) for layer, maps in sides["student"].items()],
-        "teachers": [_sheet(layer, maps) for layer, maps in sides["teacher"].items()],
+        "students": [_sprite_sheet(layer, maps) for layer, maps in sides["student"].items()],
+        "teachers": [_sprite_sheet(layer, maps) for layer, maps in sides["teacher"].items()],
         "alike": alike.tolist(),
         "fills": [
             [matplotlib.colors.to_hex(colour) for colour in row] for row in matplotlib.colormaps["cividis"](alike)
@@ -94,27 +95,27 @@ def _checked(name: str, layer: str, maps, pictures: int) -> np.ndarray:
     return maps
 
 
-def _sheet(layer: str, maps: np.ndarray) -> dict:
+def _sprite_sheet(layer: str, maps: np.ndarray) -> dict:
     """All maps of a layer in one picture: a row for each picture, a column for each tile; and what is said of them."""
     each = [tiles(one) for one in maps]
     sheet = np.concatenate([np.concatenate(list(shown), axis=1) for shown, _ in each])
     return {
         "layer": layer,
-        "size": list(maps.shape[:1:-1]),  # width, height
+        "size": [maps.shape[3], maps.shape[2]],  # width, height
         "sheet": data_uri(matplotlib.colormaps["cividis"](sheet)[..., :3]),
         "channels": [strongest for _, strongest in each],
         "notes": [activity(one) for one in maps],
     }
 
 
-def _still(picture, rows: Mapping[str, np.ndarray], alike, students, teachers, pair) -> Figure:
+def _static_figure(picture, rows: Mapping[str, np.ndarray], alike, students, teachers, pair) -> Figure:
     figure = Figure(11.0, 3.4)
     left, right = figure.subfigures(1, 2, width_ratios=(1.2, 2))
     layers_compared(left.subplots(), alike, students, teachers, [pair])
     for part, (name, maps) in zip(right.subfigures(2, 1), rows.items(), strict=True):
         part.suptitle(f"{name}: {activity(maps)}", fontsize=9)
         first, strip = part.subplots(1, 2, width_ratios=(1, 1 + CHANNELS))
-        show(first, picture, "picture")
+        show_picture(first, picture, "picture")
         _draw_tiles(strip, *tiles(maps))
     figure.description = describe(alike, students, teachers, pair)
     return figure

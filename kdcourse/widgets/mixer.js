@@ -2,8 +2,8 @@
 
 // As in mixer.py: logits (M, N, C) and M weights -> probabilities (N, C).
 export function mixture(logits, weights, temperature, mean) {
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
-  const average = (rows) => rows[0].map((_, k) => rows.reduce((sum, row, m) => sum + (weights[m] / total) * row[k], 0));
+  const sum = total(weights);
+  const average = (rows) => rows[0].map((_, k) => total(rows.map((row, m) => (weights[m] / sum) * row[k])));
   return logits[0].map((_, n) => {
     const rows = logits.map((teacher) => teacher[n]);
     if (mean === "logits") return softened(average(rows), temperature);
@@ -13,34 +13,34 @@ export function mixture(logits, weights, temperature, mean) {
 
 const decisions = (answers) => answers.map((row) => row.indexOf(Math.max(...row)));
 
-function right(answers, labels) {
+function accuracy(answers, labels) {
   return (100 * decisions(answers).filter((decision, n) => decision === labels[n]).length) / labels.length;
 }
 
-export function disputed(logits, weights) {
+export function disagreement(logits, weights) {
   const [first, ...others] = logits.filter((_, m) => weights[m] > 0).map(decisions);
   return (100 * first.filter((decision, n) => others.some((other) => other[n] !== decision)).length) / first.length;
 }
 
 // What changes with the weights: the mixture of every picture, or null where nobody is asked.
-function mixedNow(content, weights, mean) {
+function currentMixture(content, weights, mean) {
   const { logits, temperature, means } = content;
   return weights.some((weight) => weight > 0) ? mixture(logits, weights, temperature, means[mean]) : null;
 }
 
-export function describe(content, weights, mean, picture, mixed = mixedNow(content, weights, mean)) {
+export function describe(content, weights, mean, picture, mixed = currentMixture(content, weights, mean)) {
   const { names, classes, labels, logits, means } = content;
-  const alone = logits.map((answers) => right(answers, labels));
+  const alone = logits.map((answers) => accuracy(answers, labels));
   const [best] = ranked(alone);
   const single = `the best alone, ${names[best]}, ${alone[best].toFixed(1)} %`;
   if (!mixed) return `Every weight is 0, so there is no mixture. Of ${labels.length} pictures ${single}.`;
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
-  const said = names.map((name, m) => `${name} ${((100 * weights[m]) / total).toFixed(0)} %`);
+  const sum = total(weights);
+  const said = names.map((name, m) => `${name} ${((100 * weights[m]) / sum).toFixed(0)} %`);
   const asked = said.filter((_, m) => weights[m] > 0).join(", ");
   const [top] = ranked(mixed[picture]);
   return (
-    `Mean of ${means[mean]}, ${asked}: ${right(mixed, labels).toFixed(1)} % right, ${single}; opinions differ on ` +
-    `${disputed(logits, weights).toFixed(1)} %. Picture ${picture + 1}, ${classes[labels[picture]]}: ` +
+    `Mean of ${means[mean]}, ${asked}: ${accuracy(mixed, labels).toFixed(1)} % right, ${single}; opinions differ on ` +
+    `${disagreement(logits, weights).toFixed(1)} %. Picture ${picture + 1}, ${classes[labels[picture]]}: ` +
     `${classes[top]} ${(100 * mixed[picture][top]).toFixed(1)} %.`
   );
 }
@@ -52,15 +52,13 @@ const NAMES = BARS.top + BARS.height + 36;
 const TABLE = { top: NAMES + 14, row: 24, most: 12 }; // of more classes the likeliest are shown
 
 // One column for each teacher and one for the mixture: a bar with its number, a share and a name.
-function columns(svg, { names, labels }) {
+function drawColumns(svg, { names, labels }) {
   make("text", { x: LEFT + 10, y: 16, class: "kd-heading" }, svg, `right answers of ${labels.length} pictures, %`);
   make("text", { x: LEFT, y: NAMES - 18, "text-anchor": "end" }, svg, "share in the mixture");
   const width = (WIDTH - LEFT - 10) / (names.length + 1);
   return [...names, "mixture"].map((name, m) => {
     const x = LEFT + 10 + width * m;
-    const letters = Math.floor(width / 8);
-    const shortened = name.length > letters ? `${name.slice(0, letters - 1)}…` : name;
-    make("text", { x, y: NAMES, class: "kd-heading" }, svg, shortened);
+    make("text", { x, y: NAMES, class: "kd-heading" }, svg, clipped(name, Math.floor(width / 8)));
     const fill = COLOURS[m === names.length ? 1 : 0];
     return {
       box: { x, width: width - 8 },
@@ -72,7 +70,7 @@ function columns(svg, { names, labels }) {
   });
 }
 
-function raise(column, percent) {
+function setBar(column, percent) {
   const height = (BARS.height * (percent ?? 0)) / 100;
   const y = BARS.top + BARS.height - height;
   column.bar.setAttribute("y", y);
@@ -81,7 +79,7 @@ function raise(column, percent) {
 }
 
 // The classes of one picture, and in each column a bar that will be filled with what is thought of each.
-function answers(svg, content, picture, drawn) {
+function drawAnswers(svg, content, picture, drawn) {
   const { classes, labels, logits, pictures, temperature } = content;
   const href = pictures[picture];
   make("image", { href, x: 0, y: TABLE.top, width: 112, height: 112, "image-rendering": "pixelated" }, svg);
@@ -106,7 +104,7 @@ function answers(svg, content, picture, drawn) {
   return rows;
 }
 
-function fill(rows, column, probabilities) {
+function setShares(rows, column, probabilities) {
   const top = probabilities && ranked(probabilities)[0];
   for (const { index, cells } of rows) {
     const { bar, text, width } = cells[column];
@@ -120,37 +118,36 @@ function render({ model, el }) {
   const content = model.get("content");
   const { names, labels, logits, temperature } = content;
   const controls = names.map((_, m) => `weight_${m + 1}`);
-  const alone = logits.map((teacher) => right(teacher, labels));
+  const alone = logits.map((teacher) => accuracy(teacher, labels));
   let drawn;
   const move = () => {
     const weights = controls.map((name) => model.get(name));
     const [mean, picture] = [model.get("mean"), model.get("picture")];
-    const mixed = mixedNow(content, weights, mean);
-    const total = weights.reduce((sum, weight) => sum + weight, 0) || 1;
+    const mixed = currentMixture(content, weights, mean);
+    const sum = total(weights) || 1;
     weights.forEach((weight, m) => {
-      drawn.columns[m].share.textContent = `${((100 * weight) / total).toFixed(0)} %`;
+      drawn.columns[m].share.textContent = `${((100 * weight) / sum).toFixed(0)} %`;
     });
-    raise(drawn.columns.at(-1), mixed && right(mixed, labels));
-    fill(drawn.rows, names.length, mixed && mixed[picture]);
+    setBar(drawn.columns.at(-1), mixed && accuracy(mixed, labels));
+    setShares(drawn.rows, names.length, mixed && mixed[picture]);
     drawn.sentence.textContent = describe(content, weights, mean, picture, mixed);
   };
   const start = () => {
     const { svg, sentence } = stage(el, WIDTH, TABLE.top + TABLE.row * Math.min(TABLE.most, content.classes.length) + 28);
     const picture = model.get("picture");
-    const drawnColumns = columns(svg, content);
-    const rows = answers(svg, content, picture, drawnColumns);
+    const drawnColumns = drawColumns(svg, content);
+    const rows = drawAnswers(svg, content, picture, drawnColumns);
     drawn = { columns: drawnColumns, rows, sentence };
     alone.forEach((percent, m) => {
-      raise(drawnColumns[m], percent);
-      fill(rows, m, softened(logits[m][picture], temperature));
+      setBar(drawnColumns[m], percent);
+      setShares(rows, m, softened(logits[m][picture], temperature));
     });
     const y = BARS.top + BARS.height * (1 - Math.max(...alone) / 100);
     make("line", { x1: LEFT + 10, x2: WIDTH, y1: y, y2: y, class: "kd-limit" }, svg);
     move();
   };
   start();
-  const ends = [follow(model, [...controls, "mean"], move), follow(model, ["picture"], start)];
-  return () => ends.forEach((end) => end());
+  return endAll([follow(model, [...controls, "mean"], move), follow(model, ["picture"], start)]);
 }
 
 export default { render };

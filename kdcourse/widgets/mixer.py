@@ -11,13 +11,13 @@ import numpy as np
 
 from kdcourse import plots
 from kdcourse.plots import softened
-from kdcourse.plots.palette import array, data_uri, photographs
-from kdcourse.widgets.linked import WIDE, Linked, linked
-from kdcourse.widgets.live import Live
+from kdcourse.plots.palette import array, check_pictures, data_uri
+from kdcourse.widgets.linked import WIDE, LinkedView, linked, numbered
+from kdcourse.widgets.live import LiveFigure
 from kdcourse.widgets.wording import fixed
 
 MEANS = ("probabilities", "logits")
-MOST = 4.0  # the largest weight; all start at 1
+MAX_WEIGHT = 4.0  # the largest weight; all start at 1
 
 
 def mixture(logits, weights: Sequence[float], *, temperature: float, mean: str = "probabilities") -> np.ndarray:
@@ -37,7 +37,7 @@ def mixture(logits, weights: Sequence[float], *, temperature: float, mean: str =
     return np.tensordot(shares, softened(logits, temperature), 1)
 
 
-def disputed(logits, weights: Sequence[float]) -> float:
+def disagreement(logits, weights: Sequence[float]) -> float:
     """The percentage of pictures on which the teachers with a weight above 0 do not all decide alike. logits: (M, N, C)."""
     decisions = array(logits).argmax(axis=2)[np.asarray(weights) > 0]
     return 100 * float((decisions != decisions[0]).any(axis=0).mean())
@@ -46,7 +46,7 @@ def disputed(logits, weights: Sequence[float]) -> float:
 def describe(content: Mapping, weights: Sequence[float], mean: int, picture: int) -> str:
     """Two sentences on a mixture, over all pictures and on one. content: names, classes, labels, logits, temperature."""
     names, classes, labels, logits = (content[name] for name in ("names", "classes", "labels", "logits"))
-    alone = [_right(each, labels) for each in array(logits)]
+    alone = [_accuracy(each, labels) for each in array(logits)]
     best = int(np.argmax(alone))
     single = f"the best alone, {names[best]}, {fixed(alone[best], 1)} %"
     if not any(weights):
@@ -59,15 +59,15 @@ def describe(content: Mapping, weights: Sequence[float], mean: int, picture: int
     ]
     top = int(p[picture].argmax())
     return (
-        f"Mean of {MEANS[mean]}, {', '.join(asked)}: {fixed(_right(p, labels), 1)} % right, {single}; opinions differ on "
-        f"{fixed(disputed(logits, weights), 1)} %. Picture {picture + 1}, {classes[labels[picture]]}: {classes[top]} "
-        f"{fixed(100 * p[picture, top], 1)} %."
+        f"Mean of {MEANS[mean]}, {', '.join(asked)}: {fixed(_accuracy(p, labels), 1)} % right, {single}; "
+        f"opinions differ on {fixed(disagreement(logits, weights), 1)} %. "
+        f"Picture {picture + 1}, {classes[labels[picture]]}: {classes[top]} {fixed(100 * p[picture, top], 1)} %."
     )
 
 
 def ensemble_mixer(
     logits, labels, classes: Sequence[str], pictures, *, names: Sequence[str], temperature: float = 4.0
-) -> Linked | Live:
+) -> LinkedView | LiveFigure:
     """Teachers mixed by hand: what the mixture gets right beside each of them, and all their answers to one picture.
 
     logits: of M teachers, (M, N, C); a few hundred pictures will do, and two decimals are kept. labels: (N,). classes: C
@@ -85,32 +85,30 @@ def ensemble_mixer(
         "logits": logits.tolist(),
         "pictures": [data_uri(picture) for picture in pictures],
     }
+    alone = {name: _accuracy(each, labels) for name, each in zip(names, logits, strict=True)}
 
     def draw(mean: str, picture: int, **weights: float) -> plots.Figure:
         given = [weights[f"weight_{number}"] for number in range(1, len(names) + 1)]
-        mixed = mixture(logits, given, temperature=temperature, mean=mean) if any(given) else None
-        figure = plots.mixture(
-            {name: _right(each, labels) for name, each in zip(names, logits, strict=True)},
-            dict(zip(names, given, strict=True)),
-            None if mixed is None else _right(mixed, labels),
-            [*softened(logits[:, picture], temperature), *([] if mixed is None else [mixed[picture]])],
-            classes,
-            ylabel=f"right of {len(labels)}, %",
-            picture=pictures[picture],
-        )
+        score, answers = None, list(softened(logits[:, picture], temperature))
+        if any(given):
+            mixed = mixture(logits, given, temperature=temperature, mean=mean)
+            score = _accuracy(mixed, labels)
+            answers.append(mixed[picture])
+        look = {"ylabel": f"right of {len(labels)}, %", "picture": pictures[picture]}
+        figure = plots.mixture(alone, dict(zip(names, given, strict=True)), score, answers, classes, **look)
         figure.description = describe(content, given, MEANS.index(mean), picture)
         return figure
 
     return linked("mixer", content, draw, **_controls(names, [classes[label] for label in labels[: len(pictures)]]))
 
 
-def _right(answers: np.ndarray, labels) -> float:
+def _accuracy(answers: np.ndarray, labels) -> float:
     """Right answers (N, C) in percent."""
     return 100 * float((answers.argmax(axis=1) == array(labels)).mean())
 
 
 def _checked(logits, labels, classes, pictures, names, temperature) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    logits, labels, pictures = array(logits).astype(float), array(labels), photographs(pictures)
+    logits, labels, pictures = array(logits).astype(float), array(labels), check_pictures(pictures)
     if logits.ndim != 3 or 0 in logits.shape or not np.isfinite(logits).all():
         raise ValueError(f"logits must be (M, N, C) and finite, got shape {logits.shape}")
     if not temperature > 0:
@@ -127,13 +125,12 @@ def _checked(logits, labels, classes, pictures, names, temperature) -> tuple[np.
 
 
 def _controls(names: Sequence[str], shown: Sequence[str]) -> dict[str, ipywidgets.Widget]:
-    weight = {"value": 1.0, "min": 0.0, "max": MOST, "step": 0.1, "readout_format": ".1f"}
-    options = [(f"{number}: {label}", number - 1) for number, label in enumerate(shown, start=1)]
+    weight = {"value": 1.0, "min": 0.0, "max": MAX_WEIGHT, "step": 0.1, "readout_format": ".1f"}
     return {
         **{
             f"weight_{number}": ipywidgets.FloatSlider(description=name, **weight, **WIDE)
             for number, name in enumerate(names, start=1)
         },
         "mean": ipywidgets.ToggleButtons(options=MEANS, description="mean of", style=WIDE["style"]),
-        "picture": ipywidgets.Dropdown(options=options, value=0, description="picture", **WIDE),
+        "picture": ipywidgets.Dropdown(options=numbered(shown), value=0, description="picture", **WIDE),
     }

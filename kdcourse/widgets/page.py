@@ -22,7 +22,7 @@ class Page:
         self._still, self._export = None, {}
 
     def show(self, figure: Figure, export: dict | None = None) -> None:
-        """Display both. export: the view as `Linked.export` gives it, where there is one."""
+        """Display both. export: the view as `LinkedView.export` gives it, where there is one."""
         from IPython.display import display
 
         show_widget(self.box)

@@ -1,16 +1,17 @@
 // The sentence box's drawing: Python sends each model's answer to the sentence in the box, here it becomes bars.
 
-const QUOTED = 60; // as in sentence.py
+const MAX_QUOTED = 60; // as in sentence.py
 
-function together(answers, verdicts) {
+function agreement(answers, verdicts) {
   const [first, ...others] = answers.map(({ name }) => name);
   if (!others.length) return "";
   const apart = others.filter((_, index) => verdicts[index + 1] !== verdicts[0]);
   if (!apart.length) return " They agree.";
-  return ` They part ways: ${apart.join(" and ")} disagree${apart.length === 1 ? "s" : ""} with ${first}.`;
+  const verb = apart.length === 1 ? "disagrees" : "disagree";
+  return ` They part ways: ${apart.join(" and ")} ${verb} with ${first}.`;
 }
 
-function unread(answers) {
+function truncation(answers) {
   const limits = [...new Set(answers.map(({ cut }) => cut))];
   if (limits.length === 1) return limits[0] ? ` Only the first ${limits[0]} tokens are read.` : "";
   const short = answers.filter(({ cut }) => cut).map(({ name, cut }) => `${name} after ${cut} tokens`);
@@ -24,8 +25,8 @@ export function describe(classes, { sentence, answers }) {
     const verdict = verdicts[index];
     return `${name}: ${classes[verdict]} ${(100 * probabilities[verdict]).toFixed(1)} %`;
   });
-  const quoted = clipped(sentence, QUOTED);
-  return `“${quoted}” ${said.join("; ")}.${together(answers, verdicts)}${unread(answers)}`;
+  const quoted = clipped(sentence, MAX_QUOTED);
+  return `“${quoted}” ${said.join("; ")}.${agreement(answers, verdicts)}${truncation(answers)}`;
 }
 
 const [BLUE, ORANGE] = COLOURS;
@@ -36,10 +37,10 @@ const BAR = { left: CLASS + 10, width: 230, height: 15 };
 const SHARE = BAR.left + BAR.width + 8;
 const WIDTH = SHARE + 210;
 const LONGEST = { name: 26, class: 15 }; // characters
-const REST = 1000; // milliseconds without a key
+const PAUSE = 1000; // milliseconds without a key
 
 // A model's rows, one for each class. answer: undefined where there is nothing to read. first: the first model's verdict.
-function block(svg, top, name, classes, answer, first) {
+function drawModel(svg, top, name, classes, answer, first) {
   make("text", { x: 0, y: top + 16, class: "kd-heading" }, svg, clipped(name, LONGEST.name));
   if (answer) make("text", { x: 0, y: top + ROW + 16 }, svg, `answers in ${answer.milliseconds.toFixed(1)} ms`);
   const verdict = answer && ranked(answer.probabilities)[0];
@@ -66,18 +67,17 @@ function render({ model, el }) {
     const asked = model.get("asked");
     const first = asked.answers.length && ranked(asked.answers[0].probabilities)[0];
     svg.replaceChildren();
-    names.forEach((name, index) => block(svg, index * height, name, classes, asked.answers[index], first));
+    names.forEach((name, index) => drawModel(svg, index * height, name, classes, asked.answers[index], first));
     sentence.textContent = describe(classes, asked);
   };
   // Where typing comes to rest, Python draws the still figure anew.
-  let pause;
+  let timer;
   const wait = () => {
-    clearTimeout(pause);
-    pause = setTimeout(() => choose(model, { rested: model.get("asked").sentence }), REST);
+    clearTimeout(timer);
+    timer = setTimeout(() => choose(model, { rested: model.get("asked").sentence }), PAUSE);
   };
   draw();
-  const ends = [follow(model, ["asked"], draw), follow(model, ["asked"], wait), () => clearTimeout(pause)];
-  return () => ends.forEach((end) => end());
+  return endAll([follow(model, ["asked"], draw), follow(model, ["asked"], wait), () => clearTimeout(timer)]);
 }
 
 export default { render };

@@ -12,15 +12,15 @@ import numpy as np
 
 from kdcourse import plots
 from kdcourse.plots import softened
-from kdcourse.plots.palette import table
+from kdcourse.plots.palette import check_table
 from kdcourse.widgets.linked import browser_view
-from kdcourse.widgets.live import Live, Steered, live
+from kdcourse.widgets.live import HasControls, LiveFigure, live
 from kdcourse.widgets.page import Page
 from kdcourse.widgets.wording import clipped, fixed
 
-QUOTED = 60  # characters of the sentence that its description repeats; sentence.js has the same
-NOTHING = "There is nothing to read: type a sentence."
-ASLEEP = " To answer another sentence the models need a kernel: run this cell in a notebook."
+MAX_QUOTED = 60  # characters of the sentence that its description repeats; sentence.js has the same
+EMPTY = "There is nothing to read: type a sentence."
+NEEDS_KERNEL = " To answer another sentence the models need a kernel: run this cell in a notebook."
 
 
 def ask(models: Mapping[str, Callable], classes: Sequence[str], sentence: str) -> dict:
@@ -30,11 +30,13 @@ def ask(models: Mapping[str, Callable], classes: Sequence[str], sentence: str) -
     more, else 0. models, classes: as in `sentence_box`. Raises `ValueError` for logits that are not (1, C) or not finite.
     """
     answers = []
-    for name, model in models.items() if sentence.strip() else ():
+    if not sentence.strip():
+        return {"sentence": sentence, "answers": answers}
+    for name, model in models.items():
         started = time.perf_counter()
         logits = getattr(model, "predict", model)([sentence])
         took = 1000 * (time.perf_counter() - started)
-        probabilities = softened(table(f"logits of {name!r}", logits, len(classes), 1)[0], 1).tolist()
+        probabilities = softened(check_table(f"logits of {name!r}", logits, len(classes), 1)[0], 1).tolist()
         cut = model.longest if hasattr(model, "is_cut") and model.is_cut(sentence) else 0
         answers.append({"name": name, "probabilities": probabilities, "milliseconds": took, "cut": cut})
     return {"sentence": sentence, "answers": answers}
@@ -44,13 +46,13 @@ def describe(classes: Sequence[str], asked: Mapping) -> str:
     """Each model's verdict, and whether the others agree with the first. asked: as `ask` gives it; its times are left out."""
     answers = asked["answers"]
     if not answers:
-        return NOTHING
+        return EMPTY
     verdicts = [int(np.argmax(answer["probabilities"])) for answer in answers]
     said = "; ".join(
         f"{answer['name']}: {classes[verdict]} {fixed(100 * answer['probabilities'][verdict], 1)} %"
         for answer, verdict in zip(answers, verdicts, strict=True)
     )
-    return f"“{clipped(asked['sentence'], QUOTED)}” {said}.{_together(answers, verdicts)}{_unread(answers)}"
+    return f"“{clipped(asked['sentence'], MAX_QUOTED)}” {said}.{_agreement(answers, verdicts)}{_truncation(answers)}"
 
 
 def draw(classes: Sequence[str], asked: Mapping) -> plots.Figure:
@@ -65,7 +67,7 @@ def draw(classes: Sequence[str], asked: Mapping) -> plots.Figure:
     return figure
 
 
-class SentenceBox(Steered):
+class SentenceBox(HasControls):
     """A text field above bars that follow each key. controls: "sentence".
 
     models, classes: as in `sentence_box`. view: an anywidget with `asked`, what `ask` gives, and `rested`, the sentence at
@@ -81,7 +83,7 @@ class SentenceBox(Steered):
     ):
         self.models, self.classes, self.view = models, classes, view
         self.controls = {"sentence": control}
-        self._lock = threading.RLock()  # as in `Live`
+        self._lock = threading.RLock()  # as in `LiveFigure`
         self._page = Page([control, view])
         control.observe(lambda _: self.answer(), names="value")
         view.observe(lambda _: self._page.update(self._still()), names="rested")
@@ -103,14 +105,16 @@ class SentenceBox(Steered):
 
     def _still(self) -> plots.Figure:
         figure = self.figure
-        figure.description += ASLEEP
+        figure.description += NEEDS_KERNEL
         return figure
 
     def _ipython_display_(self) -> None:
         self._page.show(self._still())
 
 
-def sentence_box(models: Mapping[str, Callable], classes: Sequence[str], *, sentence: str = "") -> SentenceBox | Live:
+def sentence_box(
+    models: Mapping[str, Callable], classes: Sequence[str], *, sentence: str = ""
+) -> SentenceBox | LiveFigure:
     """A box to type into, and what each model makes of the sentence, with its time in milliseconds.
 
     models: name -> a `SentimentClassifier`, anything else with `predict(texts)`, or a function: texts -> logits (N, C).
@@ -141,17 +145,18 @@ def _check(models, classes, sentence) -> None:
     ask(models, classes, "a word")
 
 
-def _together(answers: Sequence[Mapping], verdicts: Sequence[int]) -> str:
+def _agreement(answers: Sequence[Mapping], verdicts: Sequence[int]) -> str:
     first, *others = (answer["name"] for answer in answers)
     if not others:
         return ""
     apart = [name for name, verdict in zip(others, verdicts[1:], strict=True) if verdict != verdicts[0]]
     if not apart:
         return " They agree."
-    return f" They part ways: {' and '.join(apart)} disagree{'s' if len(apart) == 1 else ''} with {first}."
+    verb = "disagrees" if len(apart) == 1 else "disagree"
+    return f" They part ways: {' and '.join(apart)} {verb} with {first}."
 
 
-def _unread(answers: Sequence[Mapping]) -> str:
+def _truncation(answers: Sequence[Mapping]) -> str:
     limits = {answer["cut"] for answer in answers}
     if limits == {0}:
         return ""

@@ -33,16 +33,31 @@ export function follow(model, names, draw) {
   return () => events.forEach((event) => model.off(event, draw));
 }
 
+// Ends several things at once: what `follow` returns, and the like.
+export function endAll(ends) {
+  return () => ends.forEach((end) => end());
+}
+
+// Where in the drawing a pointer's event happened.
+export function pointerPosition(svg, { clientX, clientY }) {
+  const { x, y } = new DOMPoint(clientX, clientY).matrixTransform(svg.getScreenCTM().inverse());
+  return [x, y];
+}
+
+export function total(values) {
+  return values.reduce((sum, value) => sum + value, 0);
+}
+
 export function softened(logits, temperature) {
   const scaled = logits.map((logit) => logit / temperature);
   const top = Math.max(...scaled); // subtracted so that exp cannot overflow
   const powers = scaled.map((value) => Math.exp(value - top));
-  const sum = powers.reduce((total, power) => total + power, 0);
+  const sum = total(powers);
   return powers.map((power) => power / sum);
 }
 
 export function entropy(probabilities) {
-  return Math.abs(probabilities.reduce((sum, p) => sum + (p > 0 ? p * Math.log(p) : 0), 0));
+  return Math.abs(total(probabilities.map((p) => (p > 0 ? p * Math.log(p) : 0))));
 }
 
 // Class numbers from the largest value to the smallest; of equal ones the first stays first.
@@ -58,13 +73,13 @@ export function short(value) {
 // As in arithmetic.py: logarithms stay finite where probabilities underflow.
 export function logSoftmax(values) {
   const top = Math.max(...values);
-  const sum = values.reduce((total, value) => total + Math.exp(value - top), 0);
+  const sum = total(values.map((value) => Math.exp(value - top)));
   return values.map((value) => value - top - Math.log(sum));
 }
 
 // KL(p ‖ q) in nats; never negative but for rounding, which would show as -0.00.
 export function kl(logP, logQ) {
-  return Math.max(0, logP.reduce((sum, value, index) => sum + Math.exp(value) * (value - logQ[index]), 0));
+  return Math.max(0, total(logP.map((value, index) => Math.exp(value) * (value - logQ[index]))));
 }
 
 // The "d" of a path through points [x, y] of the drawing.

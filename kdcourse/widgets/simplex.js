@@ -18,7 +18,7 @@ export function gradients(student, teacher, label, temperature, alpha) {
 // Where the probabilities go when the logits go against the gradient.
 export function pull(student, gradient) {
   const p = softened(student, 1);
-  const mean = gradient.reduce((sum, value, index) => sum + value * p[index], 0);
+  const mean = total(gradient.map((value, index) => value * p[index]));
   return gradient.map((value, index) => -p[index] * (value - mean));
 }
 
@@ -34,7 +34,7 @@ export function arrows(student, slopes) {
 
 const STEPS = 200; // of gradient descent, at a learning rate of 1
 
-export function descent(student, ...setting) {
+export function gradientDescent(student, ...setting) {
   const path = [student];
   for (let step = 0; step < STEPS; step += 1) {
     const last = path[step];
@@ -50,7 +50,7 @@ const shares = (p, classes) => p.map((value, index) => `${classes[index]} ${(100
 export function describe(student, teacher, classes, label, temperature, alpha) {
   const setting = [teacher, label, temperature, alpha];
   const named = losses(student, ...setting).map((value, index) => `${NAMES[index]} ${value.toFixed(2)}`).join(", ");
-  const end = descent(student, ...setting)[STEPS];
+  const end = gradientDescent(student, ...setting)[STEPS];
   const [here, there] = [student, end].map((logits) => shares(softened(logits, 1), classes));
   const settings = `T = ${short(temperature)}, alpha = ${short(alpha)}`;
   return `The student says ${here}. At ${settings} its loss in nats is ${named}; descent leads to ${there}.`;
@@ -63,7 +63,7 @@ const CORNERS = [[20, 34 + HEIGHT], [20 + SIDE, 34 + HEIGHT], [20 + SIDE / 2, 34
 const WIDTH = 720;
 
 export function place(p) {
-  return [0, 1].map((axis) => p.reduce((sum, value, index) => sum + value * CORNERS[index][axis], 0));
+  return [0, 1].map((axis) => total(p.map((value, index) => value * CORNERS[index][axis])));
 }
 
 // The student's logits for a point of the drawing, the third being 0; outside of the triangle its nearest edge holds.
@@ -86,7 +86,7 @@ const LOOKS = {
 };
 
 // Small triangles, each with the logits of its middle.
-function mosaic(svg) {
+function smallTriangles(svg) {
   const cells = [];
   const at = (i, j) => place([i / ROWS, j / ROWS, 1 - (i + j) / ROWS]);
   const cell = (corners, i, j) => {
@@ -175,9 +175,9 @@ function panel(svg, fixedClass) {
   return numbers;
 }
 
-function scene(svg, { classes, label }) {
+function drawScene(svg, { classes, label }) {
   const field = make("g", { style: "touch-action: none; cursor: crosshair" }, svg);
-  const cells = mosaic(field);
+  const cells = smallTriangles(field);
   make("polygon", { points: CORNERS.join(" "), class: "kd-line", "pointer-events": "none" }, svg);
   classes.forEach((name, index) => {
     const [x, y] = CORNERS[index];
@@ -198,7 +198,7 @@ function scene(svg, { classes, label }) {
   };
 }
 
-function point(drawn, student, slopes) {
+function moveArrows(drawn, student, slopes) {
   const start = place(softened(student, 1));
   arrows(student, slopes).forEach((move, index) => drawn.arrows[NAMES[index]](start, place(move)));
 }
@@ -209,9 +209,9 @@ function drag(svg, field, move) {
   let held = false;
   const take = (event) => {
     if (!held) return;
-    const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+    const point = pointerPosition(svg, event);
     cancelAnimationFrame(frame);
-    frame = requestAnimationFrame(() => move([point.x, point.y]));
+    frame = requestAnimationFrame(() => move(point));
   };
   field.addEventListener("pointerdown", (event) => {
     held = true;
@@ -227,13 +227,13 @@ function render({ model, el }) {
   const { classes, teacher, label, reach } = model.get("content");
   const { svg, sentence } = stage(el, WIDTH, 34 + HEIGHT + 34);
   svg.style.userSelect = "none"; // a drag is no selection
-  const drawn = scene(svg, { classes, label });
+  const drawn = drawScene(svg, { classes, label });
   const setting = () => [teacher, label, model.get("temperature"), model.get("alpha")];
   const move = () => {
     const student = [model.get("first"), model.get("second"), 0];
     const temperature = model.get("temperature");
-    point(drawn, student, gradients(student, ...setting()));
-    drawn.path.setAttribute("d", through(descent(student, ...setting()).map((logits) => place(softened(logits, 1)))));
+    moveArrows(drawn, student, gradients(student, ...setting()));
+    drawn.path.setAttribute("d", through(gradientDescent(student, ...setting()).map((logits) => place(softened(logits, 1)))));
     for (const [name, logits] of [["student", student], ["teacher", teacher]]) {
       drawn[name](place(softened(logits, 1)));
       drawn.soft[name](place(softened(logits, temperature)));
@@ -241,22 +241,19 @@ function render({ model, el }) {
     losses(student, ...setting()).forEach((value, index) => (drawn.numbers[index].textContent = value.toFixed(2)));
     sentence.textContent = describe(student, teacher, classes, label, temperature, model.get("alpha"));
   };
-  const all = () => {
+  const reshade = () => {
     shade(drawn.cells, setting());
     move();
   };
-  all();
-  const ends = [
+  reshade();
+  return endAll([
     follow(model, ["first", "second"], move),
-    follow(model, ["temperature", "alpha"], all),
+    follow(model, ["temperature", "alpha"], reshade),
     drag(svg, drawn.field, (point) => {
       const [first, second] = logitsAt(point, reach);
-      model.set("first", first);
-      model.set("second", second);
-      model.save_changes();
+      choose(model, { first, second });
     }),
-  ];
-  return () => ends.forEach((end) => end());
+  ]);
 }
 
 export default { render };

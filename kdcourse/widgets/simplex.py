@@ -11,13 +11,13 @@ import numpy as np
 
 from kdcourse import plots
 from kdcourse.plots import softened
-from kdcourse.plots.palette import table
+from kdcourse.plots.palette import check_vector
 from kdcourse.widgets.arithmetic import kl, log_softmax
-from kdcourse.widgets.linked import WIDE, Linked, linked
-from kdcourse.widgets.live import Live
+from kdcourse.widgets.linked import WIDE, LinkedView, linked
+from kdcourse.widgets.live import LiveFigure
 from kdcourse.widgets.wording import fixed, short
 
-REACH = 6.0  # the largest logit that a slider gives the student; the third class's is always 0
+MAX_LOGIT = 6.0  # the largest logit that a slider gives the student; the third class's is always 0
 STEPS = 200  # of gradient descent, at a learning rate of 1
 ROWS = 60  # of the shading: the triangle is cut into 60² small ones
 NAMES = ("hard", "soft", "mix")
@@ -59,7 +59,7 @@ def arrows(student, slopes) -> np.ndarray:
     return moves / max(4 * longest, soonest, 1e-6)
 
 
-def descent(student, teacher, label: int, temperature: float, alpha: float) -> np.ndarray:
+def gradient_descent(student, teacher, label: int, temperature: float, alpha: float) -> np.ndarray:
     """The student's logits on its way down the mixed loss: (C,) -> (201, C), the first being the student itself."""
     path = [np.asarray(student, dtype=float)]
     for _ in range(STEPS):
@@ -80,13 +80,13 @@ def describe(student, teacher, classes: Sequence[str], label: int, temperature: 
     """Two sentences: what the student says and what each loss makes of it; where gradient descent on the mixture leads."""
     nats = losses(student, teacher, label, temperature, alpha)
     named = ", ".join(f"{name} {fixed(value, 2)}" for name, value in zip(NAMES, nats, strict=True))
-    end = descent(student, teacher, label, temperature, alpha)[-1]
+    end = gradient_descent(student, teacher, label, temperature, alpha)[-1]
     here, there = (_shares(softened(logits, 1), classes) for logits in (student, end))
     settings = f"T = {short(temperature)}, alpha = {short(alpha)}"
     return f"The student says {here}. At {settings} its loss in nats is {named}; descent leads to {there}."
 
 
-def loss_landscape(teacher_logits, classes: Sequence[str], label: int) -> Linked | Live:
+def loss_landscape(teacher_logits, classes: Sequence[str], label: int) -> LinkedView | LiveFigure:
     """A live triangle of all answers to one example with three classes, and the pulls of its two losses on a student's.
 
     teacher_logits: (3,). classes: three names. label: 0, 1 or 2. Controls: first and second, the student's logits of these
@@ -95,7 +95,7 @@ def loss_landscape(teacher_logits, classes: Sequence[str], label: int) -> Linked
     """
     if len(classes) != 3:
         raise ValueError(f"classes must be three names, got {len(classes)}")
-    teacher = table("teacher_logits", np.atleast_2d(teacher_logits), 3, 1)[0].astype(float)
+    teacher = check_vector("teacher_logits", teacher_logits, 3).astype(float)
     if label not in range(3):
         raise ValueError(f"label must be 0, 1 or 2, the number of a class, got {label}")
 
@@ -111,12 +111,12 @@ def loss_landscape(teacher_logits, classes: Sequence[str], label: int) -> Linked
             [f"{name} (label)" if number == label else name for number, name in enumerate(classes)],
             marks={"student": student_marks, "label": [np.eye(3)[label]], "teacher": teacher_marks},
             arrows=dict(zip(NAMES, arrows(student, gradients(student, *setting)), strict=True)),
-            path=softened(descent(student, *setting), 1),
+            path=softened(gradient_descent(student, *setting), 1),
         )
         figure.description = describe(student, teacher, classes, label, temperature, alpha)
         return figure
 
-    content = {"classes": list(classes), "teacher": teacher.tolist(), "label": int(label), "reach": REACH}
+    content = {"classes": list(classes), "teacher": teacher.tolist(), "label": int(label), "reach": MAX_LOGIT}
     return linked("simplex", content, draw, **_controls(classes))
 
 
@@ -125,7 +125,7 @@ def _shares(probabilities: np.ndarray, classes: Sequence[str]) -> str:
 
 
 def _controls(classes: Sequence[str]) -> dict[str, ipywidgets.Widget]:
-    logit = {"value": 0.0, "min": -REACH, "max": REACH, "step": 0.05, **WIDE}
+    logit = {"value": 0.0, "min": -MAX_LOGIT, "max": MAX_LOGIT, "step": 0.05, **WIDE}
     return {
         "first": ipywidgets.FloatSlider(description=f"logit of {classes[0]}", **logit),
         "second": ipywidgets.FloatSlider(description=f"logit of {classes[1]}", **logit),

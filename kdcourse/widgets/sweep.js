@@ -1,6 +1,6 @@
 // The sweep browser's drawing: a heat map of one size of student, and the two lines that cross at the chosen point.
 
-function point(content, temperature, alpha) {
+function pointInWords(content, temperature, alpha) {
   return `T = ${short(content.temperatures[temperature])}, alpha = ${short(content.alphas[alpha])}`;
 }
 
@@ -13,8 +13,8 @@ export function describe(content, size, split, temperature, alpha) {
   const [mean, , high] = content.score[split][size][temperature][alpha];
   const gain = content.gain[split][size][temperature][alpha];
   const [mid, low, top] = gain.map((value) => signed(value, 1));
-  const here = point(content, temperature, alpha);
-  const best = point(content, ...content.best[size]);
+  const here = pointInWords(content, temperature, alpha);
+  const best = pointInWords(content, ...content.best[size]);
   const where = here === best ? "is this point" : `lies at ${best}`;
   return (
     `${content.sizes[size]} units, ${here}: ${mean.toFixed(1)} % ± ${(high - mean).toFixed(1)} ` +
@@ -39,7 +39,7 @@ function cell(svg, box, score, gain, shade, isBest, isChosen) {
   return group;
 }
 
-function cells(svg, content, { size, split, temperature, alpha }, choose) {
+function cells(svg, content, { size, split, temperature, alpha }, pick) {
   const scores = content.score[split][size];
   const means = scores.flat().map(([mean]) => mean);
   const [lowest, highest] = [Math.min(...means), Math.max(...means)];
@@ -53,11 +53,11 @@ function cells(svg, content, { size, split, temperature, alpha }, choose) {
     const shade = (scores[r][c][0] - lowest) / (highest - lowest || 1);
     const isBest = r === bestRow && c === bestColumn;
     const drawn = cell(svg, box, scores[r][c], content.gain[split][size][r][c], shade, isBest, chosen([r, c]));
-    drawn.addEventListener("click", () => choose(r, c));
+    drawn.addEventListener("click", () => pick({ temperature: r, alpha: c }));
   }
 }
 
-function heatMap(svg, content, values, choose) {
+function heatMap(svg, content, values, pick) {
   const { alphas, temperatures, sizes, splits } = content;
   const title = `${sizes[values.size]} units, ${splits[values.split]} accuracy in %`;
   make("text", { x: CELLS.left, y: 16, class: "kd-heading" }, svg, title);
@@ -73,7 +73,7 @@ function heatMap(svg, content, values, choose) {
     make("text", { x, y: under + 16, "text-anchor": "middle" }, svg, short(share));
   });
   make("text", { x: CELLS.left + CELLS.width / 2, y: under + 34, "text-anchor": "middle" }, svg, "alpha");
-  cells(svg, content, values, choose);
+  cells(svg, content, values, pick);
 }
 
 // A sign of its own for each size, beside its colour: a circle, a square, a diamond.
@@ -84,7 +84,7 @@ function mark(svg, x, y, number, radius) {
 }
 
 // One size's line, its band and, dashed, what labels alone reach; thick where it is the chosen size.
-function line(svg, number, intervals, level, at, isChosen) {
+function drawLine(svg, number, intervals, level, at, isChosen) {
   const colour = COLOURS[number % COLOURS.length];
   const joined = (places) => places.map((place) => place.join(",")).join(" ");
   const edge = (part) => intervals.map((interval, place) => at(place, interval[part]));
@@ -115,7 +115,7 @@ function panel(svg, content, { size, split }, y, title, ticks, lines, place) {
     make("text", { x: at(number, 0)[0], y: y + PANEL.height + 18, "text-anchor": "middle" }, svg, short(tick));
   });
   const order = lines.map((_, number) => number).sort((a, b) => (a === size) - (b === size));
-  for (const number of order) line(svg, number, lines[number], content.alone[split][number][0], at, number === size);
+  for (const number of order) drawLine(svg, number, lines[number], content.alone[split][number][0], at, number === size);
 }
 
 function legend(svg, content, y) {
@@ -135,17 +135,12 @@ function render({ model, el }) {
   const { temperatures, alphas, score, splits } = content;
   const below = TOP + Math.max(CELLS.row * temperatures.length + 34, 2 * PANEL.height + PANEL.gap + 18);
   const { svg, sentence } = stage(el, WIDTH, below + 56);
-  const choose = (temperature, alpha) => {
-    model.set("temperature", temperature);
-    model.set("alpha", alpha);
-    model.save_changes();
-  };
   const names = ["size", "split", "temperature", "alpha"];
   const draw = () => {
     const values = Object.fromEntries(names.map((name) => [name, model.get(name)]));
     const { size, split, temperature, alpha } = values;
     svg.replaceChildren();
-    heatMap(svg, content, values, choose);
+    heatMap(svg, content, values, (point) => choose(model, point));
     const [degrees, share] = [short(temperatures[temperature]), short(alphas[alpha])];
     const down = score[split].map((rows) => rows.map((row) => row[alpha]));
     const across = score[split].map((rows) => rows[temperature]);

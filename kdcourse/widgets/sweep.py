@@ -12,14 +12,14 @@ import numpy as np
 from kdcourse import plots
 from kdcourse.evaluation.intervals import Difference, difference
 from kdcourse.experiments.ledger import Comparison
-from kdcourse.widgets.linked import WIDE, Linked, linked
-from kdcourse.widgets.live import Live
+from kdcourse.widgets.linked import WIDE, LinkedView, linked
+from kdcourse.widgets.live import LiveFigure
 from kdcourse.widgets.wording import fixed, short, signed
 
 SPLITS = ("validation", "test")
 
 
-def measured(
+def sweep_intervals(
     outcome: Comparison,
     axes: Mapping[str, Sequence[float]],
     setting: Callable[[int, float, float], str],
@@ -50,15 +50,15 @@ def measured(
 
 
 def describe(content: Mapping, size: int, split: int, temperature: int, alpha: int) -> str:
-    """Two sentences on one point, all four given by their places in `content` (what `measured` gives, and its axes)."""
+    """Two sentences on one point, given by four places in `content` (what `sweep_intervals` gives, and its axes)."""
     mean, _, high = content["score"][split][size][temperature][alpha]
     gain = Difference(*content["gain"][split][size][temperature][alpha])
-    low, mid, top = (signed(value, 1) for value in (gain.low, gain.mean, gain.high))
-    here, best = (_point(content, *places) for places in ((temperature, alpha), content["best"][size]))
+    points, low, top = (signed(value, 1) for value in (gain.mean, gain.low, gain.high))
+    here, best = _point(content, temperature, alpha), _point(content, *content["best"][size])
     where = "is this point" if here == best else f"lies at {best}"
     return (
         f"{content['sizes'][size]} units, {here}: {fixed(mean, 1)} % ± {fixed(high - mean, 1)} on {SPLITS[split]}, "
-        f"{mid} points [{low}, {top}] over labels only: {gain.verdict}. The best on validation {where}."
+        f"{points} points [{low}, {top}] over labels only: {gain.verdict}. The best on validation {where}."
     )
 
 
@@ -70,7 +70,7 @@ def sweep_browser(
     alphas: Sequence[float],
     setting: Callable[[int, float, float], str],
     labels_only: Callable[[int], str],
-) -> Linked | Live:
+) -> LinkedView | LiveFigure:
     """A live heat map over temperature and alpha for a size of student, with the two lines through a point of it.
 
     outcome: holds every arm setting(size, temperature, alpha) and labels_only(size), by these names. sizes: hidden units.
@@ -78,7 +78,7 @@ def sweep_browser(
     Raises `ValueError` where an arm is not in the comparison.
     """
     axes = {"sizes": list(sizes), "temperatures": list(temperatures), "alphas": list(alphas)}
-    found = measured(outcome, axes, setting, labels_only)
+    found = sweep_intervals(outcome, axes, setting, labels_only)
     content = {**axes, "splits": list(SPLITS), "seeds": len(outcome.scores)}
     content |= {name: values.tolist() for name, values in found.items()}
 
@@ -119,10 +119,11 @@ def _point(content: Mapping, temperature: int, alpha: int) -> str:
 
 def _controls(axes: Mapping[str, list]) -> dict[str, ipywidgets.Widget]:
     units = [(f"{size} units", size) for size in axes["sizes"]]
-    degrees, shares = ([(short(value), value) for value in axes[name]] for name in ("temperatures", "alphas"))
+    temperatures = [(short(value), value) for value in axes["temperatures"]]
+    alphas = [(short(value), value) for value in axes["alphas"]]
     return {
         "size": ipywidgets.SelectionSlider(options=units, description="student", **WIDE),
         "split": ipywidgets.ToggleButtons(options=SPLITS, description="judged on", style=WIDE["style"]),
-        "temperature": ipywidgets.SelectionSlider(options=degrees, description="temperature", **WIDE),
-        "alpha": ipywidgets.SelectionSlider(options=shares, description="alpha", **WIDE),
+        "temperature": ipywidgets.SelectionSlider(options=temperatures, description="temperature", **WIDE),
+        "alpha": ipywidgets.SelectionSlider(options=alphas, description="alpha", **WIDE),
     }

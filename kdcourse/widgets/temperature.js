@@ -4,7 +4,7 @@ export function withBias(logits, biased, bias) {
   return logits.map((logit, index) => logit + (index === biased ? bias : 0));
 }
 
-function at(logits, classes, temperature) {
+function softmaxInWords(logits, classes, temperature) {
   const p = softened(logits, temperature);
   const named = ranked(logits).slice(0, 3).map((index) => `${classes[index]} ${(100 * p[index]).toFixed(1)} %`);
   return `T = ${short(temperature)}: ${named.join(", ")}; entropy ${entropy(p).toFixed(2)}`;
@@ -15,12 +15,12 @@ export function describe(logits, classes, label, temperature, beside, biased, bi
   const sign = bias > 0 ? "+" : "−";
   const byHand = bias ? ` with ${sign}${short(Math.abs(bias))} on the logit of ${classes[biased]}` : "";
   const most = Math.log(classes.length).toFixed(2);
-  const [first, second] = [temperature, beside].map((degrees) => at(changed, classes, degrees));
+  const [first, second] = [temperature, beside].map((degrees) => softmaxInWords(changed, classes, degrees));
   return `${classes[label]}${byHand} at ${first} of at most ${most} nats. Beside it at ${second}.`;
 }
 
 const [BLUE, ORANGE, GREEN] = COLOURS;
-const MOST = 20; // rows that fit a screen; of more classes the likeliest are shown
+const MAX_ROWS = 20; // rows that fit a screen; of more classes the likeliest are shown
 const ROW = 27;
 const RANK = 136;
 const NAME = RANK + 150; // right edge of the class names
@@ -40,7 +40,7 @@ function headings(svg) {
 }
 
 // Two bars, a thick one and a thin one under it, with their numbers.
-function pair(svg, y, fill) {
+function barPair(svg, y, fill) {
   const track = { x: BAR.left, width: BAR.width, class: "kd-track" };
   make("rect", { ...track, y: y + 3, height: 12 }, svg);
   make("rect", { ...track, y: y + 18, height: 5 }, svg);
@@ -55,7 +55,7 @@ function pair(svg, y, fill) {
 function table(svg, example, classes) {
   make("image", { href: example.picture, x: 0, y: ROW, width: 112, height: 112, "image-rendering": "pixelated" }, svg);
   headings(svg);
-  const shown = ranked(example.logits).slice(0, MOST).sort((a, b) => a - b);
+  const shown = ranked(example.logits).slice(0, MAX_ROWS).sort((a, b) => a - b);
   const middle = LOGITS.left + LOGITS.width / 2;
   const rows = shown.map((index, place) => {
     const y = ROW * (place + 1);
@@ -66,7 +66,7 @@ function table(svg, example, classes) {
       rank: make("text", { y: y + 16, x: RANK }, svg),
       logit: make("rect", { y: y + 5, height: 13, class: "kd-ink" }, svg),
       scaled: make("text", { y: y + 16, x: SCALED, "text-anchor": "end" }, svg),
-      ...pair(svg, y, BLUE),
+      ...barPair(svg, y, BLUE),
     };
   });
   const y = ROW * (rows.length + 1);
@@ -76,7 +76,7 @@ function table(svg, example, classes) {
   make("text", { x: NAME, y: y + ROW + 18, "text-anchor": "end", class: "kd-heading" }, svg, "entropy");
   const most = Math.log(classes.length).toFixed(2);
   make("text", { x: LOGITS.left, y: y + ROW + 18 }, svg, `0 to log ${classes.length} = ${most} nats`);
-  return { rows, disorder: pair(svg, y + ROW, GREEN) };
+  return { rows, entropyBars: barPair(svg, y + ROW, GREEN) };
 }
 
 function moveRows(rows, logits, temperature, [p, other]) {
@@ -100,7 +100,7 @@ function render({ model, el }) {
   const { classes, examples } = model.get("content");
   let drawn;
   const move = () => {
-    const { rows, disorder, sentence } = drawn;
+    const { rows, entropyBars, sentence } = drawn;
     const example = examples[model.get("picture")];
     const [temperature, beside] = [model.get("temperature"), model.get("beside")];
     const [biased, bias] = [model.get("biased"), model.get("bias")];
@@ -108,19 +108,18 @@ function render({ model, el }) {
     const both = [temperature, beside].map((degrees) => softened(logits, degrees));
     moveRows(rows, logits, temperature, both);
     const nats = both.map(entropy);
-    disorder.thick.setAttribute("width", (BAR.width * nats[0]) / Math.log(classes.length));
-    disorder.thin.setAttribute("width", (BAR.width * nats[1]) / Math.log(classes.length));
-    disorder.numbers.textContent = nats.map((value) => value.toFixed(2)).join(", ");
+    entropyBars.thick.setAttribute("width", (BAR.width * nats[0]) / Math.log(classes.length));
+    entropyBars.thin.setAttribute("width", (BAR.width * nats[1]) / Math.log(classes.length));
+    entropyBars.numbers.textContent = nats.map((value) => value.toFixed(2)).join(", ");
     sentence.textContent = describe(example.logits, classes, example.label, temperature, beside, biased, bias);
   };
   const start = () => {
-    const { svg, sentence } = stage(el, WIDTH, ROW * (Math.min(MOST, classes.length) + 3) + 4);
+    const { svg, sentence } = stage(el, WIDTH, ROW * (Math.min(MAX_ROWS, classes.length) + 3) + 4);
     drawn = { ...table(svg, examples[model.get("picture")], classes), sentence };
     move();
   };
   start();
-  const ends = [follow(model, ["temperature", "beside", "biased", "bias"], move), follow(model, ["picture"], start)];
-  return () => ends.forEach((end) => end());
+  return endAll([follow(model, ["temperature", "beside", "biased", "bias"], move), follow(model, ["picture"], start)]);
 }
 
 export default { render };

@@ -12,13 +12,13 @@ import numpy as np
 
 from kdcourse import plots
 from kdcourse.plots import entropy, softened
-from kdcourse.plots.palette import array, data_uri, photographs, table
-from kdcourse.widgets.linked import WIDE, Linked, linked
-from kdcourse.widgets.live import Live
+from kdcourse.plots.palette import array, check_pictures, check_table, data_uri
+from kdcourse.widgets.linked import WIDE, LinkedView, linked, numbered
+from kdcourse.widgets.live import LiveFigure
 from kdcourse.widgets.wording import fixed, short
 
 COLDEST, HOTTEST = 0.1, 100.0
-BIAS = 10.0  # the most that a hand can add to a logit
+MAX_BIAS = 10.0  # the most that a hand can add to a logit
 
 
 def describe(
@@ -35,21 +35,22 @@ def describe(
     logits: before `bias` is added to that of class number `biased`.
     """
     logits = _with_bias(logits, biased, bias)
-    by_hand = f" with {'+' if bias > 0 else '−'}{short(abs(bias))} on the logit of {classes[biased]}" if bias else ""
+    sign = "+" if bias > 0 else "−"
+    by_hand = f" with {sign}{short(abs(bias))} on the logit of {classes[biased]}" if bias else ""
     most = fixed(math.log(len(classes)), 2)
-    first, second = (_at(logits, classes, degrees) for degrees in (temperature, beside))
+    first, second = (_softmax_in_words(logits, classes, degrees) for degrees in (temperature, beside))
     return f"{classes[label]}{by_hand} at {first} of at most {most} nats. Beside it at {second}."
 
 
-def temperature_explorer(pictures, logits, classes: Sequence[str], labels=None) -> Linked | Live:
+def temperature_explorer(pictures, logits, classes: Sequence[str], labels=None) -> LinkedView | LiveFigure:
     """A live softmax over real pictures, at two temperatures; a bias can be added to one class by hand.
 
     pictures: (N, H, W) or (N, H, W, 3) within [0, 1]. logits: (N, C). classes: C names. labels: (N,), default the largest
     logits. Controls: picture, temperature, beside (the other temperature), biased (a class), bias.
     Raises `ValueError` for shapes that do not fit together.
     """
-    pictures = photographs(pictures)
-    logits = table("logits", logits, len(classes), len(pictures))
+    pictures = check_pictures(pictures)
+    logits = check_table("logits", logits, len(classes), len(pictures))
     labels = logits.argmax(axis=1) if labels is None else array(labels)
     if labels.shape != (len(pictures),):
         raise ValueError(f"labels must be ({len(pictures)},), one for each picture, got shape {labels.shape}")
@@ -69,14 +70,16 @@ def temperature_explorer(pictures, logits, classes: Sequence[str], labels=None) 
     return linked("temperature", content, draw, **_controls(classes, labels))
 
 
-def _at(logits: np.ndarray, classes: Sequence[str], temperature: float) -> str:
+def _softmax_in_words(logits: np.ndarray, classes: Sequence[str], temperature: float) -> str:
     p, order = softened(logits, temperature), np.argsort(-logits, kind="stable")
     named = ", ".join(f"{classes[index]} {fixed(100 * p[index], 1)} %" for index in order[:3])
     return f"T = {short(temperature)}: {named}; entropy {fixed(entropy(p), 2)}"
 
 
 def _with_bias(logits: Sequence[float], biased: int, bias: float) -> np.ndarray:
-    return array(logits).astype(float) + bias * (np.arange(len(logits)) == biased)
+    changed = array(logits).astype(float)
+    changed[biased] += bias
+    return changed
 
 
 def _controls(classes: Sequence[str], labels) -> dict[str, ipywidgets.Widget]:
@@ -87,12 +90,14 @@ def _controls(classes: Sequence[str], labels) -> dict[str, ipywidgets.Widget]:
         "step": 0.02,
         "readout_format": ".2f",
     }
-    names = [(f"{number}: {classes[label]}", number - 1) for number, label in enumerate(labels, start=1)]
-    numbered = [(name, number) for number, name in enumerate(classes)]
+    names = numbered([classes[label] for label in labels])
+    biased = [(name, number) for number, name in enumerate(classes)]
     return {
         "picture": ipywidgets.Dropdown(options=names, value=0, description="picture", **WIDE),
         "temperature": ipywidgets.FloatLogSlider(value=1.0, description="temperature", **degrees, **WIDE),
         "beside": ipywidgets.FloatLogSlider(value=4.0, description="beside it", **degrees, **WIDE),
-        "biased": ipywidgets.Dropdown(options=numbered, value=0, description="change class", **WIDE),
-        "bias": ipywidgets.FloatSlider(value=0.0, min=-BIAS, max=BIAS, step=0.5, description="its logit by", **WIDE),
+        "biased": ipywidgets.Dropdown(options=biased, value=0, description="change class", **WIDE),
+        "bias": ipywidgets.FloatSlider(
+            value=0.0, min=-MAX_BIAS, max=MAX_BIAS, step=0.5, description="its logit by", **WIDE
+        ),
     }

@@ -56,7 +56,7 @@ class SimplexView(View):
 
 
 class SweepView(View):
-    """content: sizes, temperatures, alphas, splits, seeds, and what `sweep.measured` gives; controls are places among them."""
+    """content: sizes, temperatures, alphas, splits, seeds, and what `sweep_intervals` gives; controls are places in them."""
 
     script = "sweep"
 

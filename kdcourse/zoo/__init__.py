@@ -7,16 +7,3 @@ from kdcourse.zoo.images import RECIPES, card, pretrained, retrain, teacher
 from kdcourse.zoo.language import language_teacher, retrain_language
 from kdcourse.zoo.sentiment import retrain_sentiment, sentiment_teacher
 from kdcourse.zoo.store import SHIPPED
-
-__all__ = [
-    "RECIPES",
-    "SHIPPED",
-    "card",
-    "language_teacher",
-    "pretrained",
-    "retrain",
-    "retrain_language",
-    "retrain_sentiment",
-    "sentiment_teacher",
-    "teacher",
-]

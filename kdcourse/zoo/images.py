@@ -72,11 +72,11 @@ def teacher(name: str, data: ImageData, *, progress: bool = True, announce: bool
     """
     recipe = _recipe(name)
     model = recipe.build(data)
-    found = store.find(model, _places(name, data))
+    found = store.load_first(model, _checkpoint_paths(name, data))
     if found is None:
         print(f"No {name} teacher for {data.name} is stored yet: training one takes a few minutes, once.")
         model, card = _train(name, data, recipe.quick_steps, progress)
-        store.keep(model, card, _file(name, data))
+        store.save_to_cache(model, card, _file_name(name, data))
         found = card, "trained just now"
     card, origin = found
     if announce:
@@ -95,24 +95,24 @@ def pretrained(data: ImageData) -> nn.Module:
     name, home = BODIES[data.train.images.shape[1]]
     file = f"{home}-{name}.safetensors"
     model = _recipe(name).build(replace(data, classes=("",) * HOME_CLASSES))
-    if store.find(model, store.places(file)) is None:
-        model = _on_the_spot(name, home, file)
+    if store.load_first(model, store.checkpoint_paths(file)) is None:
+        model = _train_body(name, home, file)
     return with_new_head(model, len(data.classes)).to(data.train.device)
 
 
-def _on_the_spot(name: str, home: str, file: str) -> nn.Module:
+def _train_body(name: str, home: str, file: str) -> nn.Module:
     from kdcourse.data import load_images
 
     print(f"No network that has learnt on {home} is stored yet: training one takes a few minutes, once.")
     model, card = _train(name, load_images(home, fallback=False), _recipe(name).quick_steps, progress=True)
-    store.keep(model, card, file)
+    store.save_to_cache(model, card, file)
     return model
 
 
 def card(name: str, data: ImageData) -> dict:
     """What is known of a stored teacher: data fingerprint, recipe, seed, validation and test accuracy in percent."""
     _recipe(name)
-    for _, path in _places(name, data):
+    for _, path in _checkpoint_paths(name, data):
         if path.is_file():
             return store.read_card(path)
     raise ValueError(f"no {name} teacher for {data.name} is stored; zoo.teacher({name!r}, data) makes one")
@@ -138,14 +138,14 @@ def _recipe(name: str) -> TeacherRecipe:
     return RECIPES[name]
 
 
-def _places(name: str, data: ImageData) -> list[tuple[str, Path]]:
-    own = [("from the cache", cached("teachers", _file(name, data)))]
+def _checkpoint_paths(name: str, data: ImageData) -> list[tuple[str, Path]]:
+    own = [("from the cache", cached("teachers", _file_name(name, data)))]
     if data.origin == "folder":  # a student's own pictures, whatever their folder is called
         return own
     return [("shipped", store.SHIPPED / f"{data.name}-{name}.safetensors"), *own]
 
 
-def _file(name: str, data: ImageData) -> str:
+def _file_name(name: str, data: ImageData) -> str:
     return f"{data.name}-{name}-{data.train.fingerprint}.safetensors"
 
 

@@ -25,11 +25,11 @@ def language_teacher(data: CharacterData, *, progress: bool = True, announce: bo
     checkpoint is missing or damaged, one is trained, which takes minutes, once.
     """
     model = _build(data)
-    found = store.find(model, store.places(_file(data)))
+    found = store.load_first(model, store.checkpoint_paths(_file_name(data)))
     if found is None:
         print(f"No language model for {data.name} is stored yet: training one takes a few minutes, once.")
         found = _train(model, data, QUICK_STEPS, progress), "trained just now"
-        store.keep(model, found[0], _file(data))
+        store.save_to_cache(model, found[0], _file_name(data))
     card, origin = found
     if announce:
         print(
@@ -44,7 +44,7 @@ def retrain_language(names: Iterable[str] = ("tinyshakespeare", "plays")) -> Non
         data = load_characters(name, fallback=False)
         model = _build(data)
         card = _train(model, data, RECIPE["steps"], progress=True)
-        path = store.save(model, card, store.SHIPPED / _file(data))
+        path = store.save(model, card, store.SHIPPED / _file_name(data))
         print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB\n{json.dumps(card, indent=2)}", flush=True)
 
 
@@ -52,7 +52,7 @@ def _build(data: CharacterData) -> LanguageModel:
     return gpt(**SIZE, characters=len(data.alphabet), seed=SEED)
 
 
-def _file(data: CharacterData) -> str:
+def _file_name(data: CharacterData) -> str:
     return f"{data.name}-gpt.safetensors"
 
 

@@ -58,11 +58,11 @@ def sentiment_teacher(*, announce: bool = True) -> SentimentClassifier:
     missing or damaged, one is trained on the built-in reviews, which takes minutes, once.
     """
     model = bert()
-    found = store.find(model, store.places(NAME))
+    found = store.load_first(model, store.checkpoint_paths(NAME))
     if found is None:
         print("No sentiment teacher is stored: training one on the built-in reviews takes some minutes, once.")
         found = _train_on_reviews(model), "trained just now"
-        store.keep(model, found[0], NAME)
+        store.save_to_cache(model, found[0], NAME)
     card, origin = found
     if announce:
         scores = ", ".join(f"{name} {score:.1f} %" for name, score in card["test_accuracy"].items())
@@ -74,11 +74,13 @@ def retrain_sentiment(folder: str | Path, recipe: SentimentRecipe | None = None)
     """Make the shipped vocabulary and teacher anew, with the pretrained BERT in `folder` as the first teacher; takes hours."""
     recipe = SentimentRecipe() if recipe is None else recipe
     films, own, more = (load_texts(name, fallback=False) for name in ("sst2", "reviews", "product-reviews"))
-    read = [*films.train.texts, *own.train.texts, *sentences(more.train.texts)]
+    read = [*films.train.texts, *own.train.texts, *split_sentences(more.train.texts)]
     build_vocabulary(read, recipe.vocabulary)
-    large = fine_tuned(folder, films.train, own.train, recipe)
-    model = distilled(large, transfer_texts(films.train.texts, own.train.texts, more.train.texts, recipe), recipe)
-    ship(model, [films, own], recipe, {"taught by": Path(folder).name, **scores(large, [films, own], "test")})
+    large = finetune_pretrained(folder, films.train, own.train, recipe)
+    model = distil(large, transfer_texts(films.train.texts, own.train.texts, more.train.texts, recipe), recipe)
+    save_shipped(
+        model, [films, own], recipe, {"taught by": Path(folder).name, **accuracies(large, [films, own], "test")}
+    )
 
 
 def build_vocabulary(texts: list[str], size: int) -> None:
@@ -93,7 +95,9 @@ def build_vocabulary(texts: list[str], size: int) -> None:
     )
 
 
-def fine_tuned(folder: str | Path, films: Sentences, own: Sentences, recipe: SentimentRecipe) -> SentimentClassifier:
+def finetune_pretrained(
+    folder: str | Path, films: Sentences, own: Sentences, recipe: SentimentRecipe
+) -> SentimentClassifier:
     """The pretrained BERT, fine-tuned on SST-2 and then on both sets."""
     model = pretrained(folder)
     finetune(model, films, steps=recipe.fine_tuning, learning_rate=5e-5, seed=recipe.seed)
@@ -106,24 +110,24 @@ def transfer_texts(
     films: Sequence[str], own: Sequence[str], more: Sequence[str], recipe: SentimentRecipe
 ) -> Iterator[str]:
     """What teaches the small BERT: SST-2 in many variations, the built-in reviews, sentences of product reviews."""
-    yield from varied(films, recipe.variations, recipe.seed)
+    yield from augment_texts(films, recipe.variations, recipe.seed)
     yield from own
-    yield from sentences(more)
+    yield from split_sentences(more)
 
 
-def sentences(texts: Sequence[str]) -> list[str]:
+def split_sentences(texts: Sequence[str]) -> list[str]:
     """Longer texts cut where a sentence ends; each sentence once, those of fewer than three words left out."""
     cut = [part.strip().lower() for text in texts for part in re.split(r"(?<=[.!?])\s+", text)]
     return list(dict.fromkeys(part for part in cut if len(part.split()) >= 3))
 
 
-def distilled(large: SentimentClassifier, texts: Iterable[str], recipe: SentimentRecipe) -> SentimentClassifier:
+def distil(large: SentimentClassifier, texts: Iterable[str], recipe: SentimentRecipe) -> SentimentClassifier:
     """A small BERT taught by the large one alone: its answers, and its state at [CLS], which says more than two logits do."""
     split = Sentences(tuple(texts))
-    answers, states = large.read(split.texts)
+    answers, states = large.predict_with_states(split.texts)
     student = bert(seed=recipe.seed)
     if recipe.words:
-        begin_with_words(student, large)
+        init_word_embeddings(student, large)
     finetune(
         student,
         split,
@@ -139,7 +143,7 @@ def distilled(large: SentimentClassifier, texts: Iterable[str], recipe: Sentimen
 
 
 @torch.no_grad()
-def begin_with_words(student: SentimentClassifier, large: SentimentClassifier) -> None:
+def init_word_embeddings(student: SentimentClassifier, large: SentimentClassifier) -> None:
     """Give the student's tokens the large model's word embeddings, in as many principal components as the student is wide.
 
     A token that the large model does not know gets the mean of the pieces it is cut into there. All are scaled to the spread
@@ -159,7 +163,7 @@ def begin_with_words(student: SentimentClassifier, large: SentimentClassifier) -
     ours.copy_(reduced * (student.bert.config.initializer_range / reduced.std()))
 
 
-def varied(texts: Sequence[str], times: int, seed: int) -> Iterator[str]:
+def augment_texts(texts: Sequence[str], times: int, seed: int) -> Iterator[str]:
     """Each text as it is, then times − 1 variations: words masked, replaced by others, and one stretch of words cut out.
 
     Source: Tang et al. (2019), *Distilling Task-Specific Knowledge from BERT into Simple Neural Networks*, §3.2, with their
@@ -171,13 +175,7 @@ def varied(texts: Sequence[str], times: int, seed: int) -> Iterator[str]:
     yield from texts
     for _ in range(times - 1):
         for text in texts:
-            changed = text.split()
-            chances = generator.random(len(changed))
-            other = generator.integers(len(words), size=len(changed))
-            changed = [
-                "[MASK]" if chance < 0.1 else words[number] if chance < 0.2 else word
-                for word, chance, number in zip(changed, chances, other, strict=True)
-            ]
+            changed = mask_or_replace(text.split(), words, generator)
             if generator.random() < 0.25 and len(changed) > 1:
                 length = generator.integers(1, min(6, len(changed)))
                 start = generator.integers(len(changed) - length + 1)
@@ -185,19 +183,34 @@ def varied(texts: Sequence[str], times: int, seed: int) -> Iterator[str]:
             yield " ".join(changed)
 
 
-def scores(model: SentimentClassifier, sets: list[TextData], part: str) -> dict:
+def mask_or_replace(words: list[str], vocabulary: list[str], generator: np.random.Generator) -> list[str]:
+    """A tenth of the words masked, and a tenth replaced by words drawn from the vocabulary."""
+    chances = generator.random(len(words))
+    drawn = generator.integers(len(vocabulary), size=len(words))
+    changed = []
+    for word, chance, number in zip(words, chances, drawn, strict=True):
+        if chance < 0.1:
+            changed.append("[MASK]")
+        elif chance < 0.2:
+            changed.append(vocabulary[number])
+        else:
+            changed.append(word)
+    return changed
+
+
+def accuracies(model: SentimentClassifier, sets: list[TextData], part: str) -> dict:
     return {f"{part}_accuracy": {data.name: round(measure.accuracy(model, getattr(data, part)), 2) for data in sets}}
 
 
-def ship(model: SentimentClassifier, sets: list[TextData], recipe: SentimentRecipe, more: dict) -> Path:
+def save_shipped(model: SentimentClassifier, sets: list[TextData], recipe: SentimentRecipe, more: dict) -> Path:
     """Write the teacher and its card into the package."""
     model.half().float()  # stored in half precision, so judged in half precision
     card = {
         "teacher": model.label,
         "recipe": asdict(recipe),
         "data": {data.name: data.train.fingerprint for data in sets},
-        **scores(model, sets, "validation"),
-        **scores(model, sets, "test"),
+        **accuracies(model, sets, "validation"),
+        **accuracies(model, sets, "test"),
         "parameters": measure.parameters(model),
         "its own teacher": more,
         "torch": torch.__version__,
@@ -210,4 +223,4 @@ def ship(model: SentimentClassifier, sets: list[TextData], recipe: SentimentReci
 def _train_on_reviews(model: SentimentClassifier) -> dict:
     data = load_texts("reviews")
     finetune(model, data.train, steps=QUICK_STEPS, seed=SentimentRecipe().seed)
-    return {"teacher": model.label, **scores(model, [data], "test")}
+    return {"teacher": model.label, **accuracies(model, [data], "test")}

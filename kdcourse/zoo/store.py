@@ -12,6 +12,7 @@ SHIPPED = Path(__file__).parent / "checkpoints"
 
 
 def save(model: nn.Module, card: dict, path: Path) -> Path:
+    """Write a checkpoint: the weights in float16, whole numbers as they are."""
     weights = {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}
     return save_tensors(path, weights, {"card": json.dumps(card)})
 
@@ -26,7 +27,7 @@ def load(model: nn.Module, path: Path) -> dict:
     return json.loads(metadata["card"])
 
 
-def find(model: nn.Module, places: Iterable[tuple[str, Path]]) -> tuple[dict, str] | None:
+def load_first(model: nn.Module, places: Iterable[tuple[str, Path]]) -> tuple[dict, str] | None:
     """Fill the model from the first place that has a whole checkpoint: its card and that place, None where there is none."""
     for place, path in places:
         try:
@@ -38,11 +39,12 @@ def find(model: nn.Module, places: Iterable[tuple[str, Path]]) -> tuple[dict, st
     return None
 
 
-def places(file: str) -> list[tuple[str, Path]]:
+def checkpoint_paths(file: str) -> list[tuple[str, Path]]:
+    """Where a checkpoint of this name may lie, best first, and what to call each place."""
     return [("shipped", SHIPPED / file), ("from the cache", cached("teachers", file))]
 
 
-def keep(model: nn.Module, card: dict, file: str) -> None:
+def save_to_cache(model: nn.Module, card: dict, file: str) -> None:
     """Put a teacher that was trained on the spot into the cache, for next time."""
     try:
         save(model, card, cache_folder() / "teachers" / file)
@@ -51,4 +53,5 @@ def keep(model: nn.Module, card: dict, file: str) -> None:
 
 
 def read_card(path: Path) -> dict:
+    """What a checkpoint says of itself. Raises as `load_tensors` does."""
     return json.loads(load_tensors(path)[1]["card"])

@@ -270,7 +270,7 @@ beside = accuracy.beside(again)
 beside
 
 # %%
-beside_recall = recall.beside(again.judged_by(relations.metrics["-recall"], data))
+beside_recall = recall.beside(again.evaluated_by(relations.metrics["-recall"], data))
 beside_recall
 
 # %%

@@ -167,7 +167,7 @@ outcome = kd.compare(arms, data, seeds=5, metric=on_rare, ledger="11-rare-classe
 outcome.figure(ylabel="accuracy on the three rarest, %")
 
 # %%
-overall = outcome.judged_by(kd.measure.accuracy, data)
+overall = outcome.evaluated_by(kd.measure.accuracy, data)
 overall.table()
 
 # %%

@@ -138,7 +138,7 @@ def magnitude_mask(weight, share):
 magnitude_mask = kd.exercise("12.magnitude_mask").check(magnitude_mask)
 
 # %% [markdown]
-# `torch.nn.utils.prune` does this for a whole network, and keeps the masks while it trains on; `kd.compression.without_weights` calls it.
+# `torch.nn.utils.prune` does this for a whole network, and keeps the masks while it trains on; `kd.compression.prune` calls it.
 #
 # The other way takes out whole units: a row of one matrix, and the column of the next one that listened to it.
 
@@ -158,7 +158,7 @@ remove_units = kd.exercise("12.remove_units").check(remove_units)
 # %%
 first, second, _ = kd.compression.linear_layers(network)
 strongest = first.weight.norm(dim=1).topk(150).indices.sort().values
-narrow = kd.compression.linear_layers(kd.compression.without_units(network, 0.875))[0]
+narrow = kd.compression.linear_layers(kd.compression.prune_units(network, 0.875))[0]
 weight, bias, _ = remove_units(first.weight, first.bias, second.weight, strongest)
 assert torch.equal(narrow.weight, weight) and torch.equal(narrow.bias, bias)
 
@@ -169,12 +169,12 @@ assert torch.equal(narrow.weight, weight) and torch.equal(narrow.bias, bias)
 # %%
 shares = [0, 25, 50, 75, 87.5, 95]
 cuts = {
-    "weights": kd.compression.without_weights,
-    "units": kd.compression.without_units,
+    "weights": kd.compression.prune,
+    "units": kd.compression.prune_units,
 }
 few = data.validation.take(torch.arange(2000))
 pruned = {
-    (way, share): kd.compression.settled(without(network, share / 100)).eval()
+    (way, share): kd.compression.remove_masks(without(network, share / 100)).eval()
     for way, without in cuts.items()
     for share in shares
 }
@@ -241,8 +241,8 @@ to_int8 = kd.exercise("12.to_int8").check(to_int8)
 # %%
 coarse = {
     "the network": network,
-    "int8, weights only": kd.compression.in_int8(network),
-    "int8, activations too": kd.compression.in_int8(network, activations=True),
+    "int8, weights only": kd.compression.quantize(network),
+    "int8, activations too": kd.compression.quantize(network, activations=True),
 }
 costs = kd.costs.table(coarse, data.test)
 costs
@@ -271,7 +271,7 @@ kd.say(
 # The fourth way of lab 00's table makes nothing smaller. It is for when the task has changed: here a new camera lies on its side.
 
 # %%
-turned = lab.turned(data.test)
+turned = lab.rotated(data.test)
 kd.plots.pictures(
     data.pictures(torch.cat([data.test.images[:8], turned.images[:8]])),
     ["before"] * 8 + ["now"] * 8,
@@ -403,7 +403,7 @@ kd.say(
 cache = kd.TeacherCache(network)
 models = {"whole": network, "1/8, from nothing": again.students["small, teacher"][0]}
 for kept in (1 / 2, 1 / 4):
-    student = lab.left_of(network, kd.compression.without_units, 1 - kept)
+    student = lab.start_from(network, kd.compression.prune_units, 1 - kept)
     models[f"1/{1 / kept:g}"] = lab.by_teacher(data, student, cache).run(0)
 models["1/8"] = repaired
 
@@ -470,10 +470,10 @@ kd.say(
 ways = {
     "as it was": network,
     "distillation": models["1/8, from nothing"],
-    "pruning weights": kd.compression.settled(
-        kd.compression.without_weights(network, lab.WEIGHTS)
+    "pruning weights": kd.compression.remove_masks(
+        kd.compression.prune(network, lab.WEIGHTS)
     ),
-    "pruning units": kd.compression.without_units(network, lab.UNITS),
+    "pruning units": kd.compression.prune_units(network, lab.UNITS),
     "pruning units + its teacher": repaired,
     "quantisation": coarse["int8, activations too"],
 }

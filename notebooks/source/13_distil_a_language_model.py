@@ -240,7 +240,7 @@ pd.DataFrame(
 # %%
 many = kd.studies.lab_13.prompts(data.test)
 paths = {
-    name: kd.measure.own_text(model, teacher, many, 48).mean(dim=0).unfold(0, 8, 8).mean(dim=1)
+    name: kd.measure.free_running_loss(model, teacher, many, 48).mean(dim=0).unfold(0, 8, 8).mean(dim=1)
     for name, model in writers.items()
 }
 kd.plots.profiles(
@@ -267,7 +267,7 @@ kd.say(
 
 # %%
 fresh = replace(
-    study.recipes["forward KL"], student=kd.studies.lab_13.begun(data).student, steps=60
+    study.recipes["forward KL"], student=kd.studies.lab_13.warm_start(data).student, steps=60
 )
 from_noise = replace(fresh, method=kd.methods.OnPolicy(1), teacher=teacher)
 found = {

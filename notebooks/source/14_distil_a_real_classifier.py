@@ -259,7 +259,7 @@ kd.say(
 #
 # One student above had the same teacher, the same loss and the same views. Only the answers had been cached before the pictures were
 # augmented. One line too early, nothing fails, the loss goes down. (`kd.train` refuses a cache beside `augment`, so this arm had to be
-# built around it: `AskedOnce` in `kdcourse/studies/lab_14.py`.)
+# built around it: `WholeImageAnswers` in `kdcourse/studies/lab_14.py`.)
 
 # %%
 too_early = stored.difference("KD, whole picture")

@@ -16,31 +16,29 @@ from torch import Tensor
 from kdcourse.data import DownloadError, load_characters, load_images, load_texts
 from kdcourse.data.augment import draw_moves, move
 from kdcourse.data.glyphs import CHARACTERS, glyphs
-from kdcourse.data.splits import Examples, Split, standardised
+from kdcourse.data.splits import Examples, Split, picked, standardised
 from kdcourse.data.texts import joined
 from kdcourse.data.tokens import as_tokens
-from kdcourse.models.sentiment import tokenizer
+from kdcourse.models import sentiment
 from kdcourse.models.transfer import from_hub
 from kdcourse.scale.keys import RecipeError
-from kdcourse.scale.names import Look
 from kdcourse.scale.recipe import PLAYS, SENTENCES, Data
+from kdcourse.scale.registry import DataSpec
 from kdcourse.system.storage import fingerprint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Share = tuple[int | None, Tensor]  # which view, and which examples; None for pictures as they are
-IMAGENET = (
-    (0.485, 0.456, 0.406),
-    (0.229, 0.224, 0.225),
-)  # mean and deviation that torchvision's weights were trained with
+ViewIndex = tuple[int | None, Tensor]  # which view, None for examples as they are; and their positions (N,)
+# Mean and deviation that torchvision's weights were trained with.
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass
-class Part:
-    """Some examples on the device: images (N, …), labels, their positions (N,) on the host, and which view of them."""
+class Minibatch:
+    """Some examples on the device: inputs (N, …), labels, their positions (N,) on the host, and which view of them."""
 
-    images: Tensor
+    inputs: Tensor
     labels: Tensor | None
     index: Tensor
     view: int | None
@@ -48,28 +46,31 @@ class Part:
 
 def open_data(
     data: Data, seed: int, device: torch.device
-) -> tuple["InMemory | FromFolder", "InMemory | FromFolder", Look]:
+) -> tuple["InMemoryDataset | ImageFolderDataset", "InMemoryDataset | ImageFolderDataset", DataSpec]:
     """What is learnt from, what is judged on, and what models must know of both. Raises `RecipeError`."""
     if data.folder is not None:
-        train, test = (FromFolder(Path(data.folder), part, data, seed, device) for part in ("train", "val"))
+        train, test = (ImageFolderDataset(Path(data.folder), split, data, seed, device) for split in ("train", "val"))
         if train.classes != test.classes:
             raise RecipeError(f"data.folder must hold the same classes in train/ and val/, got others in {data.folder}")
-        return train, test, Look(len(train.classes), 3, 3 * data.size**2)
+        return train, test, DataSpec(len(train.classes), 3, 3 * data.size**2)
     if data.name in SENTENCES:
-        return _sentences(data, seed, device)
+        return _open_sentences(data, seed, device)
     train, test, classes = _load(data, device)
     if data.pictures and data.pictures < len(train):
         train = train.sample(data.pictures)
-    channels = train.images.shape[1] if train.images.ndim == 4 else 1
-    return InMemory(train, data, seed), InMemory(test, Data(), seed), Look(classes, channels, train.images[0].numel())
+    channels = train.inputs.shape[1] if train.inputs.ndim == 4 else 1
+    spec = DataSpec(classes, channels, train.inputs[0].numel())
+    return InMemoryDataset(train, data, seed), InMemoryDataset(test, Data(), seed), spec
 
 
 def view_of(data: Data, epoch: int) -> int:
     """Which view of the pictures an epoch sees: its own, or one of the fixed ones in turn."""
-    return epoch % data.views if data.views else epoch if data.augmented else 0
+    if data.views:
+        return epoch % data.views
+    return epoch if data.augmented else 0
 
 
-class InMemory:
+class InMemoryDataset:
     """Examples that lie on the device: a batch is an index selection."""
 
     def __init__(self, examples: Examples, data: Data, seed: int):
@@ -83,37 +84,39 @@ class InMemory:
     def fingerprint(self) -> str:
         return fingerprint(self.examples.fingerprint, self.data.shift, self.data.mirror, self.seed)
 
-    def stream(self, shares: Iterable[Share]) -> Iterator[Part]:
-        for view, index in shares:
-            place = index.to(self.examples.device)
-            images = self.examples.images[place]
+    def batches(self, sampler: Iterable[ViewIndex]) -> Iterator[Minibatch]:
+        """A batch for each view and positions that the sampler names."""
+        for view, index in sampler:
+            rows = index.to(self.examples.device)
+            inputs = picked(self.examples.inputs, rows)
             if view is not None and self.data.augmented:
                 windows, mirrored = self._moves_of(view)
-                images = move(images, self.data.shift, windows[:, place], mirrored[place])
-            yield Part(images, None if self.examples.labels is None else self.examples.labels[place], index, view)
+                inputs = move(inputs, self.data.shift, windows[:, rows], mirrored[rows])
+            labels = None if self.examples.labels is None else self.examples.labels[rows]
+            yield Minibatch(inputs, labels, index, view)
 
     def _moves_of(self, view: int) -> tuple[Tensor, Tensor]:
         """What happens to every picture in this view, drawn on the host: one seed, the same on every device."""
         if self._moves is None or self._moves[0] != view:
-            generator = torch.Generator().manual_seed(mixed(self.seed, "view", view))
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, "view", view))
             drawn = draw_moves(len(self), self.data.shift, self.data.mirror, generator, "cpu")
             self._moves = view, tuple(one.to(self.examples.device) for one in drawn)
         return self._moves[1]
 
 
-class FromFolder(torch.utils.data.Dataset):
-    """An ImageFolder, `<part>/<class>/<picture>`, decoded by worker processes while the models compute."""
+class ImageFolderDataset(torch.utils.data.Dataset):
+    """An ImageFolder, `<split>/<class>/<picture>`, decoded by worker processes while the models compute."""
 
-    def __init__(self, root: Path, part: str, data: Data, seed: int, device: torch.device):
+    def __init__(self, root: Path, split: str, data: Data, seed: int, device: torch.device):
         from torchvision.datasets import ImageFolder
         from torchvision.transforms import v2
 
         try:
-            found = ImageFolder(root / part)
+            found = ImageFolder(root / split)
         except FileNotFoundError as error:
-            raise RecipeError(f"data.folder must hold {part}/<class>/<picture>, got {str(root)!r}: {error}") from error
+            raise RecipeError(f"data.folder must hold {split}/<class>/<picture>, got {str(root)!r}: {error}") from error
         self.samples, self.classes = found.samples, found.classes
-        if part == "train" and data.pictures:
+        if split == "train" and data.pictures:
             self.samples = self.samples[:: max(1, len(self.samples) // data.pictures)][: data.pictures]
         self.root, self.data, self.seed, self.device = root, data, seed, device
         plain = [v2.Resize(data.size * 8 // 7), v2.CenterCrop(data.size)]
@@ -128,45 +131,46 @@ class FromFolder(torch.utils.data.Dataset):
     @property
     def fingerprint(self) -> str:
         """Of names, sizes and times: reading a million pictures for a key would take an hour."""
-        files = [
-            (str(Path(path).relative_to(self.root)), (found := Path(path).stat()).st_size, int(found.st_mtime), label)
-            for path, label in self.samples
-        ]
+        files = []
+        for path, label in self.samples:
+            found = Path(path).stat()
+            files.append((str(Path(path).relative_to(self.root)), found.st_size, int(found.st_mtime), label))
         return fingerprint(files, IMAGENET, self.data.size, self.data.crop, self.data.mirror, self.seed)
 
-    def __getitem__(self, wanted: tuple[int | None, int]) -> tuple[Tensor, int]:
+    def __getitem__(self, place: tuple[int | None, int]) -> tuple[Tensor, int]:
         from PIL import Image
 
-        view, position = wanted
+        view, position = place
         path, label = self.samples[position]
         with Image.open(path) as file:
             picture = file.convert("RGB")
         if view is None:
             return self.finish(self.plain(picture)), label
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(mixed(self.seed, view, position))
+            torch.manual_seed(derive_seed(self.seed, view, position))
             return self.finish(self.augmented(picture)), label
 
-    def stream(self, shares: Iterable[Share]) -> Iterator[Part]:
-        shares, wanted = tee(shares)
+    def batches(self, sampler: Iterable[ViewIndex]) -> Iterator[Minibatch]:
+        """A batch for each view and positions that the sampler names."""
+        sampler, ahead = tee(sampler)  # the workers are some batches ahead
         loader = torch.utils.data.DataLoader(
             self,
-            batch_sampler=_Wanted(wanted),
+            batch_sampler=([(view, position) for position in index.tolist()] for view, index in ahead),
             num_workers=self.data.workers,
             pin_memory=self.device.type == "cuda",
         )
-        for (view, index), (images, labels) in zip(shares, loader, strict=True):
-            images = images.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-            yield Part(images, labels.to(self.device, non_blocking=True), index, view)
+        for (view, index), (inputs, labels) in zip(sampler, loader, strict=True):
+            inputs = inputs.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+            yield Minibatch(inputs, labels.to(self.device, non_blocking=True), index, view)
 
 
-def draw_folder(root: Path, size: int = 32, pictures: int = 24) -> Path:
+def draw_folder(root: Path, pictures: int = 24) -> Path:
     """A small ImageFolder of glyphs in colour, for trying a recipe without its data."""
     from torchvision.io import write_png
 
-    for part, seed in (("train", 0), ("val", 1)):
+    for split, seed in (("train", 0), ("val", 1)):
         for number, (picture, label) in enumerate(zip(*glyphs(pictures, seed), strict=True)):
-            folder = root / part / CHARACTERS[label]
+            folder = root / split / CHARACTERS[label]
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{number}.png"
             if not path.exists():  # or a trial that goes on would find other times of its files
@@ -174,41 +178,31 @@ def draw_folder(root: Path, size: int = 32, pictures: int = 24) -> Path:
     return root
 
 
-def mixed(*things: object) -> int:
+def derive_seed(*things: object) -> int:
     """A seed for a generator, far from that of anything else."""
     return int(fingerprint(*things)[:15], 16)
 
 
-class _Wanted:
-    """What a DataLoader calls a batch sampler: lists of (view, position)."""
-
-    def __init__(self, shares: Iterator[Share]):
-        self.shares = shares
-
-    def __iter__(self) -> Iterator[list[tuple[int | None, int]]]:
-        for view, index in self.shares:
-            yield [(view, place) for place in index.tolist()]
-
-
-def _sentences(data: Data, seed: int, device: torch.device) -> tuple[InMemory, InMemory, Look]:
+def _open_sentences(data: Data, seed: int, device: torch.device) -> tuple[InMemoryDataset, InMemoryDataset, DataSpec]:
     """Sentences as their tokens; for a trial with the built-in ones, few to judge on too."""
     try:
         found = load_texts(data.name, fallback=False)
     except DownloadError as error:
         raise RecipeError(f"data.name {data.name!r} cannot be had: {error}") from error
-    cut = _tokenizer(data.tokenizer)
+    tokenizer = _load_tokenizer(data.tokenizer)
     train = found.train if data.hold_out else joined(found.train, found.validation)
-    few = data.pictures and data.pictures < len(train)
-    train = train.sample(data.pictures) if few else train
-    test = found.test.sample(data.pictures) if few and data.name == "reviews" else found.test
-    learnt, judged = (as_tokens(part, cut, device) for part in (train, test))
-    look = Look(len(found.classes), 1, learnt.images.shape[1], cut.get_vocab())
-    return InMemory(learnt, data, seed), InMemory(judged, Data(), seed), look
+    test = found.test
+    if data.pictures and data.pictures < len(train):
+        train = train.sample(data.pictures)
+        test = test.sample(data.pictures) if data.name == "reviews" else test
+    train, test = (as_tokens(split, tokenizer, device) for split in (train, test))
+    spec = DataSpec(len(found.classes), 1, train.inputs.shape[1], tokenizer.get_vocab())
+    return InMemoryDataset(train, data, seed), InMemoryDataset(test, Data(), seed), spec
 
 
-def _tokenizer(name: str | None) -> "PreTrainedTokenizerBase":
+def _load_tokenizer(name: str | None) -> "PreTrainedTokenizerBase":
     if name is None:
-        return tokenizer()
+        return sentiment.tokenizer()
     from transformers import AutoTokenizer
 
     try:
@@ -223,7 +217,7 @@ def _load(data: Data, device: torch.device) -> tuple[Examples, Examples, int]:
         # Drawn on the spot and at half the side, so that a trial waits for nothing; enough that two classes of ten suffice.
         drawn = [glyphs(5 * data.pictures, seed) for seed in (0, 1)]
         splits = [standardised(images[:, :, ::2, ::2], labels, (0.1,), (0.3,), device) for images, labels in drawn]
-        return _chosen(splits[0], data), splits[1].sample(data.pictures), len(CHARACTERS)
+        return _selected(splits[0], data), splits[1].sample(data.pictures), len(CHARACTERS)
     try:
         if data.name in PLAYS:
             text = load_characters(data.name, fallback=False, device=device)
@@ -234,13 +228,13 @@ def _load(data: Data, device: torch.device) -> tuple[Examples, Examples, int]:
     except DownloadError as error:
         raise RecipeError(f"data.name {data.name!r} cannot be had: {error}") from error
     train = found.train if data.hold_out else _joined(found.train, found.validation)
-    return _chosen(train, data), found.test, len(found.classes)
+    return _selected(train, data), found.test, len(found.classes)
 
 
 def _joined(*splits: Split) -> Split:
     return Split(torch.cat([one.images for one in splits]), torch.cat([one.labels for one in splits]))
 
 
-def _chosen(train: Split, data: Data) -> Split:
+def _selected(train: Split, data: Data) -> Split:
     train = train.only(*data.only) if data.only else train
     return train.without(*data.without) if data.without else train

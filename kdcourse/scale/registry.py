@@ -1,0 +1,124 @@
+"""What the names in a recipe stand for: the course's models and torchvision's, the course's methods."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdcourse import methods, models
+from kdcourse.experiments import schemes
+from kdcourse.methods import Method, WeightedSum
+from kdcourse.models.transfer import torchvision_model
+from kdcourse.scale.keys import RecipeError
+
+METHODS: dict[str, type[Method]] = {
+    name: kind
+    for name, kind in vars(methods).items()
+    if isinstance(kind, type) and issubclass(kind, Method) and kind not in (Method, WeightedSum)
+} | {kind.__name__: kind for kind in (schemes.MutualLearning, schemes.CoTraining)}
+MODELS = {name: build for name, build in vars(models).items() if hasattr(build, "__wrapped__")}
+TORCHVISION = "torchvision:"
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a model must know of the data.
+
+    classes: how many there are, or characters of an alphabet. channels: of a picture, 1 for text. inputs: numbers that an example
+    has, pixels × channels. vocabulary: of sentences, token -> its number.
+    """
+
+    classes: int
+    channels: int
+    inputs: int
+    vocabulary: dict[str, int] | None = None
+
+
+def build_method(given: Any, where: str) -> Method:
+    """A method, or the sum of a list of them, each `times` its weight. Raises `RecipeError` that names `where`."""
+    total = None
+    for one in given if isinstance(given, list) else [given]:
+        name, arguments = _name_and_arguments(one, where)
+        if name not in METHODS:
+            raise RecipeError(f"{where} must be one of {', '.join(sorted(METHODS))}, got {name!r}")
+        times = arguments.pop("times", 1.0)
+        if isinstance(times, bool) or not isinstance(times, int | float):
+            raise RecipeError(f"{where}.{name}.times must be a number, got {times!r}")
+        try:
+            method = METHODS[name](**arguments)
+        except (TypeError, ValueError) as error:
+            raise RecipeError(f"{where}.{name}: {error}") from error
+        if times != 1:
+            method = method * times
+        total = method if total is None else total + method
+    return total
+
+
+def build_model(given: Any, where: str, spec: DataSpec, seed: int) -> nn.Module:
+    """A model that fits the data, its first weights by `seed`; a list gives `schemes.Peers`.
+
+    Raises `RecipeError` that names `where`.
+    """
+    if isinstance(given, list):
+        return schemes.Peers([build_model(one, where, spec, seed + 1000 * number) for number, one in enumerate(given)])
+    name, arguments = _name_and_arguments(given, where)
+    try:
+        if name.startswith(TORCHVISION):
+            return _from_torchvision(name.removeprefix(TORCHVISION), arguments, spec, seed)
+        if name in MODELS:
+            return _from_course(MODELS[name], arguments, spec, seed)
+    except (TypeError, ValueError, OSError) as error:  # of arguments, and of a download
+        raise RecipeError(f"{where}.{name}: {error}") from error
+    raise RecipeError(f"{where} must be one of {', '.join(sorted(MODELS))} or {TORCHVISION}<name>, got {name!r}")
+
+
+def _from_course(build: Callable[..., nn.Module], arguments: dict, spec: DataSpec, seed: int) -> nn.Module:
+    known = {
+        "classes": spec.classes,
+        "characters": spec.classes,
+        "channels": spec.channels,
+        "inputs": spec.inputs,
+        "seed": seed,
+    }
+    accepted = inspect.signature(build).parameters
+    fitting = {key: value for key, value in known.items() if key in accepted or key == "seed"}
+    model = build(**fitting | arguments)
+    _check_kind(model, spec)
+    return model
+
+
+def _check_kind(model: nn.Module, spec: DataSpec) -> None:
+    """Raises `ValueError` where one of model and data is for sentences and the other is not, or where their tokens differ."""
+    for_sentences = isinstance(model, models.SentimentClassifier)
+    if for_sentences and spec.vocabulary is None:
+        raise ValueError("must be a model of pictures or characters as the data are")
+    if spec.vocabulary is not None and not for_sentences:
+        raise ValueError("must be a model of sentences, bert or pretrained, as the data are")
+    if for_sentences and model.tokenizer.get_vocab() != spec.vocabulary:
+        raise ValueError(
+            f"must know the {len(spec.vocabulary):,} tokens of data.tokenizer, got a model with its own {len(model.tokenizer):,}"
+        )
+
+
+def _from_torchvision(name: str, arguments: dict, spec: DataSpec, seed: int) -> nn.Module:
+    if spec.channels != 3:
+        raise ValueError(f"torchvision's models are for pictures of 3 channels, these have {spec.channels}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = torchvision_model(name, **{"num_classes": spec.classes, **arguments})
+    model.label = name
+    return model.to(memory_format=torch.channels_last)
+
+
+def _name_and_arguments(given: Any, where: str) -> tuple[str, dict[str, Any]]:
+    """A name alone, or {name: {argument: value}}."""
+    if isinstance(given, str):
+        return given, {}
+    if isinstance(given, dict) and len(given) == 1:
+        name, arguments = next(iter(given.items()))
+        if isinstance(name, str) and (arguments is None or isinstance(arguments, dict)):
+            return name, dict(arguments or {})
+    raise RecipeError(f"{where} must be a name or {{name: {{argument: value}}}}, got {given!r}")
