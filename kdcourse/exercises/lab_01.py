@@ -20,11 +20,11 @@ def _with_dtype(answer) -> dict[str, object]:
     goal="Write labels as distributions: a single 1 in each row, as floats.",
     difficulty="a warm-up",
     minutes="three minutes",
-    hints=("torch.eye(classes) holds the right row for every class.", "Index that matrix with the labels."),
+    hints=("F.one_hot(labels, classes) makes the rows, of whole numbers.", "A distribution is floating point: .float()."),
     probe=_with_dtype,
 )
 def one_hot(labels, classes):
-    return torch.eye(classes)[labels]
+    return F.one_hot(labels, classes).float()
 
 
 @one_hot.mistake("whole numbers", "F.one_hot gives int64; a distribution is floating point: add .float().")
@@ -34,7 +34,7 @@ def _integers(labels, classes):
 
 @one_hot.mistake("columns for rows", "Each picture is a row, each class a column: (N, classes).")
 def _transposed(labels, classes):
-    return torch.eye(classes)[labels].T
+    return F.one_hot(labels, classes).float().T
 
 
 def _targets() -> list[tuple]:

@@ -25,7 +25,7 @@ def soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 4.0) -
     """
     student, teacher = as_logits(student, teacher)
     check_positive("temperature", temperature)
-    return _divergence(student / temperature, teacher / temperature) * temperature**2
+    return _divergence(student / temperature, teacher / temperature, temperature**2)
 
 
 def distillation(
@@ -96,8 +96,9 @@ def decoupled(
         split(student / temperature),
         split(teacher / temperature),
     )
-    target_class, other_classes = _divergence(student_pair, teacher_pair), _divergence(student_rest, teacher_rest)
-    return (alpha * target_class + beta * other_classes) * temperature**2
+    target_class = _divergence(student_pair, teacher_pair, temperature**2)
+    other_classes = _divergence(student_rest, teacher_rest, temperature**2)
+    return alpha * target_class + beta * other_classes
 
 
 def correlation(
@@ -158,10 +159,10 @@ def ensemble_target(
     return (stacked / temperature).softmax(dim=2).mean(dim=0)
 
 
-def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(softmax(teacher) ‖ softmax(student)), mean over the batch; logarithms on both sides stay finite."""
+def _divergence(student: Tensor, teacher: Tensor, weight: float) -> Tensor:
+    """weight · KL(softmax(teacher) ‖ softmax(student)), mean over the batch; logarithms on both sides stay finite."""
     log_q, log_p = student.log_softmax(dim=1), teacher.log_softmax(dim=1)
-    return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+    return F.kl_div(log_q, log_p, reduction="sum", log_target=True) * (weight / len(student))
 
 
 def _pearson(left: Tensor, right: Tensor) -> Tensor:

@@ -148,7 +148,7 @@ def _made(operator, *args, device=None, **kwargs) -> Tensor:
 def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
     """How PyTorch itself copies, within `torch.tensor` for instance, past `__torch_dispatch__`."""
     _held(target).copy_(_held(source))
-    if not non_blocking:
+    if source.numel() and not non_blocking:
         _count_wait()
     return target
 
@@ -225,7 +225,7 @@ def _check_indices(indexed: Tensor, indices: list[Tensor]) -> None:
 
 def _waits(name: str, args: tuple, kwargs: dict, tensors: list[Tensor], place: torch.device) -> bool:
     if name in COPIES:
-        crosses = len({part.device for part in tensors} | {place}) > 1
+        crosses = len({part.device for part in tensors} | {place}) > 1 and tensors[-1].numel() > 0
         return crosses and not (kwargs.get("non_blocking") or args[2:3] == (True,))
     if name in INDEXING:
         return any(part is not None and (part.dtype == torch.bool or part.device.type == "cpu") for part in args[1])
