@@ -79,7 +79,7 @@ def load_characters(
     name: "tinyshakespeare" (1.1 M characters of plays), looked for in the folder named by KDCOURSE_DATA, then in the cache,
         then on the network; or "plays" (built in). Default: the environment variable KDCOURSE_CHARACTERS, else the first.
     fallback: take the built-in plays when the download fails, with a message; otherwise the failure is raised.
-    device: where it goes; default `kdcourse.runtime.device()`.
+    device: where it goes; default `kdcourse.system.runtime.device()`.
     """
     wanted = name or os.environ.get("KDCOURSE_CHARACTERS") or DEFAULT
     if wanted not in ("tinyshakespeare", "plays"):

@@ -34,7 +34,7 @@ def load_images(
 
     name: "fashion-mnist", "mnist", "cifar10", "cifar100", "glyphs", or the path of an ImageFolder. Default: the
         environment variable KDCOURSE_DATASET, else "fashion-mnist".
-    device: where the pictures go; default `kdcourse.runtime.device()`.
+    device: where the pictures go; default `kdcourse.system.runtime.device()`.
     size: pixels a side, for a path only; default 32.
     fallback: take the built-in glyphs when a download fails, with a message; otherwise the failure is raised.
 

@@ -1,7 +1,6 @@
 """What several processes must do together, so that they compute what one would: sums, whole batches, batch norm, a stop."""
 
 import signal
-from contextlib import AbstractContextManager
 from types import FrameType
 
 import torch
@@ -25,11 +24,6 @@ def build_accelerator(training: Training) -> Accelerator:
         # A method on features alone, or on gradients, leaves the last layer or its bias without a gradient.
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=True)],
     )
-
-
-def fork_rng(device: torch.device) -> AbstractContextManager:
-    """Within the block the global generators may be seeded; afterwards they are as before. No other GPU is touched."""
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def any_process(accelerator: Accelerator, *flags: bool) -> list[bool]:

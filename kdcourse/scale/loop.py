@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from kdcourse.methods import Method
 from kdcourse.scale.checkpoints import Checkpoints, load_state_dict, state_dict
 from kdcourse.scale.datasets import ImageFolderDataset, InMemoryDataset, Minibatch, derive_seed
-from kdcourse.scale.distributed import GracefulStop, all_gather, any_process, convert_sync_batchnorm, fork_rng
+from kdcourse.scale.distributed import GracefulStop, all_gather, any_process, convert_sync_batchnorm
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.recipe import Data, Training
 from kdcourse.scale.schedule import batch_sampler, build_optimizer, learning_rate
-from kdcourse.scale.teacher import Teacher
-from kdcourse.training.objective import Objective
+from kdcourse.training.objective import Objective, Teaching
+from kdcourse.training.randomness import fork_rng
 
 SYNC_EVERY = 10  # steps after which the processes ask each other whether to stop or to save
 
@@ -42,7 +42,7 @@ class Job:
     training: Training
     checkpoints: Checkpoints
     seed: int
-    teacher: Teacher = field(default_factory=Teacher)
+    teacher: Teaching = field(default_factory=Teaching)
 
     @property
     def steps_per_epoch(self) -> int:

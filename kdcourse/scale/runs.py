@@ -89,14 +89,12 @@ class _RecipeTrainer:
             return Outcome(**card)
         teacher = prepare_teacher(run, teacher, method, dataset, self.output / "answers", accelerator)
         started = time.monotonic()
-        losses = train(
-            Job(name, student, method, dataset, run.data, run.training, checkpoints, self.seed, teacher), accelerator
-        )
+        job = Job(name, student, method, dataset, run.data, run.training, checkpoints, self.seed, teacher)
+        losses = train(job, accelerator)
         weights = student.state_dict()
         student = self.students[name] = self.student(name, spec).to(accelerator.device).eval()
-        student.load_state_dict(
-            weights
-        )  # into one without the batch norm that processes share: it may teach now, layer by layer
+        # Into one without the batch norm that processes share: it may teach now, layer by layer.
+        student.load_state_dict(weights)
         score = evaluate(student, test, accelerator)
         outcome = Outcome(name, score, list(run.published), round(time.monotonic() - started, 1), len(losses))
         if accelerator.is_main_process:

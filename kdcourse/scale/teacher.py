@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,25 +11,17 @@ from torch import Tensor, nn
 
 from kdcourse.methods import Method
 from kdcourse.models.tapping import LOGITS, Tapped
-from kdcourse.scale.datasets import ImageFolderDataset, InMemoryDataset, Minibatch
+from kdcourse.scale.datasets import ImageFolderDataset, InMemoryDataset
 from kdcourse.scale.distributed import any_process, shard
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.recipe import Run
 from kdcourse.system.storage import DamagedFile, fingerprint, load_tensors, save_tensors
-from kdcourse.training.objective import Answers
+from kdcourse.training.objective import Answers, Teaching
 
 CHUNK_SIZE = 1024  # examples a file
 BATCH_SIZE = 128
 
 Chunk = tuple[int, int]  # a view, and the number of a stretch of its examples
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """The teacher's side of a run. ask: a batch -> its answers. model: for a method that wants it."""
-
-    ask: Callable[[Minibatch], Answers] = lambda batch: (None, {})
-    model: nn.Module | None = None
 
 
 def prepare_teacher(
@@ -40,10 +31,10 @@ def prepare_teacher(
     dataset: InMemoryDataset | ImageFolderDataset,
     folder: Path,
     accelerator: Accelerator,
-) -> Teacher:
-    """A frozen teacher on the device, as the run wants it: `sharded` over the processes, its answers `cached` in the folder."""
+) -> Teaching:
+    """A frozen teacher, asked about a `Minibatch`, as the run wants it: `sharded` over the processes, `cached` in the folder."""
     if not method.needs_teacher:
-        return Teacher()
+        return Teaching()
     layers = sorted({theirs for _, theirs in method.features})
     key = fingerprint(model, repr(model), layers, run.training.precision) if run.cached else ""
     sharded = run.sharded and accelerator.num_processes > 1
@@ -58,10 +49,10 @@ def prepare_teacher(
             return tapped(inputs)
 
     if not run.cached:
-        return Teacher(lambda batch: ask(batch.inputs), model)
+        return Teaching(lambda batch: ask(batch.inputs), model)
     views = max(1, run.data.views)
     cache = DistributedTeacherCache(dataset, views, ask, folder, key, accelerator, lockstep=sharded)
-    return Teacher(lambda batch: cache.outputs(batch.view, batch.index), model)
+    return Teaching(lambda batch: cache.outputs(batch.view, batch.index), model)
 
 
 class DistributedTeacherCache:

@@ -57,9 +57,9 @@ class Objective(nn.Module):
 
 @dataclass(frozen=True)
 class Teaching:
-    """The teacher's side of a run. ask: (inputs (N, …), positions (N,)) -> its answers. model: for a method that wants it."""
+    """The teacher's side of a run. ask: a batch, such as inputs (N, …) and positions (N,) -> answers. model: for who wants it."""
 
-    ask: Callable[[Tensor, Tensor], Answers] = lambda inputs, index: (None, {})
+    ask: Callable[..., Answers] = lambda *batch: (None, {})
     model: nn.Module | None = None
 
 

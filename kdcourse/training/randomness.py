@@ -21,12 +21,12 @@ SAMPLERS = {
 @contextmanager
 def shared(seed: int, student: nn.Module) -> Iterator[AbstractContextManager]:
     """The global generators, seeded for the block and as they were after it. For one run at a time."""
-    with forked(next((parameter.device for parameter in student.parameters()), torch.device("cpu"))):
+    with fork_rng(next((parameter.device for parameter in student.parameters()), torch.device("cpu"))):
         torch.manual_seed(seed)
         yield nullcontext()
 
 
-def forked(device: torch.device) -> AbstractContextManager:
+def fork_rng(device: torch.device) -> AbstractContextManager:
     """Within the block the global generators may be seeded; afterwards they are as before. No other GPU is touched."""
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
