@@ -38,9 +38,9 @@ def test_shares_count_the_teachers_work_where_it_answers():
 
 def test_ways_take_turns_and_ratios_are_taken_within_them():
     order = []
-    taken = training._by_turns({name: partial(order.append, name) for name in "abc"}, turns=4)
+    taken = training.by_turns({name: partial(order.append, name) for name in "abc"}, turns=4)
     assert "".join(order) == "abc" + "bca" + "cab" + "abc" and all(len(times) == 4 for times in taken.values())
-    assert training._ratio([2.0, 8.0, 90.0], [1.0, 2.0, 30.0]) == 3
+    assert training.ratio([2.0, 8.0, 90.0], [1.0, 2.0, 30.0]) == 3
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -6,12 +6,12 @@ The two differ in the thread that trains, and PyTorch's threads belong to the on
 
 import statistics
 import tempfile
-import time
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 
+from kdcourse.bench.training import by_turns, ratio
 from kdcourse.data.splits import Split
 from kdcourse.experiments.experiment import Recipe
 from kdcourse.methods import Distillation
@@ -39,15 +39,11 @@ def measure_cost(recipe: Recipe | None = None, pairs: int = 9) -> Cost:
     if pairs < 1:
         raise ValueError(f"pairs must be at least 1, got {pairs}")
     recipe = small() if recipe is None else recipe
-    times: dict[str, list[float]] = {"alone": [], "watched": []}
-    for pair in range(pairs + 1):
-        for name in ("alone", "watched") if pair % 2 else ("watched", "alone"):
-            seconds = _alone(recipe) if name == "alone" else _watched(recipe)
-            if pair:
-                times[name].append(seconds)
-    ratios = [watched / alone for watched, alone in zip(times["watched"], times["alone"], strict=True)]
-    alone, watched = (statistics.median(times[name]) for name in ("alone", "watched"))
-    return Cost(alone, watched, statistics.median(ratios), pairs)
+    runs = {"alone": partial(recipe.run, 0), "watched": partial(_watched, recipe)}
+    by_turns(runs, 1)
+    taken = by_turns(runs, pairs)
+    alone, watched = map(statistics.median, taken.values())
+    return Cost(alone, watched, ratio(taken["watched"], taken["alone"]), pairs)
 
 
 def small(steps: int = 400) -> Recipe:
@@ -58,14 +54,6 @@ def small(steps: int = 400) -> Recipe:
     return Recipe(partial(perceptron, (64,)), split, Distillation(), TeacherCache(perceptron((64,))), steps)
 
 
-def _alone(recipe: Recipe) -> float:
-    began = time.perf_counter()
-    recipe.run(0)
-    return time.perf_counter() - began
-
-
-def _watched(recipe: Recipe) -> float:
+def _watched(recipe: Recipe) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
         dashboard({"watched": recipe}, folder=folder).wait()
-        return time.perf_counter() - began

@@ -87,11 +87,11 @@ def measure_ways(workload: Workload, device: torch.device) -> list[Cost]:
     ways, operations = _ways(workload, device)
     memory = {way: peak_mebibytes(run, device) for way, run in ways.items()}
     rates: list[float] = []
-    taken = _by_turns(ways | {PRODUCT: lambda: rates.append(matmul_rate(device))}, workload.turns)
+    taken = by_turns(ways | {PRODUCT: lambda: rates.append(matmul_rate(device))}, workload.turns)
     rate, seen = max(rates), workload.steps * workload.batch_size
     return [
         Cost(
-            *(workload.name, way, seen / statistics.median(taken[way]), _ratio(taken[way], taken[PLAIN])),
+            *(workload.name, way, seen / statistics.median(taken[way]), ratio(taken[way], taken[PLAIN])),
             share=operations[way] * seen / statistics.median(taken[way]) / rate,
             mebibytes=memory[way],
         )
@@ -153,7 +153,7 @@ def _operations(workload: Workload, teacher: nn.Module, split: Split) -> tuple[f
     return learning.get_total_flops() / len(few), answering.get_total_flops() / len(few)
 
 
-def _by_turns(ways: dict[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
+def by_turns(ways: dict[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
     """Seconds of each way in each turn; who goes first changes from turn to turn."""
     taken: dict[str, list[float]] = {way: [] for way in ways}
     names = list(ways)
@@ -166,5 +166,5 @@ def _by_turns(ways: dict[str, Callable[[], object]], turns: int) -> dict[str, li
     return taken
 
 
-def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))

@@ -5,63 +5,13 @@ and *but* say which half counts, a verdict overrules mixed feelings. A model tha
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import yaml
 
-CATEGORIES = ("films", "books", "kitchen", "electronics")
-THINGS = {
-    "films": "film plot cast ending lead|actor dialogue soundtrack director script finale camera|man opening villain romance",
-    "books": "book story prologue first|chapter translation heroine argument epilogue style hero cover narrator final|chapter",
-    "kitchen": "pan kettle handle lid blade coating rice|cooker grinder knife thermostat toaster spout whisk finish",
-    "electronics": "screen battery speaker keyboard camera charger headset microphone app signal cable display remote",
-}
-GOOD = (
-    "good great excellent wonderful impressive convincing delightful pleasant clever lovely superb solid charming brilliant fine "
-    "remarkable satisfying splendid admirable stunning likeable graceful outstanding perfect enjoyable"
-)
-BAD = (
-    "bad poor awful terrible disappointing clumsy tedious annoying dull sloppy dreadful weak ugly mediocre useless "
-    "horrible pathetic frustrating miserable careless unpleasant tiresome shabby hopeless lousy"
-)
-# Words that say something of one category only: what does not carry over from one to another.
-GOOD_BY_CATEGORY = {
-    "films": "gripping touching funny subtle suspenseful heart-warming spectacular tender well-acted",
-    "books": "insightful readable moving witty well-researched lyrical thought-provoking lucid eloquent",
-    "kitchen": "sturdy sharp non-stick heavy-duty easy|to|clean rustproof durable airtight well-balanced",
-    "electronics": "fast crisp responsive long-lasting reliable quiet waterproof energy-saving intuitive",
-}
-BAD_BY_CATEGORY = {
-    "films": "predictable wooden overlong sentimental lifeless cliched melodramatic badly|acted incoherent",
-    "books": "long-winded preachy unreadable shallow repetitive pretentious confused badly|edited humourless",
-    "kitchen": "flimsy blunt leaky rusty wobbly greasy brittle scratched lopsided",
-    "electronics": "slow noisy laggy overheating unreliable blurry power-hungry faulty tinny",
-}
-DEGREES = ["", "really", "truly", "very", "quite", "rather", "simply", "so"]
-DIRECT = (
-    "the {thing} is {degree}{same} · I find the {thing} {degree}{same} · what a {same} {thing} · "
-    "the {thing} turned out {degree}{same}"
-)
-NEGATED = (
-    "the {thing} is not {other} · the {thing} is far from {other} · the {thing} is anything but {other} · "
-    "there is nothing {other} about the {thing} · nobody could call the {thing} {other} · the {thing} is never {other} · "
-    "I expected a {other} {thing} and was wrong · they {told} a {other} {thing} ; it is nothing of the kind · "
-    "the {thing} is hardly {other}"
-)
-CONTRASTS = (
-    "although {against} , {for_} · {against} , but {for_} · {for_} , even though {against} · {against} ; still , {for_} · "
-    "despite what people say , {for_} · granted , {against} , yet {for_} · it may be that {against} , but {for_}"
-)
-VERDICTS = {
-    True: "I would buy it again · worth every cent · I do not regret it · I cannot recommend it enough · a keeper · "
-    "I have no complaints · go and get it · I have never been happier with a purchase · do not miss it · "
-    "I would not give it back",
-    False: "I would not buy it again · not worth a cent · I regret it · I cannot recommend it · it goes back to the shop · "
-    "I have nothing but complaints · do not get it · I have never been less happy with a purchase · give it a miss · "
-    "I want my money back",
-}
-SUMMARY = (
-    "all in all , {verdict} · {verdict} · in the end , {verdict} · my verdict : {verdict} · after a month , {verdict}"
-)
+GRAMMAR = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+CATEGORIES = tuple(GRAMMAR["things"])
 
 
 @dataclass(frozen=True)
@@ -93,11 +43,8 @@ class _Writer:
     def __init__(self, generator: np.random.Generator):
         self.generator = generator
 
-    def pick(self, choices: str | list[str]) -> str:
-        """One of several words, or of several patterns between dots; a bar within a word stands for a space."""
-        if isinstance(choices, str):
-            choices = choices.split(" · ") if " · " in choices else choices.split()
-        return choices[self.generator.integers(len(choices))].replace("|", " ")
+    def pick(self, choices: list[str]) -> str:
+        return choices[self.generator.integers(len(choices))]
 
     def chance(self, share: float) -> bool:
         return self.generator.random() < share
@@ -116,19 +63,19 @@ class _Writer:
                 if self.chance(0.4)
                 else self.clause(category, self.chance(0.5))
             )
-            text = f"{opening} . {self.pick(SUMMARY).format(verdict=self.pick(VERDICTS[positive]))}"
+            text = f"{opening} . {self.pick(GRAMMAR['summaries']).format(verdict=self.pick(GRAMMAR['verdicts'][positive]))}"
         return f"{text} .".lower()
 
     def contrast(self, category: str, positive: bool) -> str:
-        return self.pick(CONTRASTS).format(
+        return self.pick(GRAMMAR["contrasts"]).format(
             for_=self.clause(category, positive), against=self.clause(category, not positive)
         )
 
     def clause(self, category: str, positive: bool) -> str:
         """One opinion of one thing, said straight or by denying the opposite."""
-        degree = self.pick(DEGREES)
-        text = self.pick(DIRECT if self.chance(0.7) else NEGATED).format(
-            thing=self.pick(THINGS[category]),
+        degree = self.pick(GRAMMAR["degrees"])
+        text = self.pick(GRAMMAR["direct" if self.chance(0.7) else "negated"]).format(
+            thing=self.pick(GRAMMAR["things"][category]),
             degree=f"{degree} " if degree else "",
             same=self.adjective(category, positive),
             other=self.adjective(category, not positive),
@@ -137,8 +84,9 @@ class _Writer:
         return _articles(text)
 
     def adjective(self, category: str, positive: bool) -> str:
-        every, own = (GOOD, GOOD_BY_CATEGORY) if positive else (BAD, BAD_BY_CATEGORY)
-        return self.pick(own[category] if self.chance(0.5) else every)
+        if self.chance(0.5):
+            return self.pick(GRAMMAR["own_adjectives"][positive][category])
+        return self.pick(GRAMMAR["adjectives"][positive])
 
 
 def _articles(text: str) -> str:

@@ -20,7 +20,10 @@ def _with_dtype(answer) -> dict[str, object]:
     goal="Write labels as distributions: a single 1 in each row, as floats.",
     difficulty="a warm-up",
     minutes="three minutes",
-    hints=("F.one_hot(labels, classes) makes the rows, of whole numbers.", "A distribution is floating point: .float()."),
+    hints=(
+        "F.one_hot(labels, classes) makes the rows, of whole numbers.",
+        "A distribution is floating point: .float().",
+    ),
     probe=_with_dtype,
 )
 def one_hot(labels, classes):
