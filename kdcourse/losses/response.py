@@ -42,7 +42,8 @@ def distillation(
     check_share("alpha", alpha)
     soft = soft_target(student, teacher, temperature=temperature)
     check_labels(labels, student)
-    return alpha * soft + (1 - alpha) * F.cross_entropy(at_least_float32(student), labels)
+    hard = F.cross_entropy(at_least_float32(student), labels)
+    return hard.lerp(soft, alpha)  # alpha · soft + (1 − alpha) · hard
 
 
 def logit_mse(student: Tensor, teacher: Tensor) -> Tensor:
