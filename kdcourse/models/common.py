@@ -28,7 +28,8 @@ def evaluating(model: nn.Module, device: torch.device | None = None) -> Iterator
     device: where the model is asked to work, and stays; by default it is left where it is.
     """
     if device is not None and any(one.device != device for one in chain(model.parameters(), model.buffers())):
-        model.to(device)
+        with torch.inference_mode(False):  # what is moved within it would never learn again
+            model.to(device)
     training = model.training
     model.eval()
     try:
