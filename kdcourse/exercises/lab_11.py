@@ -75,19 +75,19 @@ def _predictions(seed: int) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
 )  # fmt: skip
 def rare_accuracy(logits, labels, rare):
     decisions = logits.argmax(dim=1)
-    own = [(decisions[labels == label] == label).double().mean() for label in rare]
+    own = [(decisions[labels == label] == label).float().mean() for label in rare]
     return 100 * torch.stack(own).mean()
 
 
 @rare_accuracy.mistake("all classes", "Overall accuracy hides the rare classes: that is the problem of this lab.")
 def _overall(logits, labels, rare):
-    return 100 * (logits.argmax(dim=1) == labels).double().mean()
+    return 100 * (logits.argmax(dim=1) == labels).float().mean()
 
 
 @rare_accuracy.mistake("pictures, not classes, have equal weight", "The larger of the rare classes then counts more.")
 def _pooled(logits, labels, rare):
     inside = torch.isin(labels, torch.tensor(rare))
-    return 100 * (logits[inside].argmax(dim=1) == labels[inside]).double().mean()
+    return 100 * (logits[inside].argmax(dim=1) == labels[inside]).float().mean()
 
 
 @rare_accuracy.mistake(
@@ -95,7 +95,7 @@ def _pooled(logits, labels, rare):
 )
 def _precision(logits, labels, rare):
     decisions = logits.argmax(dim=1)
-    return 100 * torch.stack([(labels[decisions == label] == label).double().mean() for label in rare]).mean()
+    return 100 * torch.stack([(labels[decisions == label] == label).float().mean() for label in rare]).mean()
 
 
 @rare_accuracy.mistake("a share, not percent", "Multiply by 100.")

@@ -90,7 +90,7 @@ def _matrix(seed: int, rows: int, columns: int) -> torch.Tensor:
     cases=lambda: [(_matrix(0, 4, 6), 0.5), (_matrix(1, 5, 8), 0.9), (_matrix(2, 4, 5), 0.25)],
 )  # fmt: skip
 def magnitude_mask(weight, share):
-    mask = torch.ones(weight.numel(), dtype=torch.bool)
+    mask = torch.ones_like(weight, dtype=torch.bool).flatten()
     mask[weight.abs().flatten().topk(round(share * weight.numel()), largest=False).indices] = False
     return mask.view_as(weight)
 

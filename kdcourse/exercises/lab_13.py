@@ -92,7 +92,7 @@ def _step(answer) -> dict[str, object]:
 
     def write(prompts, length):
         read["written"] = [len(prompts) * length]
-        return torch.cat([prompts, torch.full((len(prompts), length), 7)], dim=1)
+        return torch.cat([prompts, prompts.new_full((len(prompts), length), 7)], dim=1)
 
     def network(name):
         def logits(text):

@@ -25,9 +25,8 @@ from kdcourse.plots.basic import (
     similarity,
     two_similarities,
 )
-from kdcourse.plots.grids import sweep
+from kdcourse.plots.grids import sweep, traced
 from kdcourse.plots.inside import alignment, neighbours, relations
 from kdcourse.plots.palette import Figure
 from kdcourse.plots.plane import landscape, profiles
 from kdcourse.plots.schemes import adopted, disagreement, front, mixture, per_class, reliability
-from kdcourse.plots.traced import traced

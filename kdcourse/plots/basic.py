@@ -12,12 +12,12 @@ from kdcourse.plots.palette import (
     INK,
     ON_PAPER,
     Figure,
-    annotate_heatmap,
     array,
     check_pictures,
     check_table,
     check_vector,
     class_ticks,
+    heatmap,
     plain,
     plural,
     show_picture,
@@ -244,13 +244,12 @@ def _heatmap(axes, share: np.ndarray, classes: Sequence[str], title: str, most: 
     shown = share.copy()
     if not diagonal:
         np.fill_diagonal(shown, np.nan)
-    axes.imshow(shown, cmap="cividis", vmin=0, vmax=most)
 
     def text(row: int, column: int) -> str:
         value = share[row, column]
         return f"{100 * value:.0f}" if value >= 0.01 else ""
 
-    annotate_heatmap(axes, share, text, middle=most / 2, fontsize=7)
+    heatmap(axes, shown, text, fontsize=7, vmin=0, vmax=most)
     axes.set_title(f"{title}, % of a row", fontsize=9)
     class_ticks(axes.xaxis, classes)
     class_ticks(axes.yaxis, classes, turned=False)

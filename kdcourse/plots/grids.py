@@ -1,10 +1,10 @@
-"""The figure of a sweep over two settings."""
+"""Figures of sweeps: over two settings, and over one axis with a mark that a slider moves."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kdcourse.plots.palette import INK, Figure, annotate_heatmap, check_table, frame_cell, plain, style
+from kdcourse.plots.palette import INK, Figure, array, check_table, check_vector, frame_cell, heatmap, plain, style
 
 
 def sweep(
@@ -26,6 +26,7 @@ def sweep(
     student of the table. gain: (rows, columns), its second numbers. names: of rows and columns. chosen, best: (row, column),
     framed and starred.
     """
+    scores = {name: array(each) for name, each in scores.items()}
     values = check_table(shown, scores[shown][..., 0], len(columns), len(rows))
     gain = check_table("gain", gain, len(columns), len(rows))
     figure = Figure(9.4, max(3.6, 1.2 + 0.5 * len(rows)))
@@ -50,13 +51,12 @@ def sweep(
 
 def _heatmap(axes, values, gain, ticks, chosen, best) -> None:
     """Both tables' numbers, ticks for rows and columns, and the two marks."""
-    axes.imshow(values, cmap="cividis", aspect="auto")
 
     def text(row: int, column: int) -> str:
         star = " ★" if (row, column) == best else ""
         return f"{values[row, column]:.1f}{star}\n{gain[row, column]:+.1f}"
 
-    annotate_heatmap(axes, values, text, middle=(values.min() + values.max()) / 2, fontsize=9)
+    heatmap(axes, values, text, fontsize=9, aspect="auto")
     frame_cell(axes, *chosen)
     for axis, marks in zip((axes.yaxis, axes.xaxis), ticks, strict=True):
         axis.set_ticks(range(len(marks)), [f"{value:g}" for value in marks])
@@ -72,3 +72,31 @@ def _line_panel(axes, ticks, lines, levels, shown, place) -> None:
     axes.axvline(place, color=INK, linewidth=0.8)
     axes.set_xticks(range(len(ticks)), [f"{value:g}" for value in ticks])
     plain(axes)
+
+
+def traced(
+    x: Sequence[float], panels: Mapping[str, Mapping[str, Sequence[float]]], *, xlabel: str, chosen: int
+) -> Figure:
+    """A panel for each quantity, a line in it for each series, and a mark at one place of the axis.
+
+    x: (K,). panels: quantity -> series -> (K,), the same series in each. chosen: the place that is marked and put in words.
+    """
+    if not 0 <= chosen < len(x):
+        raise ValueError(f"chosen must be from 0 to {len(x) - 1}, got {chosen}")
+    figure = Figure(4.2 * len(panels) + 0.4, 3.2)
+    parts = []
+    for axes, (quantity, series) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        told = []
+        for number, (name, values) in enumerate(series.items()):
+            values = check_vector(name, values, len(x))
+            axes.plot(x, values, label=name, **style(number))
+            axes.plot(x[chosen], values[chosen], **style(number), markersize=11, markerfacecolor="none")
+            told.append(f"{name} {values[chosen]:.3g} ({values[0]:.3g} at {x[0]:g})")
+        axes.axvline(x[chosen], color=INK, linestyle=":", linewidth=1)
+        axes.set(xlabel=xlabel, ylabel=quantity)
+        axes.set_ylim(bottom=0)
+        plain(axes)
+        parts.append(f"{quantity}: {'; '.join(told)}")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(series), frameon=False)
+    figure.description = f"{xlabel} {x[chosen]:g}. " + "; ".join(parts) + "."
+    return figure

@@ -6,11 +6,11 @@ import numpy as np
 
 from kdcourse.plots.palette import (
     Figure,
-    annotate_heatmap,
     array,
     check_pictures,
     check_table,
     frame_cell,
+    heatmap,
     plural,
     show_picture,
     wrapped,
@@ -36,8 +36,7 @@ def alignment(matrix, students: Sequence[str], teachers: Sequence[str], *, chose
 
 def layers_compared(axes, matrix, students: Sequence[str], teachers: Sequence[str], framed: Sequence[tuple]) -> None:
     """The heat map of `alignment` with its numbers; framed: cells, (row, column)."""
-    axes.imshow(matrix, cmap="cividis", vmin=0, vmax=1)
-    annotate_heatmap(axes, matrix, lambda row, column: f"{matrix[row, column]:.2f}", middle=0.5, fontsize=9)
+    heatmap(axes, matrix, lambda row, column: f"{matrix[row, column]:.2f}", fontsize=9, vmin=0, vmax=1)
     axes.set_xticks(range(len(teachers)), teachers, fontsize=9)
     axes.set_yticks(range(len(students)), students, fontsize=9)
     axes.set(xlabel="teacher's layer", ylabel="student's layer")

@@ -92,10 +92,14 @@ def class_ticks(axis, classes: Sequence[str], turned: bool = True) -> None:
             label.set(ha="right", rotation_mode="anchor")
 
 
-def annotate_heatmap(axes, values, text: Callable[[int, int], str], *, middle: float, fontsize: float = 8) -> None:
-    """`text(row, column)` on each cell of a heat map: black on the bright ones, whose value is above `middle`, else white."""
+def heatmap(axes, values, text: Callable[[int, int], str], fontsize: float = 8, **look) -> None:
+    """A table (rows, columns) as colours, and `text(row, column)` on each cell: black on the bright half, white on the dark.
+
+    look: passed on to `imshow`, such as `vmin` and `vmax`.
+    """
+    image = axes.imshow(values, cmap="cividis", **look)
     for (row, column), value in np.ndenumerate(values):
-        ink = "black" if value > middle else "white"
+        ink = "black" if image.norm(value) > 0.5 else "white"
         axes.text(column, row, text(row, column), ha="center", va="center", color=ink, fontsize=fontsize)
 
 

@@ -14,13 +14,13 @@ from kdcourse.plots.palette import (
     ON_PAPER,
     PAPER,
     Figure,
-    annotate_heatmap,
     array,
     bar_style,
     check_picture,
     check_table,
     check_vector,
     class_ticks,
+    heatmap,
     plain,
     show_picture,
     wrapped,
@@ -74,8 +74,7 @@ def disagreement(tables: Mapping[str, np.ndarray], names: Mapping[str, Sequence[
 
 
 def _disagreements(axes, values: np.ndarray, names: Sequence[str], most: float) -> None:
-    axes.imshow(values, cmap="cividis", vmin=0, vmax=most)
-    annotate_heatmap(axes, values, lambda row, column: f"{100 * values[row, column]:.0f}", middle=most / 2)
+    heatmap(axes, values, lambda row, column: f"{100 * values[row, column]:.0f}", vmin=0, vmax=most)
     ticks = [wrapped(name, 10) for name in names]
     axes.set_xticks(range(len(names)), ticks, fontsize=7)
     axes.set_yticks(range(len(names)), ticks, fontsize=7)
@@ -99,7 +98,7 @@ def mixture(
     every = dict(scores)
     if mixed is not None:
         every["mixture"] = mixed
-    answers = check_table("answers", np.stack(list(answers)), len(classes), len(every))
+    answers = check_table("answers", np.stack([array(one) for one in answers]), len(classes), len(every))
     figure = Figure(1.1 * len(every) + 2.6, 2.6 + 0.22 * len(classes))
     heights = (2.0, 0.22 * len(classes))
     (empty, bars), (photograph, cells) = figure.subplots(2, 2, width_ratios=(1, len(every)), height_ratios=heights)
@@ -132,8 +131,7 @@ def _score_bars(axes, scores: Mapping[str, float], shares: Mapping[str, str], yl
 
 def _answers(axes, answers: np.ndarray, classes: Sequence[str]) -> None:
     """Probabilities (models, C) in percent, a column for each model."""
-    axes.imshow(answers.T, cmap="cividis", vmin=0, vmax=1, aspect="auto")
-    annotate_heatmap(axes, answers.T, lambda row, column: f"{100 * answers[column, row]:.0f}", middle=0.5)
+    heatmap(axes, answers.T, lambda row, column: f"{100 * answers[column, row]:.0f}", vmin=0, vmax=1, aspect="auto")
     axes.set_xticks([])
     class_ticks(axes.yaxis, classes, turned=False)
 

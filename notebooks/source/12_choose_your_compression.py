@@ -470,9 +470,7 @@ kd.say(
 ways = {
     "as it was": network,
     "distillation": models["1/8, from nothing"],
-    "pruning weights": kd.compression.remove_masks(
-        kd.compression.prune(network, lab.WEIGHTS)
-    ),
+    "pruning weights": kd.compression.remove_masks(kd.compression.prune(network, lab.WEIGHTS)),
     "pruning units": kd.compression.prune_units(network, lab.UNITS),
     "pruning units + its teacher": repaired,
     "quantisation": coarse["int8, activations too"],

@@ -240,7 +240,10 @@ pd.DataFrame(
 # %%
 many = kd.studies.lab_13.prompts(data.test)
 paths = {
-    name: kd.measure.free_running_loss(model, teacher, many, 48).mean(dim=0).unfold(0, 8, 8).mean(dim=1)
+    name: kd.measure.free_running_loss(model, teacher, many, 48)
+    .mean(dim=0)
+    .unfold(0, 8, 8)
+    .mean(dim=1)
     for name, model in writers.items()
 }
 kd.plots.profiles(

@@ -156,7 +156,7 @@ for view in (0, lab.VIEWS // 2, lab.VIEWS - 1):
     )
 
 # %%
-turned = (each.argmax(dim=1) != whole.argmax(dim=1).repeat(lab.VIEWS)).double().mean().item()
+turned = (each.argmax(dim=1) != whole.argmax(dim=1).repeat(lab.VIEWS)).float().mean().item()
 kd.say(
     f"For {turned:.0%} of the views the teacher's first choice differs from that for the whole picture; on average "
     f"{moved.mean():.0%} of its probability moves."

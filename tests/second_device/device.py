@@ -7,36 +7,28 @@ It does not see a generator of its own that is given to the CPU.
 """
 
 import os
-import sys
-from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache, partial
-from pathlib import Path
+from threading import Thread
 from unittest import mock
 from weakref import WeakSet
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 
-import kdcourse
+from tests.second_device import rules
+from tests.second_device.rules import NAME
 
-NAME = "second"
-PACKAGE = Path(kdcourse.__file__).parent
-COPIES = {"_to_copy", "copy_", "_copy_from"}
-INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
 # What makes tensors from nothing; all else that does goes through these.
 FACTORIES = ("empty.memory_format", "empty_strided.default", "arange.default", "arange.start", "arange.start_step")
 FACTORIES += ("eye.default", "eye.m", "tril_indices.default", "triu_indices.default")
-# Where a GPU's host waits: for a value, or for a size that depends on values.
-READS = {"_local_scalar_dense", "_unique2", "bincount", "equal", "masked_select", "nonzero", "repeat_interleave"}
 # What autocast computes in half the bits, on CUDA too, as far as the course asks for it.
 IN_HALF_THE_BITS = ("addmm", "baddbmm", "bmm", "conv1d", "conv2d", "linear", "matmul", "mm")
 
-waits: Counter[str] = Counter()  # the line of kdcourse that made the host wait -> how often
 _refused: set[torch.dtype] = set()  # what the device cannot hold
 _generators: WeakSet = WeakSet()
 
@@ -62,8 +54,20 @@ class SecondTensor(torch.Tensor):
     def numpy(self, *args, **kwargs):
         raise TypeError(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() first.")
 
+    def quantile(self, *args, **kwargs):
+        # PyTorch ranks in float64 on CUDA; an Apple GPU, which has none, is taken to have a way of its own.
+        return SecondTensor(self.held.quantile(*tree_map(_held, args), **tree_map(_held, kwargs)), self.device)
+
     def tolist(self):
         return self.cpu().tolist()
+
+    def new_tensor(self, data, **settings):
+        # PyTorch would take the first device.
+        return torch.tensor(data, **{"dtype": self.dtype, "device": self.device, **settings})
+
+    def __deepcopy__(self, memo):
+        made = self.detach().clone().requires_grad_(self.requires_grad)
+        return memo.setdefault(id(self), nn.Parameter(made) if isinstance(self, nn.Parameter) else made)
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self.dim() == 0 else object.__format__(self, spec)
@@ -91,13 +95,29 @@ class Generator(torch.Generator):
 
 
 class _Backend(backend_registration._DummyBackendModule):
-    """What `torch.second` answers."""
+    """What `torch.second` answers. index: which of the two is current, None outside of `present`."""
+
+    index: int | None = None
+
+    def is_available(self) -> bool:
+        return self.index is not None
+
+    def current_device(self) -> int:
+        return self.index
 
     def device_count(self) -> int:
-        return 2
+        return 2 if self.is_available() else 0
 
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [dtype for dtype in (torch.bfloat16, torch.float16) if dtype not in _refused]
+
+
+class _Hook(backend_registration._DummyPrivateUse1Hook):
+    def is_available(self) -> bool:
+        return _BACKEND.is_available()
+
+
+_BACKEND = _Backend()
 
 
 @contextmanager
@@ -108,25 +128,31 @@ def present(*, index: int = 0, without: Collection[torch.dtype] = ()) -> Iterato
     """
     _register()
     place = torch.device(NAME, index)
-    waits.clear()
+    rules.waits.clear()
     _refused.update(without)
     with ExitStack() as stack:
         stack.callback(_refused.clear)
+        stack.enter_context(mock.patch.object(_BACKEND, "index", index))
         stack.enter_context(mock.patch.dict(os.environ, KDCOURSE_DEVICE=str(place), ACCELERATE_TORCH_DEVICE=str(place)))
         stack.enter_context(mock.patch.object(torch, "Generator", Generator))
-        stack.enter_context(mock.patch.object(torch.accelerator, "synchronize", lambda device=None: None))
-        # On this thread, so that a wait is known by its line, and for the device 1, for which PyTorch starts no thread.
+        stack.enter_context(mock.patch.object(torch.accelerator, "synchronize", lambda device=None: rules.count_wait()))
+        # Backward on the thread that asks: a wait is known by its line, and PyTorch starts no thread for the device 1.
         stack.enter_context(torch.autograd.set_multithreading_enabled(False))
+        stack.enter_context(mock.patch.object(Thread, "run", _with_own_backward(Thread.run)))
         # Parameters stay the same objects when a module moves, as they do between a CPU and a GPU.
         stack.callback(torch.__future__.set_swap_module_params_on_conversion, False)
         torch.__future__.set_swap_module_params_on_conversion(True)
         yield place
 
 
+def _with_own_backward(run: Callable[[Thread], None]) -> Callable[[Thread], None]:
+    return lambda thread: torch.autograd.set_multithreading_enabled(False)(run)(thread)
+
+
 @cache
 def _register() -> list[torch.library.Library]:
     """Make the device known to PyTorch, once in a process. What is returned must live on, or PyTorch forgets it."""
-    backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=_Backend())
+    backend_registration._setup_privateuseone_for_python_backend(NAME, _BACKEND, _Hook())
     kernels, autocast = (torch.library.Library("aten", "IMPL") for _ in range(2))
     kernels.impl("_copy_from", _copy_from, "PrivateUse1")
     for name in FACTORIES:
@@ -149,7 +175,7 @@ def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Te
     """How PyTorch itself copies, within `torch.tensor` for instance, past `__torch_dispatch__`."""
     _held(target).copy_(_held(source))
     if source.numel() and not non_blocking:
-        _count_wait()
+        rules.count_wait()
     return target
 
 
@@ -157,7 +183,8 @@ def _in_half_the_bits(operator, *args, **kwargs):
     """An operator under autocast: its inputs are rounded, and it is called again without."""
 
     def rounded(part):
-        return part.to(torch.get_autocast_dtype(NAME)) if isinstance(part, Tensor) and part.is_floating_point() else part
+        wide = isinstance(part, Tensor) and part.is_floating_point()
+        return part.to(torch.get_autocast_dtype(NAME)) if wide else part
 
     with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)):
         args, kwargs = tree_map(rounded, (args, kwargs))
@@ -169,9 +196,10 @@ def _run(operator, args: tuple, kwargs: dict):
     name = operator.overloadpacket.__name__
     tensors = [part for part in tree_leaves((args, kwargs)) if isinstance(part, Tensor)]
     place = _place_of_result(name, args, kwargs, tensors)
-    _check(name, args, kwargs, tensors, place)
-    if _waits(name, args, kwargs, tensors, place):
-        _count_wait()
+    _check_generator(kwargs.get("generator"))
+    rules.check(name, args, tensors)
+    if rules.makes_host_wait(name, args, kwargs, tensors, place):
+        rules.count_wait()
     held_args, held_kwargs = tree_map(_held, (args, kwargs))
     if "device" in kwargs:
         held_kwargs["device"] = torch.device("cpu")
@@ -193,51 +221,14 @@ def _run(operator, args: tuple, kwargs: dict):
 def _place_of_result(name: str, args: tuple, kwargs: dict, tensors: list[Tensor]) -> torch.device:
     if kwargs.get("device") is not None:
         return _with_index(kwargs["device"])
-    if name in COPIES | INDEXING:
+    if name in rules.COPIES | rules.INDEXING:
         return args[0].device
     return next(part.device for part in tensors if isinstance(part, SecondTensor))
 
 
-def _check(name: str, args: tuple, kwargs: dict, tensors: list[Tensor], place: torch.device) -> None:
-    """Raise as CUDA does where tensors of two devices meet, or a generator is another device's."""
-    generator = kwargs.get("generator")
+def _check_generator(generator: torch.Generator | None) -> None:
     if generator is not None and not any(generator._cdata == ours._cdata for ours in _generators):
         raise RuntimeError(f"Expected a '{NAME}' device type for generator but found '{generator.device.type}'")
-    if name in COPIES:
-        return
-    if name in INDEXING:
-        _check_indices(args[0], [part for part in args[1] if part is not None])
-        tensors = [part for part in (args[0], *args[2:3])]
-    # A single number of the CPU's may join tensors of any device.
-    places = {str(part.device): None for part in tensors if part.dim() or part.device.type != "cpu"}
-    if len(places) > 1:
-        raise RuntimeError(
-            f"Expected all tensors to be on the same device, but found at least two devices, {' and '.join(places)}! ({name})"
-        )
-
-
-def _check_indices(indexed: Tensor, indices: list[Tensor]) -> None:
-    if any(part.device not in (indexed.device, torch.device("cpu")) for part in indices):
-        raise RuntimeError(
-            f"indices should be either on cpu or on the same device as the indexed tensor ({indexed.device})"
-        )
-
-
-def _waits(name: str, args: tuple, kwargs: dict, tensors: list[Tensor], place: torch.device) -> bool:
-    if name in COPIES:
-        crosses = len({part.device for part in tensors} | {place}) > 1 and tensors[-1].numel() > 0
-        return crosses and not (kwargs.get("non_blocking") or args[2:3] == (True,))
-    if name in INDEXING:
-        return any(part is not None and (part.dtype == torch.bool or part.device.type == "cpu") for part in args[1])
-    return name in READS
-
-
-def _count_wait() -> None:
-    """Under the innermost line of the package, else of whoever called."""
-    frame = sys._getframe(2)
-    while frame is not None and PACKAGE not in Path(frame.f_code.co_filename).parents:
-        frame = frame.f_back
-    waits["elsewhere" if frame is None else f"{Path(frame.f_code.co_filename).relative_to(PACKAGE)}:{frame.f_lineno}"] += 1
 
 
 def _held(part):
@@ -245,8 +236,10 @@ def _held(part):
 
 
 def _with_index(device: torch.device | str | None) -> torch.device:
-    device = torch.device(NAME if device is None else device)
-    return torch.device(NAME, device.index or 0) if device.type == NAME else device
+    device = torch.device(device or NAME)
+    if device.type == NAME and device.index is None:
+        return torch.device(NAME, _BACKEND.current_device())
+    return device
 
 
 def _refuse(dtype: torch.dtype) -> None:

@@ -3,7 +3,6 @@
     python -m tests.second_device.lab 04
 
 prints each cell that fails, with the line of the package, and the lines that make the host wait within a training step.
-A process runs one lab: what shortens training is put in place before the course's other rooms are imported.
 """
 
 import ast
@@ -15,15 +14,22 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from unittest import mock
 
+from tests.second_device import device, rules
 
-from tests.second_device import device
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
 
-STEPS, SEEDS = 3, 2
+STEPS, SEEDS, REPEATS = 2, 2, 2
 BUILT_IN = {"KDCOURSE_DATASET": "glyphs", "KDCOURSE_TEXTS": "reviews"}
 BUILT_IN |= {"KDCOURSE_PICTURES": "glyph-pictures", "KDCOURSE_CHARACTERS": "plays"}
+PICTURES = {"train": 12_000, "validation": 2_000, "test": 1_000}
+SENTENCES = {"train": 20_000, "validation": 300, "test": 300}
 
 
 @dataclass(frozen=True)
@@ -39,13 +45,13 @@ class Failure:
         return f"cell {self.cell}: {self.error}\n    {self.line}\n    {self.package_line}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
-    """What a lab's cells did. steps: how many training steps. waits: within them, line of kdcourse -> how often."""
+    """What a lab's cells did. waits: within training steps, line of a library -> how often. steps: how many there were."""
 
     failures: list[Failure] = field(default_factory=list)
     waits: Counter[str] = field(default_factory=Counter)
-    steps: list[int] = field(default_factory=list)
+    steps: int = 0
 
 
 def run_lab(number: str | int, **settings) -> Outcome:
@@ -54,73 +60,120 @@ def run_lab(number: str | int, **settings) -> Outcome:
     settings: the device's, as in `device.present`. What a lab asserts and claims of its results need not hold after a few
     steps, so an `AssertionError` is no failure.
     """
-    outcome = Outcome()
-    with tempfile.TemporaryDirectory() as folder, device.present(**settings):
-        os.environ.update(KDCOURSE_PROGRESS=f"{folder}/progress.sqlite", KDCOURSE_RESULTS=folder)
-        os.environ.update({name: os.environ.get(name, chosen) for name, chosen in BUILT_IN.items()})
-        _shorten(outcome)
-        from kdcourse.authoring import notebooks
+    from kdcourse.authoring import notebooks
 
-        cells = notebooks.jupytext.read(notebooks.lab(number).source, fmt="py:percent").cells
-        os.chdir(folder)
-        shell = _shell()
+    outcome = Outcome()
+    cells = notebooks.jupytext.read(notebooks.lab(number).source, fmt="py:percent").cells
+    with device.present(**settings), _small_data(), _own_folder(), shortened(outcome), _shell() as shell:
         for position, cell in enumerate(cells):
             if cell.cell_type == "code" and (error := _error_of(shell, cell.source)):
                 outcome.failures.append(_failure(position, error))
-        os.chdir(notebooks.ROOT)
     return outcome
 
 
-def _shorten(outcome: Outcome) -> None:
-    """Few steps for every training, few seeds for every comparison; the waits of each step are counted."""
-    from kdcourse import training
-    from kdcourse.training import finetuning, loop
+@contextmanager
+def _small_data() -> Iterator[None]:
+    """The built-in data, whatever the user's are, and few of them."""
+    from kdcourse.data import images, texts
 
-    training.train = loop.train = _with_few_steps(loop.train)
-    finetuning.finetune = _with_few_steps(finetuning.finetune)
-    loop.step = _watched(loop.step, outcome)
-    from kdcourse.evaluation import intervals
+    def forget() -> None:
+        images._load.cache_clear()
+        texts._load.cache_clear()
+
+    with ExitStack() as stack:
+        stack.callback(forget)
+        stack.enter_context(mock.patch.dict(os.environ, BUILT_IN))
+        stack.enter_context(mock.patch.dict(images.GLYPHS, PICTURES))
+        stack.enter_context(mock.patch.dict(texts.BUILT_IN, SENTENCES))
+        forget()
+        yield
+
+
+@contextmanager
+def _own_folder() -> Iterator[None]:
+    """A working folder that goes away, with what the lab writes."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        places = {"KDCOURSE_PROGRESS": f"{folder}/progress.sqlite", "KDCOURSE_RESULTS": folder}
+        with mock.patch.dict(os.environ, places):
+            yield
+
+
+@contextmanager
+def shortened(outcome: Outcome) -> Iterator[None]:
+    """Few steps for every training, few seeds for every comparison; the waits of each step are counted in `outcome`."""
+    from kdcourse.evaluation import intervals, measure
     from kdcourse.experiments import experiment
+    from kdcourse.training import finetuning, loop, trainer
 
-    experiment.compare = _with_few_seeds(experiment.compare)
-    intervals.claim = lambda *args, **settings: None
+    replacements = {
+        loop.train: _at_most(loop.train, steps=STEPS),
+        finetuning.finetune: _at_most(finetuning.finetune, steps=STEPS),
+        experiment.compare: _at_most(experiment.compare, seeds=SEEDS),
+        measure.seconds: functools.partial(_measured, measure.seconds),
+        loop.step: _watched(loop.step, outcome),
+        intervals.claim: lambda *args, **settings: None,
+    }
+    trainers = trainer.DistillationTrainer
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(trainers, "training_step", _watched(trainers.training_step, outcome)))
+        for original, replacement in replacements.items():
+            _swap(original, replacement)
+            stack.callback(_swap, replacement, original)
+        yield
 
 
-def _with_few_steps(train: Callable) -> Callable:
-    @functools.wraps(train)
-    def shortened(*args, steps: int, **settings):
-        return train(*args, steps=min(steps, STEPS), **settings)
+def _swap(original: Callable, replacement: Callable) -> None:
+    """In every module of the course that has imported it by name; what is imported later imports the replacement."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("kdcourse."):
+            for attribute, value in list(vars(module).items()):
+                if value is original:
+                    setattr(module, attribute, replacement)
 
-    return shortened
+
+def _at_most(function: Callable, **most: int) -> Callable:
+    """The function, with these settings cut. Where a lab names its seeds, it counts on them."""
+
+    @functools.wraps(function)
+    def cut(*args, **settings):
+        for name, value in most.items():
+            given = settings.get(name, value)
+            settings[name] = min(given, value) if isinstance(given, int) else given
+        return function(*args, **settings)
+
+    return cut
 
 
-def _with_few_seeds(compare: Callable) -> Callable:
-    @functools.wraps(compare)
-    def shortened(*args, seeds=SEEDS, **settings):
-        # Where a lab names its seeds, it counts on them.
-        return compare(*args, seeds=min(seeds, SEEDS) if isinstance(seeds, int) else seeds, **settings)
-
-    return shortened
+def _measured(seconds: Callable, run: Callable[[], object], *args, **settings) -> float:
+    return seconds(run, repeats=REPEATS, warm_up=0)
 
 
 def _watched(step: Callable, outcome: Outcome) -> Callable:
     @functools.wraps(step)
-    def watched(*args):
-        before = device.waits.copy()
-        step(*args)
-        outcome.waits.update(device.waits - before)
-        outcome.steps.append(1)
+    def watched(*args, **kwargs):
+        before = rules.waits.copy()
+        result = step(*args, **kwargs)
+        outcome.waits.update(rules.waits - before)
+        outcome.steps += 1
+        return result
 
     return watched
 
 
-def _shell():
+@contextmanager
+def _shell() -> Iterator["InteractiveShell"]:
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
 
-    shell = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
-    shell.ast_transformers.append(_WithoutAssertions())
-    return shell
+    # The shell's name space takes the place of this process's own.
+    main = sys.modules["__main__"]
+    try:
+        shell = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
+        shell.ast_transformers.append(_WithoutAssertions())
+        yield shell
+    finally:
+        InteractiveShell.clear_instance()
+        sys.modules["__main__"] = main
 
 
 class _WithoutAssertions(ast.NodeTransformer):
@@ -140,7 +193,7 @@ def _error_of(shell, source: str) -> BaseException | None:
 def _failure(position: int, error: BaseException) -> Failure:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame.line for frame in frames if "ipython-input" in frame.filename]
-    package = [frame for frame in frames if frame.filename.startswith(str(device.PACKAGE))]
+    package = [frame for frame in frames if frame.filename.startswith(str(rules.PACKAGE))]
     where = f"{package[-1].filename}:{package[-1].lineno} {package[-1].line}" if package else ""
     return Failure(position, f"{type(error).__name__}: {str(error)[:300]}", own[-1] if own else "", where)
 
@@ -148,5 +201,5 @@ def _failure(position: int, error: BaseException) -> Failure:
 if __name__ == "__main__":
     found = run_lab(sys.argv[1])
     print(*found.failures, sep="\n")
-    print(f"{len(found.steps)} steps; the host waits in them at {dict(found.waits) or 'no line'}")
+    print(f"{found.steps} steps; the host waits in them at {dict(found.waits) or 'no line'}")
     sys.exit(bool(found.failures))
