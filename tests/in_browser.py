@@ -17,7 +17,7 @@ needed = pytest.mark.skipif(
 
 def call(script: str, function: str, arguments: list) -> list:
     """`function`, in JavaScript, of each of the arguments; it may use `kd`, what the view's script exports."""
-    module = base64.b64encode(views.source(script, "js").encode()).decode()
+    module = base64.b64encode(views.source(script).encode()).decode()
     code = (
         f'const kd = await import("data:text/javascript;base64,{module}");'
         'const arguments_ = JSON.parse(await new Response(process.stdin).text());'
@@ -53,7 +53,7 @@ MODEL = """([source, values]) => import("data:text/javascript;base64," + source)
 
 def mount(tab, script: str, view) -> None:
     """Draw a view in a browser's page, with `window.model` in place of the kernel's: its values are those of `view` now."""
-    source = base64.b64encode(views.source(script, "js").encode()).decode()
+    source = base64.b64encode(views.source(script).encode()).decode()
     own = [name for name in view.keys if not name.startswith("_")]
     values = {name: value for name in own if isinstance(value := getattr(view, name), int | float | dict)}
     tab.evaluate(MODEL, [source, values])

@@ -41,12 +41,11 @@ def _with_views(notebook: NotebookNode) -> tuple[NotebookNode, set[str]]:
 
 
 def _runtime(scripts: set[str]) -> str:
-    from kdcourse.widgets.views import source
+    from kdcourse.widgets.views import STYLE, source
 
-    modules = {name: source(name, "js") for name in sorted(scripts)}
-    style = "\n".join([source(name, "css") for name in sorted(scripts)] + [_read("export.css")])
+    modules = {name: source(name) for name in sorted(scripts)}
     script = f"const SCRIPTS = {_script_json(modules)};\n{_read('export.js')}"
-    return f'<style>{style}</style><script type="module">{script}</script>'
+    return f'<style>{STYLE}\n{_read("export.css")}</style><script type="module">{script}</script>'
 
 
 def _script_json(value) -> str:

@@ -92,7 +92,7 @@ def open_notebook(tab, address: str, name: str) -> None:
     """Open a notebook and wait until its kernel is idle: before that, Run All would be lost."""
     tab.goto(f"{address}/lab/workspaces/course/tree/{name}?token=course&reset")
     tab.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-    _wait_idle(tab, 60)
+    tab.wait_for_function("() => document.body.innerText.includes('| Idle')", timeout=60_000)
 
 
 def run_all(tab, seconds: int = 240, *, wait: bool = True) -> None:
@@ -127,10 +127,6 @@ def screenshots(tab, folder: Path) -> list[Path]:
             "node => { const was = node.scrollTop; node.scrollBy(0, node.clientHeight - 40); return node.scrollTop - was < 5 }"
         )
     return shots
-
-
-def _wait_idle(tab, seconds: int) -> None:
-    tab.wait_for_function("() => document.body.innerText.includes('| Idle')", timeout=1000 * seconds)
 
 
 def _wait_for(address: str, server: subprocess.Popen, seconds: float = 60) -> None:

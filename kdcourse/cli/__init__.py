@@ -2,14 +2,13 @@
 
 import typer
 
-from kdcourse.cli import author, classroom, house, student, training
+from kdcourse.cli import author, classroom, student, training
 
 app = typer.Typer(help="An interactive course on knowledge distillation.", no_args_is_help=True, add_completion=False)
 for command in (
     *(student.lab, student.run, student.doctor, student.progress),
     training.train,
     *(classroom.assign, classroom.mark),
-    *(author.build, author.results, author.teachers, author.bench),
-    house.house,
+    *(author.build, author.results, author.teachers, author.bench, author.house),
 ):
     app.command()(command)

@@ -15,7 +15,7 @@ from kdcourse.plots.palette import COLOURS, plain
 from kdcourse.widgets.linked import WIDE, browser_view
 from kdcourse.widgets.live import set_control
 from kdcourse.widgets.page import Page
-from kdcourse.widgets.temperature import COLDEST, HOTTEST
+from kdcourse.widgets.temperature import COLDEST, DEGREES, HOTTEST
 from kdcourse.widgets.wording import fixed, short
 
 POINTS = 80  # of one curve
@@ -104,7 +104,7 @@ class Dashboard:
     def __init__(self, background: Background):
         self.background, self.runs = background, background.runs
         self.controls = _controls()
-        self.view, self._picture = browser_view("dashboard", {}), ipywidgets.HTML()
+        self.view, self._picture = browser_view("dashboard", {}, runs=[]), ipywidgets.HTML()
         self._page = Page([_rows(self.controls), self._picture if self.view is None else self.view])
         self.controls["pause"].on_click(lambda _: self._pause())
         self.controls["stop"].on_click(lambda _: background.control.stop())
@@ -218,13 +218,10 @@ def dashboard(recipes: Mapping[str, Recipe], *, seed: int = 0, folder: str | Pat
 def _controls() -> dict[str, ipywidgets.Widget]:
     # Only where a slider comes to rest is a change: one for each move of the hand.
     at_rest = {**WIDE, "continuous_update": False}
-    ends = {"min": math.log10(COLDEST), "max": math.log10(HOTTEST), "step": 0.02}
     return {
         "pause": ipywidgets.Button(description="pause"),
         "stop": ipywidgets.Button(description="stop"),
-        "temperature": ipywidgets.FloatLogSlider(
-            value=1.0, base=10, description="temperature", readout_format=".2f", **ends, **at_rest
-        ),
+        "temperature": ipywidgets.FloatLogSlider(value=1.0, description="temperature", **DEGREES, **at_rest),
         "alpha": ipywidgets.FloatSlider(value=0.5, min=0.0, max=1.0, step=0.05, description="alpha", **at_rest),
     }
 

@@ -18,6 +18,8 @@ from kdcourse.widgets.live import LiveFigure
 from kdcourse.widgets.wording import fixed, short
 
 COLDEST, HOTTEST = 0.1, 100.0
+# A logarithmic slider moves over exponents of the base.
+DEGREES = {"base": 10, "min": math.log10(COLDEST), "max": math.log10(HOTTEST), "step": 0.02, "readout_format": ".2f"}
 MAX_BIAS = 10.0  # the most that a hand can add to a logit
 
 
@@ -83,19 +85,12 @@ def _with_bias(logits: Sequence[float], biased: int, bias: float) -> np.ndarray:
 
 
 def _controls(classes: Sequence[str], labels) -> dict[str, ipywidgets.Widget]:
-    degrees = {
-        "base": 10,
-        "min": math.log10(COLDEST),
-        "max": math.log10(HOTTEST),
-        "step": 0.02,
-        "readout_format": ".2f",
-    }
     names = numbered([classes[label] for label in labels])
     biased = [(name, number) for number, name in enumerate(classes)]
     return {
         "picture": ipywidgets.Dropdown(options=names, value=0, description="picture", **WIDE),
-        "temperature": ipywidgets.FloatLogSlider(value=1.0, description="temperature", **degrees, **WIDE),
-        "beside": ipywidgets.FloatLogSlider(value=4.0, description="beside it", **degrees, **WIDE),
+        "temperature": ipywidgets.FloatLogSlider(value=1.0, description="temperature", **DEGREES, **WIDE),
+        "beside": ipywidgets.FloatLogSlider(value=4.0, description="beside it", **DEGREES, **WIDE),
         "biased": ipywidgets.Dropdown(options=biased, value=0, description="change class", **WIDE),
         "bias": ipywidgets.FloatSlider(
             value=0.0, min=-MAX_BIAS, max=MAX_BIAS, step=0.5, description="its logit by", **WIDE

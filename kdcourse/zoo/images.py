@@ -1,6 +1,5 @@
 """Teachers for pictures: a shipped checkpoint, else one from the user's cache, else one trained on the spot."""
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -71,14 +70,9 @@ def teacher(name: str, data: ImageData, *, progress: bool = True, announce: bool
     Raises `ValueError` for another name.
     """
     recipe = _recipe(name)
-    model = recipe.build(data)
-    found = store.load_first(model, _checkpoint_paths(name, data))
-    if found is None:
-        print(f"No {name} teacher for {data.name} is stored yet: training one takes a few minutes, once.")
-        model, card = _train(name, data, recipe.quick_steps, progress)
-        store.save_to_cache(model, card, _file_name(name, data))
-        found = card, "trained just now"
-    card, origin = found
+    missing = f"No {name} teacher for {data.name} is stored yet: training one takes a few minutes, once."
+    train_one = partial(_train, name, data, recipe.quick_steps, progress)
+    model, card, origin = store.load_or_train(recipe.build(data), _checkpoint_paths(name, data), missing, train_one)
     if announce:
         print(f"Teacher {model.label} for {data.name}: test accuracy {card['test_accuracy']:.1f} % ({origin}).")
     if announce and origin == "shipped" and card["data"] != data.train.fingerprint:
@@ -92,21 +86,18 @@ def pretrained(data: ImageData) -> nn.Module:
     Its pictures were CIFAR-10's where `data` are in colour, glyphs where they are grey; shipped, else from the cache, else made
     on the spot. Trainable, on the data's device. Raises `DownloadError` where it has to be made and CIFAR-10 cannot be had.
     """
-    name, home = BODIES[data.train.images.shape[1]]
-    file = f"{home}-{name}.safetensors"
-    model = _recipe(name).build(replace(data, classes=("",) * HOME_CLASSES))
-    if store.load_first(model, store.checkpoint_paths(file)) is None:
-        model = _train_body(name, home, file)
-    return with_new_head(model, len(data.classes)).to(data.train.device)
-
-
-def _train_body(name: str, home: str, file: str) -> nn.Module:
     from kdcourse.data import load_images
 
-    print(f"No network that has learnt on {home} is stored yet: training one takes a few minutes, once.")
-    model, card = _train(name, load_images(home, fallback=False), _recipe(name).quick_steps, progress=True)
-    store.save_to_cache(model, card, file)
-    return model
+    name, home = BODIES[data.train.images.shape[1]]
+    recipe, places = _recipe(name), store.checkpoint_paths(f"{home}-{name}.safetensors")
+    missing = f"No network that has learnt on {home} is stored yet: training one takes a few minutes, once."
+
+    def train_body() -> tuple[nn.Module, dict]:
+        return _train(name, load_images(home, fallback=False), recipe.quick_steps, progress=True)
+
+    fresh = recipe.build(replace(data, classes=("",) * HOME_CLASSES))
+    model, _, _ = store.load_or_train(fresh, places, missing, train_body)
+    return with_new_head(model, len(data.classes)).to(data.train.device)
 
 
 def card(name: str, data: ImageData) -> dict:
@@ -125,9 +116,7 @@ def retrain(names: Iterable[str] | None = None, datasets: Iterable[str] | None =
     for name in names or RECIPES:
         for dataset in datasets or (["cifar10"] if name == "body" else ["fashion-mnist", "glyphs"]):
             data = load_images(dataset, fallback=False)
-            model, card = _train(name, data, _recipe(name).steps, progress=True)
-            path = store.save(model, card, store.SHIPPED / f"{data.name}-{name}.safetensors")
-            print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB\n{json.dumps(card, indent=2)}", flush=True)
+            store.ship(*_train(name, data, _recipe(name).steps, progress=True), f"{data.name}-{name}.safetensors")
 
 
 def _recipe(name: str) -> TeacherRecipe:
@@ -139,14 +128,10 @@ def _recipe(name: str) -> TeacherRecipe:
 
 
 def _checkpoint_paths(name: str, data: ImageData) -> list[tuple[str, Path]]:
-    own = [("from the cache", cached("teachers", _file_name(name, data)))]
+    own = [("from the cache", cached("teachers", f"{data.name}-{name}-{data.train.fingerprint}.safetensors"))]
     if data.origin == "folder":  # a student's own pictures, whatever their folder is called
         return own
     return [("shipped", store.SHIPPED / f"{data.name}-{name}.safetensors"), *own]
-
-
-def _file_name(name: str, data: ImageData) -> str:
-    return f"{data.name}-{name}-{data.train.fingerprint}.safetensors"
 
 
 def _train(name: str, data: ImageData, steps: int, progress: bool) -> tuple[nn.Module, dict]:

@@ -1,7 +1,7 @@
 """Teachers that write: a GPT of characters for Tiny Shakespeare and one for the built-in plays."""
 
-import json
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 
@@ -24,13 +24,10 @@ def language_teacher(data: CharacterData, *, progress: bool = True, announce: bo
     Says in one line how well it foretells the test text, and where it came from; not with announce=False. Where the shipped
     checkpoint is missing or damaged, one is trained, which takes minutes, once.
     """
-    model = _build(data)
-    found = store.load_first(model, store.checkpoint_paths(_file_name(data)))
-    if found is None:
-        print(f"No language model for {data.name} is stored yet: training one takes a few minutes, once.")
-        found = _train(model, data, QUICK_STEPS, progress), "trained just now"
-        store.save_to_cache(model, found[0], _file_name(data))
-    card, origin = found
+    places = store.checkpoint_paths(_file_name(data))
+    missing = f"No language model for {data.name} is stored yet: training one takes a few minutes, once."
+    train_one = partial(_train, data, QUICK_STEPS, progress)
+    model, card, origin = store.load_or_train(_build(data), places, missing, train_one)
     if announce:
         print(
             f"Teacher {model.label} for {data.name}: {card['test_bits']:.2f} bits a character on the test text ({origin})."
@@ -42,10 +39,7 @@ def retrain_language(names: Iterable[str] = ("tinyshakespeare", "plays")) -> Non
     """Train the shipped language models anew and write them into the package."""
     for name in names:
         data = load_characters(name, fallback=False)
-        model = _build(data)
-        card = _train(model, data, RECIPE["steps"], progress=True)
-        path = store.save(model, card, store.SHIPPED / _file_name(data))
-        print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB\n{json.dumps(card, indent=2)}", flush=True)
+        store.ship(*_train(data, RECIPE["steps"], progress=True), _file_name(data))
 
 
 def _build(data: CharacterData) -> LanguageModel:
@@ -56,7 +50,8 @@ def _file_name(data: CharacterData) -> str:
     return f"{data.name}-gpt.safetensors"
 
 
-def _train(model: LanguageModel, data: CharacterData, steps: int, progress: bool) -> dict:
+def _train(data: CharacterData, steps: int, progress: bool) -> tuple[LanguageModel, dict]:
+    model = _build(data)
     history = train(
         model.to(data.train.device),
         data.train,
@@ -68,7 +63,7 @@ def _train(model: LanguageModel, data: CharacterData, steps: int, progress: bool
     if history.interrupted:
         raise KeyboardInterrupt("the language model was stopped before its last step and is not stored")
     model.half().float()  # stored in half precision, so judged in half precision
-    return {
+    return model, {
         "teacher": model.label,
         "data_set": data.name,
         "data": data.train.fingerprint,

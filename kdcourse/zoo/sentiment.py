@@ -7,7 +7,6 @@ a small BERT with fresh weights. The one that ships was taught by all-MiniLM-L6-
 Apache-2.0).
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -57,13 +56,8 @@ def sentiment_teacher(*, announce: bool = True) -> SentimentClassifier:
     Says in one line how good it is on both, and where it came from; not with announce=False. Where the shipped checkpoint is
     missing or damaged, one is trained on the built-in reviews, which takes minutes, once.
     """
-    model = bert()
-    found = store.load_first(model, store.checkpoint_paths(NAME))
-    if found is None:
-        print("No sentiment teacher is stored: training one on the built-in reviews takes some minutes, once.")
-        found = _train_on_reviews(model), "trained just now"
-        store.save_to_cache(model, found[0], NAME)
-    card, origin = found
+    missing = "No sentiment teacher is stored: training one on the built-in reviews takes some minutes, once."
+    model, card, origin = store.load_or_train(bert(), store.checkpoint_paths(NAME), missing, _train_on_reviews)
     if announce:
         scores = ", ".join(f"{name} {score:.1f} %" for name, score in card["test_accuracy"].items())
         print(f"Teacher {model.label}: test accuracy {scores} ({origin}).")
@@ -74,10 +68,11 @@ def retrain_sentiment(folder: str | Path, recipe: SentimentRecipe | None = None)
     """Make the shipped vocabulary and teacher anew, with the pretrained BERT in `folder` as the first teacher; takes hours."""
     recipe = SentimentRecipe() if recipe is None else recipe
     films, own, more = (load_texts(name, fallback=False) for name in ("sst2", "reviews", "product-reviews"))
-    read = [*films.train.texts, *own.train.texts, *split_sentences(more.train.texts)]
-    build_vocabulary(read, recipe.vocabulary)
+    unlabelled = [*own.train.texts, *split_sentences(more.train.texts)]
+    build_vocabulary([*films.train.texts, *unlabelled], recipe.vocabulary)
     large = finetune_pretrained(folder, films.train, own.train, recipe)
-    model = distil(large, transfer_texts(films.train.texts, own.train.texts, more.train.texts, recipe), recipe)
+    varied = augment_texts(films.train.texts, recipe.variations, recipe.seed)
+    model = distil(large, [*varied, *unlabelled], recipe)
     save_shipped(
         model, [films, own], recipe, {"taught by": Path(folder).name, **accuracies(large, [films, own], "test")}
     )
@@ -104,15 +99,6 @@ def finetune_pretrained(
     both = joined(films.sample(len(own), recipe.seed), own)
     finetune(model, both, steps=recipe.adapting, learning_rate=2.5e-5, seed=recipe.seed)
     return model
-
-
-def transfer_texts(
-    films: Sequence[str], own: Sequence[str], more: Sequence[str], recipe: SentimentRecipe
-) -> Iterator[str]:
-    """What teaches the small BERT: SST-2 in many variations, the built-in reviews, sentences of product reviews."""
-    yield from augment_texts(films, recipe.variations, recipe.seed)
-    yield from own
-    yield from split_sentences(more)
 
 
 def split_sentences(texts: Sequence[str]) -> list[str]:
@@ -202,7 +188,7 @@ def accuracies(model: SentimentClassifier, sets: list[TextData], part: str) -> d
     return {f"{part}_accuracy": {data.name: round(measure.accuracy(model, getattr(data, part)), 2) for data in sets}}
 
 
-def save_shipped(model: SentimentClassifier, sets: list[TextData], recipe: SentimentRecipe, more: dict) -> Path:
+def save_shipped(model: SentimentClassifier, sets: list[TextData], recipe: SentimentRecipe, more: dict) -> None:
     """Write the teacher and its card into the package."""
     model.half().float()  # stored in half precision, so judged in half precision
     card = {
@@ -215,12 +201,10 @@ def save_shipped(model: SentimentClassifier, sets: list[TextData], recipe: Senti
         "its own teacher": more,
         "torch": torch.__version__,
     }
-    path = store.save(model, card, store.SHIPPED / NAME)
-    print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB\n{json.dumps(card, indent=2)}", flush=True)
-    return path
+    store.ship(model, card, NAME)
 
 
-def _train_on_reviews(model: SentimentClassifier) -> dict:
-    data = load_texts("reviews")
+def _train_on_reviews() -> tuple[SentimentClassifier, dict]:
+    model, data = bert(), load_texts("reviews")
     finetune(model, data.train, steps=QUICK_STEPS, seed=SentimentRecipe().seed)
-    return {"teacher": model.label, **accuracies(model, [data], "test")}
+    return model, {"teacher": model.label, **accuracies(model, [data], "test")}

@@ -1,7 +1,7 @@
 """Checkpoints of teachers: weights in half precision, and a card that says what they were trained on and how good they are."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -27,6 +27,21 @@ def load(model: nn.Module, path: Path) -> dict:
     return json.loads(metadata["card"])
 
 
+def load_or_train(
+    model: nn.Module, places: Sequence[tuple[str, Path]], missing: str, train: Callable[[], tuple[nn.Module, dict]]
+) -> tuple[nn.Module, dict, str]:
+    """The model filled from the first of `places`, its card, and the place; where none has it, what `train` gives.
+
+    places: as `checkpoint_paths` gives them; what is trained is kept in the last. missing: what is said before it is trained.
+    """
+    if found := load_first(model, places):
+        return model, *found
+    print(missing)
+    model, card = train()
+    save_to_cache(model, card, places[-1][1].name)
+    return model, card, "trained just now"
+
+
 def load_first(model: nn.Module, places: Iterable[tuple[str, Path]]) -> tuple[dict, str] | None:
     """Fill the model from the first place that has a whole checkpoint: its card and that place, None where there is none."""
     for place, path in places:
@@ -50,6 +65,12 @@ def save_to_cache(model: nn.Module, card: dict, file: str) -> None:
         save(model, card, cache_folder() / "teachers" / file)
     except OSError as error:
         print(f"This teacher cannot be kept in the cache ({error.strerror}) and is trained again next time.")
+
+
+def ship(model: nn.Module, card: dict, file: str) -> None:
+    """Write a teacher into the package and print its card."""
+    path = save(model, card, SHIPPED / file)
+    print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB\n{json.dumps(card, indent=2)}", flush=True)
 
 
 def read_card(path: Path) -> dict:
