@@ -163,7 +163,7 @@ def ensemble_target(
 def _divergence(student: Tensor, teacher: Tensor, weight: float) -> Tensor:
     """weight · KL(softmax(teacher) ‖ softmax(student)), mean over the batch; logarithms on both sides stay finite."""
     log_q, log_p = student.log_softmax(dim=1), teacher.log_softmax(dim=1)
-    return (log_p.exp() * (log_p - log_q)).sum() * (weight / len(student))
+    return (log_p.exp() * (weight / len(student)) * (log_p - log_q)).sum()
 
 
 def _pearson(left: Tensor, right: Tensor) -> Tensor:

@@ -50,6 +50,10 @@ class OnDisk:
     def __getitem__(self, index: Tensor) -> Tensor:
         return self.values[index.cpu()].to(self.device).float()
 
+    def index_select(self, dim: int, index: Tensor) -> Tensor:
+        """Rows, as a tensor in memory gives them: dim is 0."""
+        return self[index]
+
 
 class TeacherCache:
     """A teacher's logits and features, computed once for each split and looked up by example ever after.

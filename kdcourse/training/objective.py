@@ -73,9 +73,11 @@ def teaching(teacher: nn.Module | TeacherCache | None, split: Examples, method: 
     model = teacher.teacher if isinstance(teacher, TeacherCache) else teacher
     if isinstance(teacher, TeacherCache) and not method.needs_gradients:
         known = teacher.outputs(split, [LOGITS, *names])
-        yield Teaching(
-            lambda inputs, index: (known[LOGITS][index], {name: known[name][index] for name in names}), model
-        )
+
+        def look_up(inputs: Tensor, index: Tensor) -> Answers:
+            return known[LOGITS].index_select(0, index), {name: known[name].index_select(0, index) for name in names}
+
+        yield Teaching(look_up, model)
         return
     with frozen(model):
         tapped = Tapped(model.to(split.device), names, role="teacher").eval()
