@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 # Public name -> the module it lives in.
 _PLACES = {
     "Recipe": "experiments.experiment",
+    "at_full_size": "experiments.full_size",
     "claim": "evaluation.intervals",
     "compare": "experiments.experiment",
     "difference": "evaluation.intervals",
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from kdcourse.exercises import exercise, quiz
     from kdcourse.experiments import experiment, schemes, tuning
     from kdcourse.experiments.experiment import Recipe, TextRecipe, compare
+    from kdcourse.experiments.full_size import at_full_size
     from kdcourse.experiments.ledger import stored
     from kdcourse.methods import (
         Correlation,

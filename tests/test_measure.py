@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from kdcourse import models
+from kdcourse.data.characters import Windows
 from kdcourse.data.splits import Split
+from kdcourse.data.texts import Sentences
 from kdcourse.evaluation import measure
 
 LOGITS = torch.tensor([[9.0, 0, 0], [0, 9, 0], [9, 0, 0], [0, 0, 9]])
@@ -46,6 +48,17 @@ def test_calibration_of_a_model_that_knows_how_sure_it_is():
     assert measure.calibration_error(sure, right_50) == pytest.approx(30, abs=1e-4)
     diagram = measure.reliability(sure, right_80)
     assert diagram.count.sum() == 100 and diagram.confidence.nan_to_num().max() == pytest.approx(0.8)
+
+
+def test_operations_are_those_of_one_example_of_any_kind():
+    class Reader(nn.Linear):
+        def forward(self, examples, truncate=False):
+            return super().forward(torch.ones(len(examples), 4))
+
+    texts = Sentences(("a good film .",) * 40)
+    windows = Windows(torch.zeros(5, 6, dtype=torch.int64))
+    assert measure.flops(Reader(4, 3), texts) == measure.flops(Reader(4, 3), windows) == 2 * 4 * 3
+    assert measure.flops(nn.Sequential(nn.Embedding(2, 4), nn.Linear(4, 3)), windows) == 6 * 2 * 4 * 3
 
 
 def test_sizes_are_counted():

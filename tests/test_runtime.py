@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from kdcourse.cli import app
 from kdcourse.system import runtime
+from tests.second_device import device
 
 
 def test_the_device_can_be_chosen(monkeypatch):
@@ -30,6 +31,34 @@ def test_the_first_cell_says_one_line(monkeypatch, capsys):
     runtime.setup()
     out, err = capsys.readouterr()
     assert out.count("\n") == 1 and "CPU threads" in out and not err
+
+
+@pytest.mark.parametrize("asked", ["by setup", "by KDCOURSE_SIZE"])
+def test_full_size_needs_a_gpu_and_the_first_cell_says_so(asked, monkeypatch, capsys):
+    monkeypatch.setattr(runtime, "_asked_by_setup", False)
+    monkeypatch.setenv("KDCOURSE_SIZE", "full" if asked == "by KDCOURSE_SIZE" else "")
+    monkeypatch.setenv("KDCOURSE_DEVICE", "cpu")
+    runtime.setup(full_size=asked == "by setup")
+    assert not runtime.full_size()
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1 and "threads; full size needs a GPU, so the labs keep their own size." in out
+    with device.present():
+        runtime.setup(full_size=asked == "by setup")
+        assert runtime.full_size() and "calls second, at full size." in capsys.readouterr().out
+        monkeypatch.delenv("KDCOURSE_SIZE")
+        runtime.setup()  # the last word counts
+        assert not runtime.full_size() and "size" not in capsys.readouterr().out
+
+
+def test_a_size_is_full_or_lab(monkeypatch):
+    for size in ("lab", ""):
+        monkeypatch.setenv("KDCOURSE_SIZE", size)
+        with device.present():
+            assert not runtime.full_size()
+    monkeypatch.setenv("KDCOURSE_SIZE", "huge")
+    for ask in (runtime.setup, runtime.full_size):
+        with pytest.raises(ValueError, match="KDCOURSE_SIZE must be full or lab, got 'huge'"):
+            ask()
 
 
 def test_one_warning_of_torchs_is_held_back_and_no_other(monkeypatch):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdcourse.data.characters import Windows
-from kdcourse.data.splits import Split
+from kdcourse.data.splits import Examples, Split
 from kdcourse.data.texts import Sentences
 from kdcourse.evaluation.inference import outputs, predict  # noqa: F401 - labs ask `kd.measure` for both
 from kdcourse.models.common import evaluating
@@ -152,13 +152,22 @@ def size_in_bytes(model: nn.Module) -> int:
 
 
 @torch.no_grad()
-def flops(model: nn.Module, split: Split) -> int:
-    """Floating-point operations for one picture, a multiplication and an addition counted as two."""
+def flops(model: nn.Module, split: Examples | Sentences) -> int:
+    """Floating-point operations for one example, a multiplication and an addition counted as two.
+
+    An example is a picture or a window of text. Sentences have many lengths: the mean of the first 32, padded to their longest.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
-    with evaluating(model, split.device), FlopCounterMode(display=False) as counter:
-        model(split.images[:1])
-    return counter.get_total_flops()
+    if isinstance(split, Sentences):
+        some = split.texts[:32]
+        ask, place = partial(model, some, truncate=True), None  # a model's device says where sentences are read
+    else:
+        some = split.inputs[:1]
+        ask, place = partial(model, some), split.device
+    with evaluating(model, place), FlopCounterMode(display=False) as counter:
+        ask()
+    return counter.get_total_flops() // len(some)
 
 
 def seconds(run: Callable[[], object], repeats: int, warm_up: int = 5) -> float:

@@ -153,13 +153,11 @@ def compare(
     seeds: how many, or which. baseline: the arm that others are compared with, default the first.
     equal_budgets: False where budgets are what is compared; the table then shows them.
     metric: called as metric(student, split). ledger: a name; the outcome is then written to `<ledger>-<data>.json`.
-    Raises `ValueError` for unequal budgets, fewer than two seeds or a baseline that is no arm.
+    Raises `ValueError` for no arms, unequal budgets, fewer than two seeds or a baseline that is no arm.
     """
     from tqdm.auto import tqdm
 
-    seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    baseline = baseline or next(iter(recipes))
-    _check(recipes, seeds, baseline, equal_budgets)
+    seeds, baseline = settled(recipes, seeds, baseline, equal_budgets)
 
     bar = partial(tqdm, desc="comparing", unit="run", leave=False, disable=None if progress else True)
     students = {arm: [] for arm in recipes}
@@ -173,7 +171,14 @@ def compare(
     return comparison
 
 
-def _check(recipes: Mapping[str, Arm], seeds: list[int], baseline: str, equal_budgets: bool) -> None:
+def settled(
+    recipes: Mapping[str, Arm], seeds: int | Iterable[int], baseline: str | None, equal_budgets: bool
+) -> tuple[list[int], str]:
+    """The seeds and the baseline of a comparison that can be run. Raises as `compare` does."""
+    if not recipes:
+        raise ValueError("recipes must hold at least one arm, got none")
+    seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    baseline = baseline or next(iter(recipes))
     if baseline not in recipes:
         raise ValueError(f"baseline must be one of {', '.join(recipes)}, got {baseline!r}")
     if len(seeds) < 2:
@@ -181,3 +186,4 @@ def _check(recipes: Mapping[str, Arm], seeds: list[int], baseline: str, equal_bu
     budgets = {arm: recipe.budget for arm, recipe in recipes.items()}
     if equal_budgets and len(set(budgets.values())) > 1:
         raise ValueError(f"recipes must share one budget (steps × batch_size × networks), got {budgets}")
+    return seeds, baseline

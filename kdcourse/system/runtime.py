@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 SWITCH_ON_A_GPU = "Runtime > Change runtime type > T4 GPU"
+_asked_by_setup = False  # for full size
 
 
 def device() -> torch.device:
@@ -85,13 +86,34 @@ def need(*packages: str) -> None:
         raise ModuleNotFoundError(f"this needs {' and '.join(missing)}; run: pip install {' '.join(missing)}")
 
 
-def setup() -> None:
-    """The first cell of each lab: on Colab add what it lacks; choose the device and say in one line what the lab runs on."""
+def full_size() -> bool:
+    """Whether labs run their last experiment at full size: `setup` or KDCOURSE_SIZE asks for it, and the device is no CPU.
+
+    Raises `ValueError` for a KDCOURSE_SIZE that is neither full nor lab.
+    """
+    return _full_size_is_asked_for() and device().type != "cpu"
+
+
+def _full_size_is_asked_for() -> bool:
+    size = os.environ.get("KDCOURSE_SIZE") or "lab"
+    if size not in ("lab", "full"):
+        raise ValueError(f"KDCOURSE_SIZE must be full or lab, got {size!r}")
+    return size == "full" or _asked_by_setup
+
+
+def setup(full_size: bool = False) -> None:
+    """The first cell of each lab: on Colab add what it lacks; choose the device and say in one line what the lab runs on.
+
+    full_size: let `at_full_size` train on a GPU with more pictures and steps than a lab's minute allows; default False,
+        unless KDCOURSE_SIZE is full. Raises `ValueError` for a KDCOURSE_SIZE that is neither full nor lab.
+    """
+    global _asked_by_setup
     logging.getLogger("torch.utils._pytree").addFilter(_concerns_us)
     if in_colab():
         _add_what_is_missing()
+    _asked_by_setup = full_size
     place = device()
-    print(f"kdcourse {version('kdcourse')}, torch {version('torch')}, on {_machine(place)}.")
+    print(f"kdcourse {version('kdcourse')}, torch {version('torch')}, on {_machine(place)}{_size(place)}.")
     if place.type == "cuda":
         if place.index is not None:
             torch.cuda.set_device(place)  # the one that transformers' Trainer takes too
@@ -103,6 +125,12 @@ def setup() -> None:
 def _concerns_us(record: logging.LogRecord) -> bool:
     """Not what torch tells whoever imports torchao, or transformers beside it: only torchao's authors can mend that."""
     return "is an Enum subclass" not in str(record.msg)
+
+
+def _size(place: torch.device) -> str:
+    if not _full_size_is_asked_for():
+        return ""
+    return "; full size needs a GPU, so the labs keep their own size" if place.type == "cpu" else ", at full size"
 
 
 def _machine(place: torch.device) -> str:
