@@ -39,6 +39,7 @@ def test_the_lab_has_all_its_parts(lab):
     assert "setup" in code[0].metadata.get("tags", ())
     assert all(len(cell.source.splitlines()) <= 30 for cell in code), "a cell is longer than 30 lines"
     assert any("kd.claim(" in cell.source or "assert " in cell.source for cell in code)
+    assert sum("kd.at_full_size(" in cell.source for cell in code) == (lab.number != "00")
 
 
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.number)

@@ -188,13 +188,16 @@ def test_afterwards_the_process_has_no_device_but_the_cpu():
 
 
 @pytest.mark.parametrize("number", [one.number for one in labs()])
-def test_a_lab_mixes_no_devices_and_no_line_of_the_course_waits_in_a_training_step(number):
+def test_a_lab_mixes_no_devices_and_no_line_of_the_course_waits_in_a_training_step(number, monkeypatch):
+    """At full size too, with which every lab but the welcome ends: one comparison, of a minute at most."""
+    monkeypatch.setenv("KDCOURSE_SIZE", "full")
     outcome = lab.run_lab(number)
     print(f"lab {number}: {outcome.steps} steps, in which the host waits at {dict(outcome.waits) or 'no line'}")
     assert not outcome.failures, "\n".join(map(str, outcome.failures))
     assert outcome.steps
     # Once in each forward pass transformers asks whether a mask can be left out.
     assert all(line.startswith("transformers/masking_utils.py") for line in outcome.waits)
+    assert outcome.at_full_size == len(outcome.plans) == (number != "00") and sum(outcome.plans) <= 60
 
 
 @pytest.mark.parametrize("number", ["03", "10", "11"])

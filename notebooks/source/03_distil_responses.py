@@ -402,8 +402,21 @@ quiz.try_every_option()
 # - Leave out two classes. Does one raised bias each still bring them back?
 # - A convolutional student, `partial(kd.models.convnet, (8, 16, 32, 32))`, with `kd.zoo.teacher("convnet", data)`.
 #
-# **At full size** (a GPU, some minutes): Hinton's MNIST setting is `kd.load_images("mnist")`, a student of `(800, 800)`, T = 20.
-#
+# **At full size** (a GPU): all labels, and the student and the temperature of Hinton et al. (2015, §3) beside this lab's mixture. Their
+# pictures are `kd.load_images("mnist")`.
+
+# %%
+at_20 = replace(plenty, method=kd.SoftTarget(temperature=20), teacher=cache)
+full = kd.at_full_size(
+    {**rich, "T = 20, no labels": at_20},
+    data,
+    seeds=5,
+    student=partial(kd.models.perceptron, (800, 800)),
+    steps=2000,
+    batch_size=256,
+)
+
+# %% [markdown]
 # ### Read further
 #
 # - Hinton, Vinyals, Dean (2015), *Distilling the Knowledge in a Neural Network*, §2–3.

@@ -294,8 +294,19 @@ quiz.try_every_option()
 # - Give the wrong teacher two companions. When does the average break, and do the two means break alike?
 # - Weight each member by its validation accuracy: `kd.schemes.Ensemble(..., weights=...)`.
 #
-# **At full size** (a GPU): five members `kd.models.convnet()` on all pictures with `steps=5_000`, and a student of the same kind.
-#
+# **At full size** (a GPU): the same committees and more patient students, of one member's size as in Hinton et al. (2015, §4). Larger
+# still: five members `kd.models.convnet()` on all pictures, and a student of the same kind.
+
+# %%
+full = kd.at_full_size(
+    {name: arms[name] for name in ("labels only", "one teacher", "ensemble")},
+    data,
+    seeds=seeds,
+    steps=2400,
+    batch_size=512,
+)
+
+# %% [markdown]
 # ### Read further
 #
 # - Hinton, Vinyals, Dean (2015), §4–5: ten speech models in one, and specialists for many classes.

@@ -278,8 +278,24 @@ quiz.try_every_option()
 # - Average the peers at the end (`kd.schemes.Ensemble`): more, or less, than two strangers averaged?
 # - Let peers talk at another temperature: `MutualLearning(temperature=4)`.
 #
-# **At full size** (a GPU): all pictures, `steps=20_000` and a pair of `kd.models.convnet()`.
-#
+# **At full size** (a GPU): all pictures, as Zhang et al. (2018) train their pairs, with the student of the same total budget that their table
+# leaves out.
+
+# %%
+alone, pair = (
+    replace(online.recipes[name], steps=1000, batch_size=256)
+    for name in ("alone", "two peers")
+)
+full = kd.at_full_size(
+    {"alone": alone, "alone, budget × 2": replace(alone, steps=2000), "two peers": pair},
+    data,
+    seeds=3,
+    train=data.train,
+    metric=kd.schemes.peer_accuracy,
+    equal_budgets=False,
+)
+
+# %% [markdown]
 # ### Read further
 #
 # - Zhang, Xiang, Hospedales, Lu (2018), *Deep Mutual Learning*.

@@ -286,8 +286,21 @@ quiz.try_every_option()
 # - Lower the temperature to 1 for the large teacher: does the gap shrink? (Lab 02 says why it might.)
 # - Let the student see all pictures without labels, not 1,000. What is left of the gap?
 #
-# **At full size** (a GPU): `kd.models.convnet` of growing widths as teachers, all pictures, 20,000 steps.
-#
+# **At full size** (a GPU): all labelled pictures for the student too, as in Mirzadeh et al. (2020), and the course's convolutional network as
+# the largest teacher.
+
+# %%
+chosen = ("labels only", "16 units", "256 units", "shipped convnet")
+full = kd.at_full_size(
+    {name: study.recipes[name] for name in chosen},
+    data,
+    seeds=3,
+    train=data.train,
+    steps=3000,
+    batch_size=512,
+)
+
+# %% [markdown]
 # ### Read further
 #
 # - Mirzadeh et al. (2020), *Improved Knowledge Distillation via Teacher Assistant*.

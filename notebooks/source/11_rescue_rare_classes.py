@@ -257,8 +257,22 @@ quiz.try_every_option()
 # - Let the student learn from the teacher alone on all pictures, without labels: does the tail matter at all?
 # - Noise of 20 % and 60 %, and alpha from 0.5 to 1: when should a student stop listening to the labels?
 #
-# **At full size** (a GPU): CIFAR-100-LT, `kd.data.long_tail(kd.load_images("cifar100").train, 500, 100)`.
-#
+# **At full size** (a GPU): a tail of the same shape, cut from all pictures, with the imbalance of CIFAR-100-LT (Cui et al. 2019). That one is
+# `kd.data.long_tail(kd.load_images("cifar100").train, 500, 100)`.
+
+# %%
+most = data.train.labels.bincount().min().item()
+full = kd.at_full_size(
+    {arm: arms[arm] for arm in ("plain", "balanced", "KD", "KD, balanced")},
+    data,
+    seeds=5,
+    train=lambda seed: kd.data.long_tail(data.train, most, IMBALANCE, seed),
+    steps=1800,
+    batch_size=512,
+    metric=on_rare,
+)
+
+# %% [markdown]
 # ### Read further
 #
 # - Cui et al. (2019), *Class-Balanced Loss Based on Effective Number of Samples*.

@@ -47,11 +47,16 @@ class Failure:
 
 @dataclass
 class Outcome:
-    """What a lab's cells did. waits: within training steps, line of a library -> how often. steps: how many there were."""
+    """What a lab's cells did. waits: within training steps, line of a library -> how often. steps: how many there were.
+
+    plans: the seconds of each comparison at full size, by arithmetic on its real steps and seeds. at_full_size: how many ran.
+    """
 
     failures: list[Failure] = field(default_factory=list)
     waits: Counter[str] = field(default_factory=Counter)
     steps: int = 0
+    plans: list[float] = field(default_factory=list)
+    at_full_size: int = 0
 
 
 def run_lab(number: str | int, **settings) -> Outcome:
@@ -102,7 +107,7 @@ def _own_folder() -> Iterator[None]:
 def shortened(outcome: Outcome) -> Iterator[None]:
     """Few steps for every training, few seeds for every comparison; the waits of each step are counted in `outcome`."""
     from kdcourse.evaluation import intervals, measure
-    from kdcourse.experiments import experiment
+    from kdcourse.experiments import experiment, full_size
     from kdcourse.training import finetuning, loop, trainer
 
     replacements = {
@@ -111,6 +116,8 @@ def shortened(outcome: Outcome) -> Iterator[None]:
         experiment.compare: _at_most(experiment.compare, seeds=SEEDS),
         measure.seconds: functools.partial(_measured, measure.seconds),
         loop.step: _watched(loop.step, outcome),
+        full_size.planned: _noted(full_size.planned, outcome),
+        full_size.at_full_size: _counted(full_size.at_full_size, outcome),
         intervals.claim: lambda *args, **settings: None,
     }
     trainers = trainer.DistillationTrainer
@@ -160,6 +167,25 @@ def _watched(step: Callable, outcome: Outcome) -> Callable:
     return watched
 
 
+def _noted(planned: Callable[..., float], outcome: Outcome) -> Callable[..., float]:
+    @functools.wraps(planned)
+    def noted(*args, **settings):
+        outcome.plans.append(planned(*args, **settings))
+        return outcome.plans[-1]
+
+    return noted
+
+
+def _counted(at_full_size: Callable, outcome: Outcome) -> Callable:
+    @functools.wraps(at_full_size)
+    def counted(*args, **settings):
+        found = at_full_size(*args, **settings)
+        outcome.at_full_size += found is not None
+        return found
+
+    return counted
+
+
 @contextmanager
 def _shell() -> Iterator["InteractiveShell"]:
     from IPython.core.interactiveshell import InteractiveShell
@@ -202,4 +228,5 @@ if __name__ == "__main__":
     found = run_lab(sys.argv[1])
     print(*found.failures, sep="\n")
     print(f"{found.steps} steps; the host waits in them at {dict(found.waits) or 'no line'}")
+    print(f"{found.at_full_size} comparisons at full size; plans on a T4: {[round(one, 1) for one in found.plans]} s")
     sys.exit(bool(found.failures))
