@@ -194,11 +194,11 @@ def test_similarity_names_the_strongest_pair_beside_the_diagonal():
 
 def test_tables_correlate_by_their_ranks_off_the_diagonal(matrix):
     assert "is 1.00." in plots.two_similarities(matrix, 3 * matrix, CLASSES, titles=("one", "other")).description
-    one = np.array([[9, 1, 3], [2, 9, 2], [1, 3, 9]])  # shares off the diagonal: 1/4, 3/4, 1/2, 1/2, 1/4, 3/4
+    one = np.array([[9, 1, 3], [2, 9, 2], [1, 3, 9]])  # off the diagonal: 1, 3, 2, 2, 1, 3 of 12
     text = plots.two_similarities(one, one[:, [0, 2, 1]][[0, 2, 1]], "abc", titles=("one", "other")).description
-    # The other's: 3/4, 1/4, 1/4, 3/4, 1/2, 1/2. Their ranks go as (-1, 1, 0, 0, -1, 1) and (1, -1, -1, 1, 0, 0): -2 / 4.
+    # The other's: 3, 1, 1, 3, 2, 2. Their ranks go as (-1, 1, 0, 0, -1, 1) and (1, -1, -1, 1, 0, 0): -2 / 4.
     assert "off the diagonal is -0.50." in text
-    assert "one: a is most like c (75% of its row). other: a is most like b (75% of its row)." in text
+    assert "one: a is most like c (25% of all). other: a is most like b (25% of all)." in text
 
 
 def test_softened_meets_torch_and_its_limits():

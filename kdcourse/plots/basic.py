@@ -50,24 +50,28 @@ def similarity(matrix, classes: Sequence[str], *, title: str, diagonal: bool = T
     """One (C, C) table as a heat map, each row scaled to shares; `diagonal=False` leaves each class itself out."""
     share = _shares("matrix", matrix, len(classes), diagonal)
     figure = Figure(5.6, 4.9)
-    _heatmap(figure.subplots(), share, classes, title, share.max(), diagonal)
+    _heatmap(figure.subplots(), share, classes, f"{title}, % of a row", share.max(), diagonal)
     kept = "" if diagonal else ", each class itself left out"
-    figure.description = f"{title}, shares of each row{kept}. {_strongest(share, classes)}."
+    figure.description = f"{title}, shares of each row{kept}. {_strongest(share, classes, 'its row')}."
     return figure
 
 
 def two_similarities(one, other, classes: Sequence[str], *, titles: tuple[str, str]) -> Figure:
-    """Two (C, C) tables side by side without their diagonals, each row scaled to shares."""
+    """Two (C, C) tables side by side without their diagonals, each entry as a share of all."""
     from scipy.stats import spearmanr
 
-    shares = [_shares(name, matrix, len(classes), False) for name, matrix in (("one", one), ("other", other))]
+    shares = [
+        _shares(name, matrix, len(classes), False, of_row=False) for name, matrix in (("one", one), ("other", other))
+    ]
     figure = Figure(9.5, 4.9)
     most = max(share.max() for share in shares)
     for axes, share, title in zip(figure.subplots(1, 2), shares, titles, strict=True):
-        _heatmap(axes, share, classes, title, most, False)
+        _heatmap(axes, share, classes, f"{title}, % of all", most, False)
     off = ~np.eye(len(classes), dtype=bool)
     same = spearmanr(shares[0][off], shares[1][off]).statistic
-    strongest = ". ".join(f"{title}: {_strongest(share, classes)}" for title, share in zip(titles, shares, strict=True))
+    strongest = ". ".join(
+        f"{title}: {_strongest(share, classes, 'all')}" for title, share in zip(titles, shares, strict=True)
+    )
     figure.description = (
         f"Two tables of classes, {titles[0]} and {titles[1]}: their rank correlation off the diagonal is {same:.2f}. "
         f"{strongest}."
@@ -231,13 +235,13 @@ def _ticks_at(axes, x: Sequence[float], logarithmic: bool) -> None:
     plain(axes)
 
 
-def _shares(name: str, matrix, size: int, diagonal: bool) -> np.ndarray:
-    """Rows that add to 1; a row of zeros stays one."""
+def _shares(name: str, matrix, size: int, diagonal: bool, *, of_row: bool = True) -> np.ndarray:
+    """Rows that add to 1, a row of zeros stays one; or, not `of_row`, a table that adds to 1."""
     matrix = check_table(name, matrix, size, size).astype(float)
     if matrix.min() < 0:
         raise ValueError(f"{name} must hold counts or probabilities, got {matrix.min():g}")
     bare = matrix if diagonal else np.where(np.eye(size, dtype=bool), 0.0, matrix)
-    return bare / np.maximum(bare.sum(axis=1, keepdims=True), 1e-12)
+    return bare / np.maximum(bare.sum(axis=1 if of_row else None, keepdims=True), 1e-12)
 
 
 def _heatmap(axes, share: np.ndarray, classes: Sequence[str], title: str, most: float, diagonal: bool) -> None:
@@ -250,13 +254,13 @@ def _heatmap(axes, share: np.ndarray, classes: Sequence[str], title: str, most: 
         return f"{100 * value:.0f}" if value >= 0.01 else ""
 
     heatmap(axes, shown, text, fontsize=7, vmin=0, vmax=most)
-    axes.set_title(f"{title}, % of a row", fontsize=9)
+    axes.set_title(title, fontsize=9)
     class_ticks(axes.xaxis, classes)
     class_ticks(axes.yaxis, classes, turned=False)
 
 
-def _strongest(share: np.ndarray, classes: Sequence[str]) -> str:
+def _strongest(share: np.ndarray, classes: Sequence[str], of: str) -> str:
     """The largest entry beside the diagonal, in words."""
     bare = np.where(np.eye(len(classes), dtype=bool), 0, share)
     row, column = np.unravel_index(bare.argmax(), bare.shape)
-    return f"{classes[row]} is most like {classes[column]} ({bare[row, column]:.0%} of its row)"
+    return f"{classes[row]} is most like {classes[column]} ({bare[row, column]:.0%} of {of})"

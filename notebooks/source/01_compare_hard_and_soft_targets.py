@@ -158,7 +158,10 @@ stranger = kd.Recipe(partial(kd.models.perceptron, (64,)), data.train, steps=600
 confuses = kd.measure.confusion(stranger, data.test).float()
 
 kd.plots.two_similarities(
-    reminds, confuses, data.classes, titles=("the teacher's doubt", "another network's mistakes")
+    reminds,
+    confuses,
+    data.classes,
+    titles=("the teacher's doubt", "another network's mistakes"),
 )
 
 # %%
@@ -215,7 +218,9 @@ outcome.table()
 outcome.figure()
 
 # %%
-kd.claim("Soft targets beat hard ones at 1,000 pictures", outcome.difference("soft"), at_least=1)
+kd.claim(
+    "Soft targets beat hard ones at 1,000 pictures", outcome.difference("soft"), at_least=1
+)
 kd.claim("They beat label smoothing, too", outcome.difference("soft", "label smoothing"))
 
 # %% [markdown]
@@ -273,7 +278,9 @@ def winner_only(p, winner, others):
 
 
 def even_tail(p, winner, others):
-    return p.scatter(1, others, p.gather(1, others).mean(dim=1, keepdim=True).expand_as(others))
+    return p.scatter(
+        1, others, p.gather(1, others).mean(dim=1, keepdim=True).expand_as(others)
+    )
 
 
 def shuffled_tail(p, winner, others):
@@ -312,7 +319,9 @@ rungs = {
     "noise alone: even tail, not shuffled": ("even tail", "shuffled tail"),
 }
 found = {what: ladder.difference(*arms) for what, arms in rungs.items()}
-pd.DataFrame({what: [str(one), one.verdict] for what, one in found.items()}, ["worth", "verdict"]).T
+pd.DataFrame(
+    {what: [str(one), one.verdict] for what, one in found.items()}, ["worth", "verdict"]
+).T
 
 # %%
 whole, decisions, sureness, similarity, believed, noise = found.values()
