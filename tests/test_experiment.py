@@ -91,6 +91,43 @@ def test_the_interval_is_students_t():
         difference([1.0])
 
 
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_has_no_interval_and_no_verdict(broken):
+    with pytest.raises(ValueError, match=rf"an interval must hold finite numbers, got {broken} at 1"):
+        difference([1.0, broken, 2.0])
+    with pytest.raises(ValueError, match="a difference must hold finite numbers"):
+        Difference(broken, 1.0, 2.0)
+    with pytest.raises(ValueError, match="at_least must hold finite numbers"):
+        claim("soft beats hard", Difference(2.0, 0.5, 3.5), at_least=broken)
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_a_score_that_is_no_number_is_named_by_arm_seed_and_split(data, recipe, split):
+    def metric(model, examples):
+        return float("nan") if examples is getattr(data, split) else 50.0
+
+    with pytest.raises(ValueError, match=f"got nan for arm 'one', seed 4, on the {split} split"):
+        compare({"one": recipe}, data, seeds=[4, 9], metric=metric, progress=False)
+
+
+def test_a_student_of_nan_is_named_and_no_longer_scores_a_third(data, recipe):
+    class Broken(Recipe):
+        def run(self, seed=0, *, progress=False):
+            student = super().run(seed)
+            torch.nn.init.constant_(student.classifier.weight, float("nan") if seed == 9 else 0.0)
+            return student
+
+    arms = {"sound": recipe, "broken": Broken(recipe.student, recipe.train, steps=20)}
+    with pytest.raises(ValueError, match=r"arm 'broken', seed 9, on the \w+ split: logits .* for 100 of 100 examples"):
+        compare(arms, data, seeds=[4, 9], progress=False)
+
+
+def test_a_stored_score_that_is_no_number_is_refused():
+    scores = pd.DataFrame({"plain": [70.0, 72], "KD": [75.0, float("inf")]}, index=[0, 3])
+    with pytest.raises(ValueError, match="got inf for arm 'KD', seed 3, on the test split"):
+        Comparison(scores, scores[["plain"]], "plain")
+
+
 def test_the_words_follow_the_interval():
     assert Difference(2.0, 0.5, 3.5).verdict == "helps"
     assert Difference(-2.0, -3.5, -0.5).verdict == "hurts"
@@ -148,6 +185,38 @@ def test_unfair_or_impossible_comparisons_are_refused(data, recipe):
         compare({"one": recipe}, data, seeds=1)
     with pytest.raises(ValueError, match="baseline must be one of one"):
         compare({"one": recipe}, data, baseline="none")
+    with pytest.raises(ValueError, match="recipes must hold at least one arm"):
+        compare({}, data)
     outcome = compare({"one": recipe}, data, seeds=2, progress=False)
     with pytest.raises(ValueError, match="arm must be one of one"):
         outcome.difference("two")
+
+
+class Untrainable(Recipe):
+    def run(self, seed=0, *, progress=False):
+        raise AssertionError("it was trained")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ([0, 0, 0], r"twice or more: \[0\]"),
+        ([5, 3, 5, 1, 3], r"twice or more: \[3, 5\]"),
+        ([0, 1.5], r"whole numbers, .* got \[1.5\]"),
+        ([0, "1"], "whole numbers"),
+        ([0, True], "whole numbers"),
+        (2.5, "whole numbers, or how many"),
+        (True, "whole numbers"),
+        (None, "whole numbers"),
+        (-3, "at least two"),
+    ],
+)
+def test_seeds_that_are_none_are_refused_before_anything_trains(data, recipe, seeds, message):
+    arm = Untrainable(recipe.student, recipe.train, steps=20)
+    with pytest.raises(ValueError, match=message):
+        compare({"one": arm}, data, seeds=seeds, progress=False)
+
+
+def test_seeds_of_numpy_are_seeds(data, recipe):
+    outcome = compare({"one": recipe}, data, seeds=np.array([4, 9]), progress=False)
+    assert list(outcome.scores.index) == [4, 9]

@@ -10,11 +10,17 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference in points: its mean over seeds and the bounds of its 95 % interval."""
+    """A paired difference in points: its mean over seeds and the bounds of its 95 % interval.
+
+    Raises `ValueError` for NaN and infinity: no verdict follows from what is no number.
+    """
 
     mean: float
     low: float
     high: float
+
+    def __post_init__(self):
+        check_finite("a difference", (self.mean, self.low, self.high))
 
     @property
     def verdict(self) -> str:
@@ -33,21 +39,36 @@ class Difference:
 
 
 def difference(values: Iterable[float]) -> Difference:
-    """Mean and 95 % t-interval of one value a seed. Raises `ValueError` for fewer than two: one seed proves nothing."""
+    """Mean and 95 % t-interval of one value a seed.
+
+    Raises `ValueError` for fewer than two, because one seed proves nothing, and for NaN or infinity.
+    """
     from scipy import stats
 
     values = np.asarray(list(values), dtype=float)
     if len(values) < 2:
         raise ValueError(f"an interval needs at least two seeds, got {len(values)}")
+    check_finite("an interval", values)
     half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return Difference(float(values.mean()), float(values.mean() - half), float(values.mean() + half))
+
+
+def check_finite(name: str, values: Iterable[float]) -> None:
+    """Raise `ValueError` with the places, counted from 0, of what is NaN or infinite."""
+    values = np.asarray(values, dtype=float)
+    places = np.flatnonzero(~np.isfinite(values)).tolist()
+    if places:
+        found = ", ".join(f"{values[place]} at {place}" for place in places)
+        raise ValueError(f"{name} must hold finite numbers, got {found}")
 
 
 def claim(what: str, measured: Difference, at_least: float = 0.0) -> None:
     """Stand by a sentence of the lab: print it with its measurement, or fail.
 
-    Raises `AssertionError` unless the interval is clear of zero and the mean is at least `at_least` points.
+    Raises `AssertionError` unless the interval is clear of zero and the mean is at least `at_least` points, `ValueError` where
+    `at_least` is NaN: no mean would be less than that.
     """
+    check_finite("at_least", (at_least,))
     if measured.low <= 0:
         raise AssertionError(f"{what}: not shown, the interval of {measured} is not clear of zero")
     if measured.mean < at_least:

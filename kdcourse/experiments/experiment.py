@@ -5,9 +5,11 @@ difference is taken within each seed, where the luck of the seed cancels.
 """
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Integral
 from types import FunctionType
 from typing import Protocol
 
@@ -153,11 +155,14 @@ def compare(
     seeds: how many, or which. baseline: the arm that others are compared with, default the first.
     equal_budgets: False where budgets are what is compared; the table then shows them.
     metric: called as metric(student, split). ledger: a name; the outcome is then written to `<ledger>-<data>.json`.
-    Raises `ValueError` for unequal budgets, fewer than two seeds or a baseline that is no arm.
+    Raises `ValueError` before anything trains for no arm, unequal budgets, fewer than two seeds, a seed that stands there
+    twice or is no whole number, and a baseline that is no arm; afterwards for a score that is NaN or infinite.
     """
     from tqdm.auto import tqdm
 
-    seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not recipes:
+        raise ValueError("recipes must hold at least one arm, got none")
+    seeds = _whole(seeds)
     baseline = baseline or next(iter(recipes))
     _check(recipes, seeds, baseline, equal_budgets)
 
@@ -171,6 +176,20 @@ def compare(
     if ledger:
         keep(ledger, comparison, {arm: recipe.describe(students[arm][0]) for arm, recipe in recipes.items()}, data)
     return comparison
+
+
+def _whole(seeds: int | Iterable[int]) -> list[int]:
+    """So many seeds, or these, as a list of different whole numbers."""
+    if isinstance(seeds, Integral) and not isinstance(seeds, bool):
+        return list(range(seeds))
+    given = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    odd = [seed for seed in given if not isinstance(seed, Integral) or isinstance(seed, bool)]
+    if odd or not isinstance(seeds, Iterable):
+        raise ValueError(f"seeds must be whole numbers, or how many there are to be, got {odd or seeds}")
+    twice = sorted(seed for seed, times in Counter(given).items() if times > 1)
+    if twice:
+        raise ValueError(f"seeds must differ: a run that is counted twice narrows the interval; twice or more: {twice}")
+    return [int(seed) for seed in given]
 
 
 def _check(recipes: Mapping[str, Arm], seeds: list[int], baseline: str, equal_budgets: bool) -> None:

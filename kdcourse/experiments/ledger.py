@@ -5,6 +5,7 @@ what a student runs goes to the folder named by KDCOURSE_RESULTS, else to the ca
 """
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -40,6 +41,7 @@ class Comparison:
     scores, validation: one row a seed, one column an arm; what the metric gave on the test and validation splits.
     students: the trained models of each arm, in the order of the seeds; none when read from the ledger.
     budgets: pictures that each arm's gradient steps see; None where all share one.
+    Raises `ValueError` for a score that is NaN or infinite, with its arm, its seed and its split.
     """
 
     scores: "pd.DataFrame"
@@ -47,6 +49,13 @@ class Comparison:
     baseline: str
     students: dict[str, list[nn.Module]] = field(repr=False, default_factory=dict)
     budgets: dict[str, int] | None = None
+
+    def __post_init__(self):
+        for split, table in (("test", self.scores), ("validation", self.validation)):
+            for arm in table:
+                for seed, score in table[arm].items():
+                    if not math.isfinite(score):
+                        raise ValueError(f"scores must be finite numbers, got {score} for {_of(arm, seed, split)}")
 
     @classmethod
     def evaluate(
@@ -58,13 +67,22 @@ class Comparison:
         baseline: str,
         budgets: dict[str, int] | None = None,
     ) -> "Comparison":
-        """Score trained students, {arm: [one for each seed]}, by metric(student, split) on validation and test."""
+        """Score trained students, {arm: [one for each seed]}, by metric(student, split) on validation and test.
+
+        A `ValueError` of the metric's is raised again with the arm, the seed and the split.
+        """
         import pandas as pd
+
+        def score(arm: str, number: int, part: str) -> float:
+            try:
+                return metric(students[arm][number], getattr(data, part))
+            except ValueError as error:
+                raise ValueError(f"{_of(arm, seeds[number], part)}: {error}") from error
 
         index = pd.Index(seeds, name="seed")
         validation, scores = (
-            pd.DataFrame({arm: [metric(one, split) for one in trained] for arm, trained in students.items()}, index)
-            for split in (data.validation, data.test)
+            pd.DataFrame({arm: [score(arm, number, part) for number in range(len(seeds))] for arm in students}, index)
+            for part in ("validation", "test")
         )
         return cls(scores, validation, baseline, students, budgets)
 
@@ -183,6 +201,10 @@ def stored(name: str, data: ImageData | str) -> Comparison:
         pd.DataFrame({arm: kept[part] for arm, kept in entry["arms"].items()}, index) for part in ("validation", "test")
     )
     return Comparison(scores, validation, entry["baseline"], budgets=entry.get("budgets"))
+
+
+def _of(arm: str, seed: int, split: str) -> str:
+    return f"arm {arm!r}, seed {seed}, on the {split} split"
 
 
 def _shipped() -> Path:
