@@ -13,11 +13,13 @@ from numbers import Integral
 from types import FunctionType
 from typing import Protocol
 
+import torch
 from torch import nn
 
 from kdcourse.data.splits import ImageData, Split
 from kdcourse.data.texts import Sentences
 from kdcourse.evaluation import measure
+from kdcourse.experiments.facts import Facts, Work, multiply_adds, of_run, temperature_of, untrained
 from kdcourse.experiments.ledger import Comparison, keep
 from kdcourse.methods import HardTarget, Method
 from kdcourse.models.sentiment import SentimentClassifier
@@ -35,6 +37,7 @@ class Recipe:
     teacher: as in `training.train`, or a function of the seed that gives it (each seed may have its own teacher).
     method, steps, batch_size, learning_rate, weight_decay, balanced: as in `training.train`.
     networks: how many learn at once, where the student is several `schemes.Peers`.
+    Functions of the seed are called once more, for `facts`: what they train they should keep.
     """
 
     student: Callable[..., nn.Module]
@@ -63,6 +66,25 @@ class Recipe:
             "learning_rate": self.learning_rate,
         }
 
+    def facts(self, seed: int = 0) -> Facts:
+        """What this arm looks at, computes and begins with, known without training it."""
+        pretrained = getattr(self.student, "pretrained", False)
+        return self.work(seed).facts(temperature_of(self.method), pretrained)
+
+    def work(self, seed: int = 0) -> Work:
+        """What training looks at and computes, a warm start included."""
+        teacher = self.teacher
+        if isinstance(teacher, FunctionType | partial):
+            teacher = getattr(teacher, "untrained", teacher)(seed) if self.method.needs_teacher else None
+        names = ("steps", "batch_size", "balanced")
+        settings = {name: getattr(self, name) for name in names}
+        student = untrained(self.student, seed)
+        own = of_run(student, self._split(seed), self.method, teacher, seed=seed, **settings)
+        return self.student.work(seed) + own if hasattr(self.student, "work") else own
+
+    def _split(self, seed: int) -> Split:
+        return self.train(seed) if callable(self.train) else self.train
+
     def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module:
         """Train a fresh student; `seed` fixes its first weights, its examples and the order of its batches."""
         student, training = self.begin(seed)
@@ -71,7 +93,7 @@ class Recipe:
 
     def begin(self, seed: int = 0) -> tuple[nn.Module, Callable[..., History]]:
         """A fresh student and the call of `training.train` that trains it: only how it is watched is left to say."""
-        split = self.train(seed) if callable(self.train) else self.train
+        split = self._split(seed)
         teacher = self.teacher(seed) if isinstance(self.teacher, FunctionType | partial) else self.teacher
         student = self.student(seed=seed)
         method = copy.deepcopy(self.method)  # a method's own parameters start anew in each run
@@ -114,6 +136,26 @@ class TextRecipe:
         finetune(student, split, seed=seed, progress=progress, **settings)
         return student
 
+    def facts(self, seed: int = 0) -> Facts:
+        """What this arm looks at, computes and begins with, known without training it."""
+        pretrained = getattr(self.student, "pretrained", False)
+        return self.work(seed).facts(self.temperature if self.teacher else None, pretrained)
+
+    def work(self, seed: int = 0) -> Work:
+        """What training looks at and computes. The teacher's logits are asked for once, its layers at every step.
+
+        Where the steps are too few for all sentences, as many different ones as steps × batch_size count.
+        """
+        split = self.train(seed) if callable(self.train) else self.train
+        examples = self.steps * self.batch_size
+        inputs = frozenset(list(dict.fromkeys(split.texts))[:examples])
+        arithmetic = 3 * examples * multiply_adds(self.student(seed=seed), split)
+        if self.teacher:
+            passes = len(inputs) + (examples if self.hidden or self.attention else 0)
+            arithmetic += passes * multiply_adds(self.teacher, split)
+        looked_at = split.labels is not None and not (self.teacher and self.alpha == 1)
+        return Work(inputs, inputs if looked_at else frozenset(), self.steps, arithmetic)
+
     def describe(self, student: SentimentClassifier) -> dict:
         """What the ledger says of this arm besides its scores."""
         names = ("alpha", "temperature", "hidden", "attention")
@@ -136,6 +178,8 @@ class Arm(Protocol):
     def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module: ...
 
     def describe(self, student: nn.Module) -> dict: ...
+
+    def facts(self, seed: int = 0) -> Facts: ...
 
 
 def compare(
@@ -166,16 +210,25 @@ def compare(
     baseline = baseline or next(iter(recipes))
     _check(recipes, seeds, baseline, equal_budgets)
 
+    known = _facts(recipes, seeds[0])
     bar = partial(tqdm, desc="comparing", unit="run", leave=False, disable=None if progress else True)
     students = {arm: [] for arm in recipes}
     for seed, arm in bar([(seed, arm) for seed in seeds for arm in recipes]):
         students[arm].append(recipes[arm].run(seed))
 
     budgets = None if equal_budgets else {arm: recipe.budget for arm, recipe in recipes.items()}
-    comparison = Comparison.evaluate(students, data, metric, seeds, baseline, budgets)
+    comparison = Comparison.evaluate(students, data, metric, seeds, baseline, budgets, known)
     if ledger:
         keep(ledger, comparison, {arm: recipe.describe(students[arm][0]) for arm, recipe in recipes.items()}, data)
     return comparison
+
+
+def _facts(recipes: Mapping[str, Arm], seed: int) -> dict[str, Facts] | None:
+    """What each arm knows of itself; None where one of them, somebody's own, has no `facts`."""
+    if not all(hasattr(recipe, "facts") for recipe in recipes.values()):
+        return None
+    with torch.random.fork_rng(devices=[]):  # students that are built for this alone draw nothing from the runs' luck
+        return {arm: recipe.facts(seed) for arm, recipe in recipes.items()}
 
 
 def _whole(seeds: int | Iterable[int]) -> list[int]:

@@ -10,7 +10,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch import nn
 
 from kdcourse.data.splits import ImageData, Split
 from kdcourse.evaluation.intervals import Difference, difference
+from kdcourse.experiments.facts import Facts
 from kdcourse.system.storage import cache_folder, write_safely
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Comparison:
     scores, validation: one row a seed, one column an arm; what the metric gave on the test and validation splits.
     students: the trained models of each arm, in the order of the seeds; none when read from the ledger.
     budgets: pictures that each arm's gradient steps see; None where all share one.
+    facts: what each arm looks at and computes, with the first seed; None in a ledger that was written before there were any.
     Raises `ValueError` for a score that is NaN or infinite, with its arm, its seed and its split.
     """
 
@@ -49,6 +51,7 @@ class Comparison:
     baseline: str
     students: dict[str, list[nn.Module]] = field(repr=False, default_factory=dict)
     budgets: dict[str, int] | None = None
+    facts: dict[str, Facts] | None = None
 
     def __post_init__(self):
         for split, table in (("test", self.scores), ("validation", self.validation)):
@@ -66,6 +69,7 @@ class Comparison:
         seeds: list[int],
         baseline: str,
         budgets: dict[str, int] | None = None,
+        facts: dict[str, Facts] | None = None,
     ) -> "Comparison":
         """Score trained students, {arm: [one for each seed]}, by metric(student, split) on validation and test.
 
@@ -84,13 +88,14 @@ class Comparison:
             pd.DataFrame({arm: [score(arm, number, part) for number in range(len(seeds))] for arm in students}, index)
             for part in ("validation", "test")
         )
-        return cls(scores, validation, baseline, students, budgets)
+        return cls(scores, validation, baseline, students, budgets, facts)
 
     def evaluated_by(self, metric: Callable[[nn.Module, Split], float], data: ImageData) -> "Comparison":
         """The same students by another measure."""
         if not self.students:
             raise ValueError("students are not kept in the ledger, so a stored comparison cannot be evaluated anew")
-        return self.evaluate(self.students, data, metric, list(self.scores.index), self.baseline, self.budgets)
+        seeds = list(self.scores.index)
+        return self.evaluate(self.students, data, metric, seeds, self.baseline, self.budgets, self.facts)
 
     def only(self, *arms: str) -> "Comparison":
         """These arms alone; the baseline stays, first."""
@@ -122,8 +127,38 @@ class Comparison:
         columns = {"stored": self.scores.loc[seeds, arms].mean(), "now": again.scores.loc[seeds, arms].mean()}
         return pd.DataFrame(columns).round(2).rename_axis(f"mean over seeds {', '.join(map(str, seeds))}")
 
+    def differs(self) -> "pd.DataFrame":
+        """In what the arms differ beside their scores: a row for each arm, a column for each of `Facts` that is not one for all.
+
+        A gain has one cause where one column is left. None stands for an arm without a temperature.
+        Raises `ValueError` where no facts are kept.
+        """
+        import pandas as pd
+
+        if self.facts is None:
+            raise ValueError("this comparison was kept without the facts of its arms; kdcourse results makes them anew")
+        rows = {arm: asdict(self.facts[arm]) for arm in self.scores}
+        names = [name for name in rows[self.baseline] if len({row[name] for row in rows.values()}) > 1]
+        columns = {name.replace("_", " "): [row[name] for row in rows.values()] for name in names}
+        return pd.DataFrame(columns, index=list(rows), dtype=object)
+
+    def _effort(self, arm: str) -> dict[str, str]:
+        """What an arm took, where budgets differ: pictures seen, and arithmetic as a multiple of the baseline's."""
+        if self.budgets is None:
+            return {}
+        seen = {"pictures seen in training": f"{self.budgets[arm]:,}"}
+        if self.facts is None:
+            return seen
+        own, least = self.facts[arm].multiply_adds, self.facts[self.baseline].multiply_adds
+        if least:
+            return {**seen, "arithmetic": f"×{own / least:.1f}"}
+        return {**seen, "billions of multiply-adds": f"{own / 1e9:,.1f}"}  # of nothing there are no multiples
+
     def table(self) -> "pd.DataFrame":
-        """A row for each arm: mean, half width of its 95 % interval, the paired difference and what it says."""
+        """A row for each arm: mean, half width of its 95 % interval, the paired difference and what it says.
+
+        Where budgets differ it shows them too: pictures seen, and multiply-adds as a multiple of the baseline's.
+        """
         import pandas as pd
 
         rows = {}
@@ -132,8 +167,7 @@ class Comparison:
             against = {"difference": "", "verdict": "the baseline"}
             if arm != self.baseline:
                 against = {"difference": str(paired), "verdict": paired.verdict}
-            budget = {} if self.budgets is None else {"pictures seen in training": f"{self.budgets[arm]:,}"}
-            rows[arm] = {**budget, "mean": round(own.mean, 2), "±": round(own.high - own.mean, 2), **against}
+            rows[arm] = {**self._effort(arm), "mean": round(own.mean, 2), "±": round(own.high - own.mean, 2), **against}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"{len(self.scores)} seeds")
 
     def figure(self, **settings):
@@ -162,6 +196,7 @@ def keep(
         "seeds": [int(seed) for seed in comparison.scores.index],
         "baseline": comparison.baseline,
         "budgets": comparison.budgets,
+        "facts": comparison.facts and {arm: asdict(known) for arm, known in comparison.facts.items()},
         "arms": {
             arm: {
                 **description,
@@ -200,7 +235,8 @@ def stored(name: str, data: ImageData | str) -> Comparison:
     validation, scores = (
         pd.DataFrame({arm: kept[part] for arm, kept in entry["arms"].items()}, index) for part in ("validation", "test")
     )
-    return Comparison(scores, validation, entry["baseline"], budgets=entry.get("budgets"))
+    facts = entry.get("facts") and {arm: Facts(**known) for arm, known in entry["facts"].items()}
+    return Comparison(scores, validation, entry["baseline"], budgets=entry.get("budgets"), facts=facts)
 
 
 def _of(arm: str, seed: int, split: str) -> str:
