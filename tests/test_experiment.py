@@ -220,3 +220,36 @@ def test_seeds_that_are_none_are_refused_before_anything_trains(data, recipe, se
 def test_seeds_of_numpy_are_seeds(data, recipe):
     outcome = compare({"one": recipe}, data, seeds=np.array([4, 9]), progress=False)
     assert list(outcome.scores.index) == [4, 9]
+
+
+CHOICES = {"plain": [90.0, 90, 90], "small": [70.0, 72, 74], "large": [75.0, 78, 70]}
+
+
+def test_the_best_arm_is_that_of_the_validation_split():
+    test, validation = pd.DataFrame(CHOICES), pd.DataFrame({**CHOICES, "small": [80.0, 80, 80]})
+    outcome = Comparison(test, validation, "plain")
+    assert outcome.best() == outcome.best(on="validation") == "small", "large is better on test, plain is the baseline"
+    assert outcome.best(lowest=True) == "large"
+    assert outcome.best(among=["large", "plain"]) == "plain"
+    assert outcome.best(among=(arm for arm in ["large"])) == "large"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"on": "test"}, "on must be \"validation\", got 'test': the best of several test scores is too good"),
+        ({"on": "train"}, "on must be \"validation\", got 'train'$"),
+        ({"among": []}, "among must hold at least one arm"),
+        ({"among": ["tiny"]}, "arm must be one of plain, small, large, got 'tiny'"),
+    ],
+)
+def test_what_cannot_be_chosen_by_is_refused(arguments, message):
+    scores = pd.DataFrame(CHOICES)
+    with pytest.raises(ValueError, match=message):
+        Comparison(scores, scores, "plain").best(**arguments)
+
+
+def test_with_the_baseline_alone_there_is_nothing_to_choose():
+    scores = pd.DataFrame({"plain": [70.0, 72]})
+    with pytest.raises(ValueError, match="at least one arm"):
+        Comparison(scores, scores, "plain").best()

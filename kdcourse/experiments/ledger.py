@@ -9,7 +9,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -112,6 +112,24 @@ class Comparison:
             if name not in self.scores:
                 raise ValueError(f"arm must be one of {', '.join(self.scores)}, got {name!r}")
         return difference(self.scores[arm] - self.scores[baseline])
+
+    def best(self, on: str = "validation", *, among: Iterable[str] | None = None, lowest: bool = False) -> str:
+        """The arm with the highest mean on validation data, the first of several that share it.
+
+        on: "validation", and nothing else: test data report on what has been chosen. among: the arms to choose from, default
+        all but the baseline. lowest: where a low score is a good one.
+        Raises `ValueError` for another split, for an arm that is none, and where there is no arm to choose.
+        """
+        if on != "validation":
+            why = "the best of several test scores is too good by its luck, and no data are left that would tell by how much"
+            raise ValueError(f'on must be "validation", got {on!r}' + (f": {why}" if on == "test" else ""))
+        arms = [arm for arm in self.scores if arm != self.baseline] if among is None else list(among)
+        if not arms:
+            raise ValueError("among must hold at least one arm, got none")
+        for arm in arms:
+            self.difference(arm)  # names the arms there are
+        means = self.validation[arms].mean()
+        return means.idxmin() if lowest else means.idxmax()
 
     def against(self, baseline: str) -> "Comparison":
         """The same outcome with another arm as the baseline."""
