@@ -11,6 +11,7 @@ from scipy import stats
 
 import kdcourse as kd
 from kdcourse.data.splits import ImageData, Split
+from kdcourse.evaluation import intervals
 from kdcourse.evaluation.intervals import Difference, claim, difference
 from kdcourse.experiments.experiment import Recipe, compare
 from kdcourse.experiments.ledger import Comparison
@@ -253,3 +254,84 @@ def test_with_the_baseline_alone_there_is_nothing_to_choose():
     scores = pd.DataFrame({"plain": [70.0, 72]})
     with pytest.raises(ValueError, match="at least one arm"):
         Comparison(scores, scores, "plain").best()
+
+
+def with_p(*chances: float, seeds: int = 6) -> dict[str, np.ndarray]:
+    """Differences whose two-sided t-tests have these p-values, in a shuffled order of seeds."""
+    spread = np.linspace(-1, 1, seeds)
+    spread = spread / (spread.std(ddof=1) / np.sqrt(seeds))
+    return {f"p = {p:g}": spread + stats.t.isf(p / 2, seeds - 1) for p in chances}
+
+
+def test_holm_steps_down_and_stops_at_the_first_that_is_not_clear():
+    """The thresholds of four tests are 1.25, 1.67, 2.5 and 5 %."""
+    assert stats.ttest_1samp(with_p(0.012)["p = 0.012"], 0).pvalue == pytest.approx(0.012)
+    found = intervals.holm(with_p(0.04, 0.012, 0.03, 0.016))
+    assert found == {
+        "p = 0.04": "no clear difference",  # below 5 %, but after one that is not below 2.5 %
+        "p = 0.012": "helps",
+        "p = 0.03": "no clear difference",
+        "p = 0.016": "helps",  # above Bonferroni's 1.25 %
+    }
+    gaps = with_p(0.01, 0.04)
+    hurting = {name: -values for name, values in gaps.items()}
+    assert list(intervals.holm(hurting).values()) == ["hurts", "hurts"]
+    assert list(intervals.holm({**gaps, "one": [0.0, 0, 1, 0, 0, 0]}).values())[1] == "no clear difference"
+    assert list(intervals.holm({**gaps, "constant": [1.0] * 6}).values()) == ["helps", "helps", intervals.CONSTANT]
+    assert intervals.holm({}) == {}
+
+
+def test_holm_agrees_with_the_plain_verdict_where_there_is_one_test():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        values = rng.normal(rng.normal(), 1, 5)
+        assert intervals.holm({"one": values}) == {"one": difference(values).verdict}
+
+
+def test_among_many_that_do_nothing_holm_seldom_finds_one():
+    """Of sixteen arms without any effect, one or more look clear in half of the tables; after Holm in one of twenty."""
+    rng = np.random.default_rng(0)
+    tables = [{str(arm): rng.normal(0, 1, 5) for arm in range(16)} for _ in range(300)]
+    plain = np.mean([any(difference(v).verdict != "no clear difference" for v in table.values()) for table in tables])
+    held = np.mean([any(word != "no clear difference" for word in intervals.holm(table).values()) for table in tables])
+    assert plain > 0.4 and held < 0.08
+
+
+def test_the_table_shows_holms_verdicts_where_several_arms_are_ranked():
+    gaps = with_p(0.01, 0.03, 0.04)
+    scores = pd.DataFrame({"plain": np.full(6, 70.0), **{name: 70 + values for name, values in gaps.items()}})
+    table = Comparison(scores, scores, "plain").table()
+    assert table["verdict"].tolist() == ["the baseline", "helps", "helps", "helps"]
+    assert table["Holm"].tolist() == ["", "helps", "no clear difference", "no clear difference"]
+    alone = Comparison(scores, scores, "plain").only("p = 0.03")
+    assert "Holm" not in alone.table() and alone.table().loc["p = 0.03", "verdict"] == "helps"
+
+
+PAIRED = {"plain": [70.0, 72, 74], "KD": [75.0, 78, 81], "smooth": [74.0, 77, 79], "other": [60.0, 60, 60]}
+
+
+def test_one_gain_is_held_against_another():
+    scores = pd.DataFrame(PAIRED)
+    outcome = Comparison(scores, scores, "plain")
+    expected = difference([1.0, 1, 2])  # 5, 6, 7 against 4, 5, 5
+    assert outcome.more_than("KD", "smooth") == expected
+    assert outcome.more_than("KD", "smooth", baseline="other").mean == pytest.approx(expected.mean)
+    assert outcome.more_than("smooth", "KD").mean == -expected.mean
+    with pytest.raises(ValueError, match="must be two arms, got 'KD' twice"):
+        outcome.more_than("KD", "KD")
+    for arguments in (("none", "KD"), ("KD", "none"), ("KD", "smooth", "none")):
+        with pytest.raises(ValueError, match="arm must be one of plain, KD, smooth, other, got 'none'"):
+            outcome.more_than(*arguments)
+
+
+def test_a_gain_here_is_held_against_a_gain_there_seed_by_seed():
+    here = pd.DataFrame(PAIRED, index=[5, 6, 7])
+    there = pd.DataFrame({"few": [50.0, 51, 52], "KD": [60.0, 53, 55], "FitNet": [51.0, 52, 53]}, index=[7, 5, 6])
+    ours, theirs = Comparison(here, here, "plain"), Comparison(there, there, "few")
+    assert ours.gain_beyond(theirs, "KD") == difference([5.0 - 2, 6 - 3, 7 - 10])
+    assert ours.gain_beyond(theirs, "smooth", "FitNet") == difference([4.0 - 1, 5 - 1, 5 - 1])
+    with pytest.raises(ValueError, match="arm must be one of few, KD, FitNet, got 'smooth'"):
+        ours.gain_beyond(theirs, "smooth")
+    later = Comparison(here.set_index(pd.Index([5, 6, 8])), here.set_index(pd.Index([5, 6, 8])), "plain")
+    with pytest.raises(ValueError, match=r"same seeds, got \[5, 6, 8\] here and \[5, 6, 7\] there"):
+        later.gain_beyond(theirs, "KD")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from kdcourse.data.splits import ImageData, Split
-from kdcourse.evaluation.intervals import Difference, difference
+from kdcourse.evaluation.intervals import Difference, difference, holm
 from kdcourse.experiments.facts import Facts
 from kdcourse.system.storage import cache_folder, write_safely
 
@@ -107,11 +107,39 @@ class Comparison:
 
     def difference(self, arm: str, baseline: str | None = None) -> Difference:
         """By how much `arm` differs from `baseline` (default: the comparison's own), paired seed by seed."""
+        return difference(self._gains(arm, baseline))
+
+    def more_than(self, arm: str, other: str, baseline: str | None = None) -> Difference:
+        """Whether what `arm` brings over the baseline is more than what `other` brings: paired seed by seed.
+
+        A gain of one that is clear and a gain of the other that is not are no answer: only the interval of their difference is.
+        baseline: default the comparison's own. Raises `ValueError` for an arm that is none, and for one that is compared with
+        itself.
+        """
+        if arm == other:
+            raise ValueError(f"arm and other must be two arms, got {arm!r} twice")
+        return difference(self._gains(arm, baseline) - self._gains(other, baseline))
+
+    def gain_beyond(self, other: "Comparison", arm: str, their_arm: str | None = None) -> Difference:
+        """By how much an arm's gain here exceeds the gain of an arm there: a difference of differences, seed by seed.
+
+        other: another comparison with the same seeds; each gain is taken over its own baseline. their_arm: default `arm`.
+        Raises `ValueError` for other seeds and for arms that are none.
+        """
+        ours, theirs = self._gains(arm), other._gains(arm if their_arm is None else their_arm)
+        if set(ours.index) != set(theirs.index):
+            raise ValueError(
+                f"both comparisons must have the same seeds, got {sorted(ours.index)} here and {sorted(theirs.index)} there"
+            )
+        return difference(ours - theirs.loc[ours.index])
+
+    def _gains(self, arm: str, baseline: str | None = None) -> "pd.Series":
+        """What `arm` brings over the baseline, one value a seed."""
         baseline = baseline or self.baseline
         for name in (arm, baseline):
             if name not in self.scores:
                 raise ValueError(f"arm must be one of {', '.join(self.scores)}, got {name!r}")
-        return difference(self.scores[arm] - self.scores[baseline])
+        return self.scores[arm] - self.scores[baseline]
 
     def best(self, on: str = "validation", *, among: Iterable[str] | None = None, lowest: bool = False) -> str:
         """The arm with the highest mean on validation data, the first of several that share it.
@@ -175,16 +203,21 @@ class Comparison:
     def table(self) -> "pd.DataFrame":
         """A row for each arm: mean, half width of its 95 % interval, the paired difference and what it says.
 
-        Where budgets differ it shows them too: pictures seen, and multiply-adds as a multiple of the baseline's.
+        Where budgets differ it shows them too: pictures seen, and multiply-adds as a multiple of the baseline's. Where several
+        arms are held against the baseline, "Holm" is what is left of the verdicts once their number is allowed for.
         """
         import pandas as pd
 
+        rivals = [arm for arm in self.scores if arm != self.baseline]
+        corrected = holm({arm: self._gains(arm) for arm in rivals}) if len(rivals) > 1 else {}
         rows = {}
         for arm in self.scores:
             own, paired = difference(self.scores[arm]), self.difference(arm)
             against = {"difference": "", "verdict": "the baseline"}
             if arm != self.baseline:
                 against = {"difference": str(paired), "verdict": paired.verdict}
+            if corrected:
+                against["Holm"] = corrected.get(arm, "")
             rows[arm] = {**self._effort(arm), "mean": round(own.mean, 2), "±": round(own.high - own.mean, 2), **against}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"{len(self.scores)} seeds")
 
