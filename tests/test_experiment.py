@@ -335,3 +335,88 @@ def test_a_gain_here_is_held_against_a_gain_there_seed_by_seed():
     later = Comparison(here.set_index(pd.Index([5, 6, 8])), here.set_index(pd.Index([5, 6, 8])), "plain")
     with pytest.raises(ValueError, match=r"same seeds, got \[5, 6, 8\] here and \[5, 6, 7\] there"):
         later.gain_beyond(theirs, "KD")
+
+
+SEEDS, EXAMPLES = 5, 500
+
+
+def drawn(rng, sets: int, seed: float, example: float, rest: float, examples: int = EXAMPLES) -> np.ndarray:
+    """Two methods' right answers, (sets, 2, seeds, examples): examples differ in how hard they are, and in whom they suit."""
+    hard, suits = rng.normal(1, 2, (sets, 1, examples)), rng.normal(0.3, example, (sets, 1, examples))
+
+    def scores(ability):
+        return ability + seed * rng.normal(size=(sets, SEEDS, 1)) + rest * rng.normal(size=(sets, SEEDS, examples)) > 0
+
+    return np.stack([scores(hard + suits), scores(hard)], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("seed", "example", "rest", "most"),
+    [
+        (0.02, 0.8, 0.3, 0.85),
+        (0.05, 1.2, 0.5, 0.85),
+        (0.3, 0.4, 0.5, 0.97),
+    ],  # in the last the seeds' luck is all there is
+)
+def test_the_crossed_interval_covers_what_it_promises_and_that_of_seeds_alone_less(seed, example, rest, most):
+    rng = np.random.default_rng(0)
+    true = np.mean([np.diff(drawn(rng, 20, seed, example, rest, 5000).mean((2, 3))[:, ::-1]) for _ in range(10)])
+    both, seeds_alone = [], []
+    for a, b in drawn(rng, 600, seed, example, rest):
+        for found, interval in (
+            (both, intervals.crossed(a, b)),
+            (seeds_alone, difference(100 * (a.mean(1) - b.mean(1)))),
+        ):
+            found.append(interval.low <= 100 * true <= interval.high)
+    assert 0.93 <= np.mean(both) <= 0.97
+    assert np.mean(seeds_alone) <= min(most, np.mean(both))
+
+
+def test_the_crossed_interval_by_hand():
+    """Gaps 1, 0 / 3, 4: mean 2, by seed 0.5 and 3.5, by example 2 and 2, rest ±0.5."""
+    a, b = np.array([[1.0, 0], [3, 4]]), np.zeros((2, 2))
+    half = stats.t.ppf(0.975, 1) * np.sqrt((9 + 0 - 1) / 4)
+    found = intervals.crossed(a, b, scale=1)
+    assert (found.mean, found.low, found.high) == pytest.approx((2, 2 - half, 2 + half))
+    assert intervals.crossed(a, b).mean == 200 and intervals.crossed(b, a, scale=1).high == pytest.approx(half - 2)
+    assert intervals.crossed(a > 0, a > 0).verdict == intervals.CONSTANT
+
+
+def test_with_no_luck_of_examples_it_is_the_interval_of_seeds():
+    by_seed = np.array([[1.0], [2], [4], [3], [2.5]])
+    found = intervals.crossed(np.repeat(by_seed, 9, axis=1), np.zeros((5, 9)), scale=1)
+    seeds_alone = difference(by_seed[:, 0])
+    assert (found.low, found.high) == pytest.approx((seeds_alone.low, seeds_alone.high))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        (np.zeros((5, 9)), np.zeros((5, 8)), r"one shape, .* got \(5, 9\) and \(5, 8\)"),
+        (np.zeros(5), np.zeros(5), r"must be \(S, N\)"),
+        (np.zeros((1, 9)), np.zeros((1, 9)), "at least two seeds"),
+        (np.zeros((2, 2)), np.array([[0, 1], [np.nan, 0]]), "correct_b must hold finite numbers, got nan at 2"),
+    ],
+)
+def test_what_is_not_crossed_is_refused(a, b, message):
+    with pytest.raises(ValueError, match=message):
+        intervals.crossed(a, b)
+
+
+def test_a_comparison_asks_its_students_about_each_example(data, recipe):
+    outcome = compare(
+        {"short": recipe, "long": replace(recipe, steps=90)}, data, seeds=3, equal_budgets=False, progress=False
+    )
+    right = {
+        arm: np.array([[bool(one(x[None]).argmax() == y) for x, y in zip(data.test.images, data.test.labels, strict=True)]
+                       for one in students])
+        for arm, students in outcome.students.items()
+    }  # fmt: skip
+    found = outcome.crossed("long", data)
+    assert found == intervals.crossed(right["long"], right["short"])
+    assert found.mean == pytest.approx(outcome.difference("long").mean)
+    assert outcome.crossed("short", data, "long").mean == -found.mean
+    with pytest.raises(ValueError, match="arm must be one of short, long, got 'none'"):
+        outcome.crossed("none", data)
+    with pytest.raises(ValueError, match="students are not kept"):
+        replace(outcome, students={}).crossed("long", data)

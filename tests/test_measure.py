@@ -16,6 +16,9 @@ SPLIT = Split(torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 1, 2]))
 
 def test_accuracy_confusion_and_agreement_by_hand():
     assert measure.accuracy(LOGITS, SPLIT) == 75
+    assert measure.correct(LOGITS, SPLIT).tolist() == [True, True, False, True]
+    with pytest.raises(ValueError, match=r"one decision for each example, got shape \(4, 2, 3\)"):
+        measure.correct(nn.Sequential(nn.Flatten(), nn.Linear(4, 6), nn.Unflatten(1, (2, 3))), SPLIT)
     assert measure.per_class_accuracy(LOGITS, SPLIT).tolist() == [100, 50, 100]
     assert measure.confusion(LOGITS, SPLIT).tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
     other = LOGITS.clone()

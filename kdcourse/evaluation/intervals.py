@@ -54,6 +54,44 @@ def difference(values: Iterable[float]) -> Difference:
     return Difference(float(values.mean()), float(values.mean() - half), float(values.mean() + half))
 
 
+def crossed(correct_a, correct_b, *, scale: float = 100.0) -> Difference:
+    """By how much one method's scores exceed another's, for seeds and for examples that were not drawn.
+
+    `difference` speaks of other seeds and the same test examples; this interval of other seeds and other examples of their
+    kind. Each gap is taken as mean + effect of the seed + effect of the example + rest. From the mean squares of a two-way
+    table, MS, the variance of the mean is (MS_seeds + MS_examples − MS_rest) / (S · N), and the t-quantile has Satterthwaite's
+    degrees of freedom, S − 1 or N − 1 at least.
+    correct_a, correct_b: (S, N), one score for each of S seeds and N examples, the same in both: 0 or 1, or losses.
+    scale: what a score of 1 is in the answer; default 100, so that shares become points. Take 1 for losses.
+    Raises `ValueError` for other shapes, fewer than two seeds or examples, and NaN or infinity.
+    Sources: Satterthwaite (1946), *An Approximate Distribution of Estimates of Variance Components*; Owen (2007), *The
+    pigeonhole bootstrap*, on such tables with two kinds of luck.
+    """
+    from scipy import stats
+
+    a, b = (np.asarray(side, dtype=float) for side in (correct_a, correct_b))
+    if a.shape != b.shape or a.ndim != 2 or min(a.shape) < 2:
+        raise ValueError(
+            f"correct_a and correct_b must be (S, N), one shape, at least two seeds and examples, got {a.shape} and {b.shape}"
+        )
+    for name, side in (("correct_a", a), ("correct_b", b)):
+        check_finite(name, side.ravel())
+    gaps = scale * (a - b)
+    seeds, examples = gaps.shape
+    mean, by_seed, by_example = gaps.mean(), gaps.mean(axis=1), gaps.mean(axis=0)
+    rest = gaps - by_seed[:, None] - by_example + mean
+    free = np.array([seeds - 1, examples - 1, (seeds - 1) * (examples - 1)])
+    squares = [examples * np.square(by_seed - mean).sum(), seeds * np.square(by_example - mean).sum(), (rest**2).sum()]
+    squares = np.array(squares) / free
+    # The sum may fall below 0 by luck; neither kind of luck alone gives less than the smaller of the two.
+    variance = max(squares[0] + squares[1] - squares[2], squares[:2].min())
+    if variance == 0:
+        return Difference(float(mean), float(mean), float(mean))
+    freedom = max(variance**2 / (squares**2 / free).sum(), free.min())
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(variance / gaps.size)
+    return Difference(float(mean), float(mean - half), float(mean + half))
+
+
 def holm(gaps: Mapping[str, Iterable[float]]) -> dict[str, str]:
     """The verdicts of several paired differences, name -> word, corrected for how many there are: by Holm's method at 5 %.
 

@@ -31,8 +31,20 @@ BINS = 15  # of a reliability diagram, as in Guo et al. (2017)
 
 def accuracy(model_or_logits: nn.Module | Tensor, split: Split) -> float:
     """Right answers in percent."""
+    return _share(correct(model_or_logits, split))
+
+
+def correct(model_or_logits: nn.Module | Tensor, split: Split) -> Tensor:
+    """Whether each example is answered rightly, (N,) bool in the order of the split.
+
+    Raises `ValueError` for a model whose logits are not (N, C), such as several peers or a language model.
+    """
     logits, labels = _answers(model_or_logits, split)
-    return _share(logits.argmax(dim=1) == labels)
+    if logits.ndim != 2:
+        raise ValueError(
+            f"model must give logits (N, C), one decision for each example, got shape {tuple(logits.shape)}"
+        )
+    return logits.argmax(dim=1) == labels
 
 
 def per_class_accuracy(model_or_logits: nn.Module | Tensor, split: Split) -> Tensor:
