@@ -18,6 +18,9 @@ SPLIT = Split(torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 1, 2]))
 
 def test_accuracy_confusion_and_agreement_by_hand():
     assert measure.accuracy(LOGITS, SPLIT) == 75
+    assert measure.correct(LOGITS, SPLIT).tolist() == [True, True, False, True]
+    with pytest.raises(ValueError, match=r"one decision for each example, got shape \(4, 2, 3\)"):
+        measure.correct(nn.Sequential(nn.Flatten(), nn.Linear(4, 6), nn.Unflatten(1, (2, 3))), SPLIT)
     assert measure.per_class_accuracy(LOGITS, SPLIT).tolist() == [100, 50, 100]
     assert measure.confusion(LOGITS, SPLIT).tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
     other = LOGITS.clone()
@@ -79,6 +82,34 @@ def test_missing_labels_and_wrong_shapes_are_named():
         measure.accuracy(LOGITS[:2], SPLIT)
     with pytest.raises(ValueError, match="bins must be"):
         measure.calibration_error(LOGITS, SPLIT, bins=0)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_answers_that_are_no_numbers_get_no_score(broken):
+    logits = LOGITS.clone()
+    logits[[1, 3], [0, 2]] = broken
+    for score in (measure.accuracy, measure.per_class_accuracy, measure.confusion, measure.calibration_error):
+        with pytest.raises(ValueError, match="logits must be finite numbers, got NaN or infinity for 2 of 4 examples"):
+            score(logits, SPLIT)
+    with pytest.raises(ValueError, match="for 2 of 4"):
+        measure.agreement(LOGITS, logits, SPLIT)
+    with pytest.raises(ValueError, match="embeddings must be finite numbers"):
+        measure.recall_at_1(logits, SPLIT.labels)
+    with pytest.raises(ValueError, match="other must be finite numbers"):
+        measure.centered_kernel_alignment(LOGITS, logits)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    nn.init.constant_(model[1].bias, broken)
+    with pytest.raises(ValueError, match="for 4 of 4 examples"):
+        measure.accuracy(model, SPLIT)
+
+
+def test_a_language_model_of_nan_has_no_loss():
+    class Lost(nn.Module):
+        def forward(self, tokens):
+            return torch.full((*tokens.shape, 3), torch.nan)
+
+    with pytest.raises(ValueError, match="the losses must be finite numbers, got NaN or infinity for 2 of 2"):
+        measure.next_token_loss(Lost(), torch.zeros(2, 5).long(), torch.zeros(2, 5).long())
 
 
 def test_kernel_alignment_sees_neither_scale_nor_rotation():

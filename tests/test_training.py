@@ -319,3 +319,9 @@ def test_bad_settings_are_named(change, message):
 def test_divergence_is_an_error_and_not_a_result():
     with pytest.raises(FloatingPointError, match="lower learning_rate"):
         train(student(), toy(), steps=60, batch_size=32, learning_rate=1e18)
+
+
+def test_divergence_that_an_evaluation_sees_is_named_by_its_step():
+    watch = Evaluate(toy(seed=1), every=1)
+    with pytest.raises(FloatingPointError, match=r"answers are no numbers after step \d+; lower learning_rate"):
+        train(student(), toy(), steps=30, learning_rate=1e12, callbacks=[watch], progress=False)

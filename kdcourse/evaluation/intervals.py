@@ -1,20 +1,27 @@
 """Differences with their intervals, and the words that they allow."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 CONFIDENCE = 0.95
+CONSTANT = "the same for every seed"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference in points: its mean over seeds and the bounds of its 95 % interval."""
+    """A paired difference in points: its mean over seeds and the bounds of its 95 % interval.
+
+    Raises `ValueError` for NaN and infinity: no verdict follows from what is no number.
+    """
 
     mean: float
     low: float
     high: float
+
+    def __post_init__(self):
+        check_finite("a difference", (self.mean, self.low, self.high))
 
     @property
     def verdict(self) -> str:
@@ -23,7 +30,7 @@ class Difference:
         The last is for what trains nothing: it has no luck, and an interval without width would make a point of nothing.
         """
         if self.high - self.low < 1e-9:
-            return "the same for every seed"
+            return CONSTANT
         if self.low > 0:
             return "helps"
         return "hurts" if self.high < 0 else "no clear difference"
@@ -33,21 +40,96 @@ class Difference:
 
 
 def difference(values: Iterable[float]) -> Difference:
-    """Mean and 95 % t-interval of one value a seed. Raises `ValueError` for fewer than two: one seed proves nothing."""
+    """Mean and 95 % t-interval of one value a seed.
+
+    Raises `ValueError` for fewer than two, because one seed proves nothing, and for NaN or infinity.
+    """
     from scipy import stats
 
     values = np.asarray(list(values), dtype=float)
     if len(values) < 2:
         raise ValueError(f"an interval needs at least two seeds, got {len(values)}")
+    check_finite("an interval", values)
     half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return Difference(float(values.mean()), float(values.mean() - half), float(values.mean() + half))
+
+
+def crossed(correct_a, correct_b, *, scale: float = 100.0) -> Difference:
+    """By how much one method's scores exceed another's, for seeds and for examples that were not drawn.
+
+    `difference` speaks of other seeds and the same test examples; this interval of other seeds and other examples of their
+    kind. Each gap is taken as mean + effect of the seed + effect of the example + rest. From the mean squares of a two-way
+    table, MS, the variance of the mean is (MS_seeds + MS_examples − MS_rest) / (S · N), and the t-quantile has Satterthwaite's
+    degrees of freedom, S − 1 or N − 1 at least.
+    correct_a, correct_b: (S, N), one score for each of S seeds and N examples, the same in both: 0 or 1, or losses.
+    scale: what a score of 1 is in the answer; default 100, so that shares become points. Take 1 for losses.
+    Raises `ValueError` for other shapes, fewer than two seeds or examples, and NaN or infinity.
+    Sources: Satterthwaite (1946), *An Approximate Distribution of Estimates of Variance Components*; Owen (2007), *The
+    pigeonhole bootstrap*, on such tables with two kinds of luck.
+    """
+    from scipy import stats
+
+    a, b = (np.asarray(side, dtype=float) for side in (correct_a, correct_b))
+    if a.shape != b.shape or a.ndim != 2 or min(a.shape) < 2:
+        raise ValueError(
+            f"correct_a and correct_b must be (S, N), one shape, at least two seeds and examples, got {a.shape} and {b.shape}"
+        )
+    for name, side in (("correct_a", a), ("correct_b", b)):
+        check_finite(name, side.ravel())
+    gaps = scale * (a - b)
+    seeds, examples = gaps.shape
+    mean, by_seed, by_example = gaps.mean(), gaps.mean(axis=1), gaps.mean(axis=0)
+    rest = gaps - by_seed[:, None] - by_example + mean
+    free = np.array([seeds - 1, examples - 1, (seeds - 1) * (examples - 1)])
+    squares = [examples * np.square(by_seed - mean).sum(), seeds * np.square(by_example - mean).sum(), (rest**2).sum()]
+    squares = np.array(squares) / free
+    # The sum may fall below 0 by luck; neither kind of luck alone gives less than the smaller of the two.
+    variance = max(squares[0] + squares[1] - squares[2], squares[:2].min())
+    if variance == 0:
+        return Difference(float(mean), float(mean), float(mean))
+    freedom = max(variance**2 / (squares**2 / free).sum(), free.min())
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(variance / gaps.size)
+    return Difference(float(mean), float(mean - half), float(mean + half))
+
+
+def holm(gaps: Mapping[str, Iterable[float]]) -> dict[str, str]:
+    """The verdicts of several paired differences, name -> word, corrected for how many there are: by Holm's method at 5 %.
+
+    gaps: name -> one difference a seed. Of m two-sided t-tests the smallest p-value must not exceed 5 % / m, the next not
+    5 % / (m − 1), and so on; from the first that does, none is a clear difference. So the chance of a single wrong "helps" or
+    "hurts" among all of them is at most 5 %. What is the same for every seed has no test and does not count.
+    Raises as `difference`. Source: Holm (1979), *A simple sequentially rejective multiple test procedure*.
+    """
+    from scipy import stats
+
+    gaps = {name: np.asarray(list(values), dtype=float) for name, values in gaps.items()}
+    verdicts = {name: difference(values).verdict for name, values in gaps.items()}
+    tested = [name for name, verdict in verdicts.items() if verdict != CONSTANT]
+    chances = {name: float(stats.ttest_1samp(gaps[name], 0).pvalue) for name in tested}
+    clear = True
+    for place, name in enumerate(sorted(tested, key=chances.get)):
+        clear = clear and chances[name] <= (1 - CONFIDENCE) / (len(tested) - place)
+        if not clear:
+            verdicts[name] = "no clear difference"
+    return verdicts
+
+
+def check_finite(name: str, values: Iterable[float]) -> None:
+    """Raise `ValueError` with the places, counted from 0, of what is NaN or infinite."""
+    values = np.asarray(values, dtype=float)
+    places = np.flatnonzero(~np.isfinite(values)).tolist()
+    if places:
+        found = ", ".join(f"{values[place]} at {place}" for place in places)
+        raise ValueError(f"{name} must hold finite numbers, got {found}")
 
 
 def claim(what: str, measured: Difference, at_least: float = 0.0) -> None:
     """Stand by a sentence of the lab: print it with its measurement, or fail.
 
-    Raises `AssertionError` unless the interval is clear of zero and the mean is at least `at_least` points.
+    Raises `AssertionError` unless the interval is clear of zero and the mean is at least `at_least` points, `ValueError` where
+    `at_least` is NaN: no mean would be less than that.
     """
+    check_finite("at_least", (at_least,))
     if measured.low <= 0:
         raise AssertionError(f"{what}: not shown, the interval of {measured} is not clear of zero")
     if measured.mean < at_least:

@@ -1,6 +1,7 @@
 """How good, how alike, how large, how fast: what the labs measure of a model.
 
 Where a function takes `model_or_logits`, logits that are already there, (N, C) in the order of the split, save a pass.
+Answers that hold NaN or infinity raise `ValueError`: argmax takes NaN for the largest, and would make a score of it.
 """
 
 import io
@@ -30,8 +31,20 @@ BINS = 15  # of a reliability diagram, as in Guo et al. (2017)
 
 def accuracy(model_or_logits: nn.Module | Tensor, split: Split) -> float:
     """Right answers in percent."""
+    return _share(correct(model_or_logits, split))
+
+
+def correct(model_or_logits: nn.Module | Tensor, split: Split) -> Tensor:
+    """Whether each example is answered rightly, (N,) bool in the order of the split.
+
+    Raises `ValueError` for a model whose logits are not (N, C), such as several peers or a language model.
+    """
     logits, labels = _answers(model_or_logits, split)
-    return _share(logits.argmax(dim=1) == labels)
+    if logits.ndim != 2:
+        raise ValueError(
+            f"model must give logits (N, C), one decision for each example, got shape {tuple(logits.shape)}"
+        )
+    return logits.argmax(dim=1) == labels
 
 
 def per_class_accuracy(model_or_logits: nn.Module | Tensor, split: Split) -> Tensor:
@@ -59,6 +72,7 @@ def centered_kernel_alignment(one: Tensor, other: Tensor) -> float:
     The cosine between the two centred N×N tables of inner products; blind to rotation, scale and the number of channels.
     Source: Kornblith, Norouzi, Lee, Hinton (2019), *Similarity of Neural Network Representations Revisited*, eq. 4.
     """
+    one, other = _finite("one", one), _finite("other", other)
     if len(one) != len(other) or len(one) < 2:
         raise ValueError(f"one and other must hold the same pictures, at least 2, got {len(one)} and {len(other)}")
     tables = []
@@ -76,7 +90,7 @@ def recall_at_1(embeddings: Tensor, labels: Tensor) -> float:
             f"embeddings and labels must be (N, D) and (N,) with N at least 2, got {tuple(embeddings.shape)} and "
             f"{tuple(labels.shape)}"
         )
-    directions = F.normalize(embeddings, dim=1)
+    directions = F.normalize(_finite("embeddings", embeddings), dim=1)
     similarity = directions @ directions.T
     similarity.fill_diagonal_(-torch.inf)
     return _share(labels[similarity.argmax(dim=1)] == labels)
@@ -119,7 +133,7 @@ def next_token_loss(model: nn.Module, tokens: Tensor, following: Tensor, batch_s
     with evaluating(model, tokens.device):
         parts = zip(tokens.split(batch_size), following.split(batch_size), strict=True)
         losses = [F.cross_entropy(model(one).transpose(1, 2), other, reduction="none") for one, other in parts]
-    return torch.cat(losses)
+    return _finite("the losses", torch.cat(losses))
 
 
 def bits_per_character(model: nn.Module, windows: Windows) -> float:
@@ -231,12 +245,20 @@ def _share(right: Tensor) -> float:
 
 def _logits(model_or_logits: nn.Module | Tensor, split: Split) -> Tensor:
     if isinstance(model_or_logits, nn.Module):
-        return predict(model_or_logits, split)
+        return _finite("logits", predict(model_or_logits, split))
     if model_or_logits.ndim != 2 or len(model_or_logits) != len(split):
         raise ValueError(
             f"model_or_logits must be a model or logits ({len(split)}, C), got shape {tuple(model_or_logits.shape)}"
         )
-    return model_or_logits.to(split.device)
+    return _finite("logits", model_or_logits.to(split.device))
+
+
+def _finite(name: str, answers: Tensor) -> Tensor:
+    """Answers (N, …) as they came. One look at all of them, when they are there."""
+    if not answers.isfinite().all():
+        broken = (~answers.isfinite()).flatten(1).any(dim=1).sum().item()
+        raise ValueError(f"{name} must be finite numbers, got NaN or infinity for {broken} of {len(answers)} examples")
+    return answers
 
 
 def _answers(model_or_logits: nn.Module | Tensor, split: Split) -> tuple[Tensor, Tensor]:

@@ -5,9 +5,11 @@ difference is taken within each seed, where the luck of the seed cancels.
 """
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Integral
 from types import FunctionType
 from typing import Protocol
 
@@ -16,9 +18,11 @@ from torch import nn
 from kdcourse.data.splits import ImageData, Split
 from kdcourse.data.texts import Sentences
 from kdcourse.evaluation import measure
+from kdcourse.experiments.facts import Facts, Work, multiply_adds, of_run, temperature_of, untrained
 from kdcourse.experiments.ledger import Comparison, keep
 from kdcourse.methods import HardTarget, Method
 from kdcourse.models.sentiment import SentimentClassifier
+from kdcourse.system.generators import fork_rng
 from kdcourse.training.cache import TeacherCache
 from kdcourse.training.finetuning import finetune
 from kdcourse.training.loop import History, train
@@ -33,6 +37,7 @@ class Recipe:
     teacher: as in `training.train`, or a function of the seed that gives it (each seed may have its own teacher).
     method, steps, batch_size, learning_rate, weight_decay, balanced: as in `training.train`.
     networks: how many learn at once, where the student is several `schemes.Peers`.
+    Functions of the seed are called once more, for `facts`: what they train they should keep.
     """
 
     student: Callable[..., nn.Module]
@@ -61,6 +66,25 @@ class Recipe:
             "learning_rate": self.learning_rate,
         }
 
+    def facts(self, seed: int = 0) -> Facts:
+        """What this arm looks at, computes and begins with, known without training it."""
+        pretrained = getattr(self.student, "pretrained", False)
+        return self.work(seed).facts(temperature_of(self.method), pretrained)
+
+    def work(self, seed: int = 0) -> Work:
+        """What training looks at and computes, a warm start included."""
+        teacher = self.teacher
+        if isinstance(teacher, FunctionType | partial):
+            teacher = getattr(teacher, "untrained", teacher)(seed) if self.method.needs_teacher else None
+        names = ("steps", "batch_size", "balanced")
+        settings = {name: getattr(self, name) for name in names}
+        student = untrained(self.student, seed)
+        own = of_run(student, self._split(seed), self.method, teacher, seed=seed, **settings)
+        return self.student.work(seed) + own if hasattr(self.student, "work") else own
+
+    def _split(self, seed: int) -> Split:
+        return self.train(seed) if callable(self.train) else self.train
+
     def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module:
         """Train a fresh student; `seed` fixes its first weights, its examples and the order of its batches."""
         student, training = self.begin(seed)
@@ -69,7 +93,7 @@ class Recipe:
 
     def begin(self, seed: int = 0) -> tuple[nn.Module, Callable[..., History]]:
         """A fresh student and the call of `training.train` that trains it: only how it is watched is left to say."""
-        split = self.train(seed) if callable(self.train) else self.train
+        split = self._split(seed)
         teacher = self.teacher(seed) if isinstance(self.teacher, FunctionType | partial) else self.teacher
         student = self.student(seed=seed)
         method = copy.deepcopy(self.method)  # a method's own parameters start anew in each run
@@ -112,6 +136,26 @@ class TextRecipe:
         finetune(student, split, seed=seed, progress=progress, **settings)
         return student
 
+    def facts(self, seed: int = 0) -> Facts:
+        """What this arm looks at, computes and begins with, known without training it."""
+        pretrained = getattr(self.student, "pretrained", False)
+        return self.work(seed).facts(self.temperature if self.teacher else None, pretrained)
+
+    def work(self, seed: int = 0) -> Work:
+        """What training looks at and computes. The teacher's logits are asked for once, its layers at every step.
+
+        Where the steps are too few for all sentences, as many different ones as steps × batch_size count.
+        """
+        split = self.train(seed) if callable(self.train) else self.train
+        examples = self.steps * self.batch_size
+        inputs = frozenset(list(dict.fromkeys(split.texts))[:examples])
+        arithmetic = 3 * examples * multiply_adds(self.student(seed=seed), split)
+        if self.teacher:
+            passes = len(inputs) + (examples if self.hidden or self.attention else 0)
+            arithmetic += passes * multiply_adds(self.teacher, split)
+        looked_at = split.labels is not None and not (self.teacher and self.alpha == 1)
+        return Work(inputs, inputs if looked_at else frozenset(), self.steps, arithmetic)
+
     def describe(self, student: SentimentClassifier) -> dict:
         """What the ledger says of this arm besides its scores."""
         names = ("alpha", "temperature", "hidden", "attention")
@@ -135,6 +179,8 @@ class Arm(Protocol):
 
     def describe(self, student: nn.Module) -> dict: ...
 
+    def facts(self, seed: int = 0) -> Facts: ...
+
 
 def compare(
     recipes: Mapping[str, Arm],
@@ -153,22 +199,46 @@ def compare(
     seeds: how many, or which. baseline: the arm that others are compared with, default the first.
     equal_budgets: False where budgets are what is compared; the table then shows them.
     metric: called as metric(student, split). ledger: a name; the outcome is then written to `<ledger>-<data>.json`.
-    Raises `ValueError` for no arms, unequal budgets, fewer than two seeds or a baseline that is no arm.
+    Raises `ValueError` before anything trains for no arm, unequal budgets, fewer than two seeds, a seed that stands there
+    twice or is no whole number, and a baseline that is no arm; afterwards for a score that is NaN or infinite.
     """
     from tqdm.auto import tqdm
 
     seeds, baseline = settled(recipes, seeds, baseline, equal_budgets)
 
+    known = _facts(recipes, seeds[0])
     bar = partial(tqdm, desc="comparing", unit="run", leave=False, disable=None if progress else True)
     students = {arm: [] for arm in recipes}
     for seed, arm in bar([(seed, arm) for seed in seeds for arm in recipes]):
         students[arm].append(recipes[arm].run(seed))
 
     budgets = None if equal_budgets else {arm: recipe.budget for arm, recipe in recipes.items()}
-    comparison = Comparison.evaluate(students, data, metric, seeds, baseline, budgets)
+    comparison = Comparison.evaluate(students, data, metric, seeds, baseline, budgets, known)
     if ledger:
         keep(ledger, comparison, {arm: recipe.describe(students[arm][0]) for arm, recipe in recipes.items()}, data)
     return comparison
+
+
+def _facts(recipes: Mapping[str, Arm], seed: int) -> dict[str, Facts] | None:
+    """What each arm knows of itself; None where one of them, somebody's own, has no `facts`."""
+    if not all(hasattr(recipe, "facts") for recipe in recipes.values()):
+        return None
+    with fork_rng():  # students that are built for this alone draw nothing from the runs' luck
+        return {arm: recipe.facts(seed) for arm, recipe in recipes.items()}
+
+
+def _whole(seeds: int | Iterable[int]) -> list[int]:
+    """So many seeds, or these, as a list of different whole numbers."""
+    if isinstance(seeds, Integral) and not isinstance(seeds, bool):
+        return list(range(seeds))
+    given = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    odd = [seed for seed in given if not isinstance(seed, Integral) or isinstance(seed, bool)]
+    if odd or not isinstance(seeds, Iterable):
+        raise ValueError(f"seeds must be whole numbers, or how many there are to be, got {odd or seeds}")
+    twice = sorted(seed for seed, times in Counter(given).items() if times > 1)
+    if twice:
+        raise ValueError(f"seeds must differ: a run that is counted twice narrows the interval; twice or more: {twice}")
+    return [int(seed) for seed in given]
 
 
 def settled(
@@ -177,8 +247,7 @@ def settled(
     """The seeds and the baseline of a comparison that can be run. Raises as `compare` does."""
     if not recipes:
         raise ValueError("recipes must hold at least one arm, got none")
-    seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    baseline = baseline or next(iter(recipes))
+    seeds, baseline = _whole(seeds), baseline or next(iter(recipes))
     if baseline not in recipes:
         raise ValueError(f"baseline must be one of {', '.join(recipes)}, got {baseline!r}")
     if len(seeds) < 2:

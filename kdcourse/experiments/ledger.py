@@ -5,11 +5,12 @@ what a student runs goes to the folder named by KDCOURSE_RESULTS, else to the ca
 """
 
 import json
+import math
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,9 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from kdcourse.data.splits import ImageData, Split
-from kdcourse.evaluation.intervals import Difference, difference
+from kdcourse.evaluation import measure
+from kdcourse.evaluation.intervals import Difference, crossed, difference, holm
+from kdcourse.experiments.facts import Facts
 from kdcourse.system.storage import cache_folder, write_safely
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ class Comparison:
     scores, validation: one row a seed, one column an arm; what the metric gave on the test and validation splits.
     students: the trained models of each arm, in the order of the seeds; none when read from the ledger.
     budgets: pictures that each arm's gradient steps see; None where all share one.
+    facts: what each arm looks at and computes, with the first seed; None in a ledger that was written before there were any.
+    Raises `ValueError` for a score that is NaN or infinite, with its arm, its seed and its split.
     """
 
     scores: "pd.DataFrame"
@@ -47,6 +52,14 @@ class Comparison:
     baseline: str
     students: dict[str, list[nn.Module]] = field(repr=False, default_factory=dict)
     budgets: dict[str, int] | None = None
+    facts: dict[str, Facts] | None = None
+
+    def __post_init__(self):
+        for split, table in (("test", self.scores), ("validation", self.validation)):
+            for arm in table:
+                for seed, score in table[arm].items():
+                    if not math.isfinite(score):
+                        raise ValueError(f"scores must be finite numbers, got {score} for {_of(arm, seed, split)}")
 
     @classmethod
     def evaluate(
@@ -57,22 +70,33 @@ class Comparison:
         seeds: list[int],
         baseline: str,
         budgets: dict[str, int] | None = None,
+        facts: dict[str, Facts] | None = None,
     ) -> "Comparison":
-        """Score trained students, {arm: [one for each seed]}, by metric(student, split) on validation and test."""
+        """Score trained students, {arm: [one for each seed]}, by metric(student, split) on validation and test.
+
+        A `ValueError` of the metric's is raised again with the arm, the seed and the split.
+        """
         import pandas as pd
+
+        def score(arm: str, number: int, part: str) -> float:
+            try:
+                return metric(students[arm][number], getattr(data, part))
+            except ValueError as error:
+                raise ValueError(f"{_of(arm, seeds[number], part)}: {error}") from error
 
         index = pd.Index(seeds, name="seed")
         validation, scores = (
-            pd.DataFrame({arm: [metric(one, split) for one in trained] for arm, trained in students.items()}, index)
-            for split in (data.validation, data.test)
+            pd.DataFrame({arm: [score(arm, number, part) for number in range(len(seeds))] for arm in students}, index)
+            for part in ("validation", "test")
         )
-        return cls(scores, validation, baseline, students, budgets)
+        return cls(scores, validation, baseline, students, budgets, facts)
 
     def evaluated_by(self, metric: Callable[[nn.Module, Split], float], data: ImageData) -> "Comparison":
         """The same students by another measure."""
         if not self.students:
             raise ValueError("students are not kept in the ledger, so a stored comparison cannot be evaluated anew")
-        return self.evaluate(self.students, data, metric, list(self.scores.index), self.baseline, self.budgets)
+        seeds = list(self.scores.index)
+        return self.evaluate(self.students, data, metric, seeds, self.baseline, self.budgets, self.facts)
 
     def only(self, *arms: str) -> "Comparison":
         """These arms alone; the baseline stays, first."""
@@ -84,11 +108,75 @@ class Comparison:
 
     def difference(self, arm: str, baseline: str | None = None) -> Difference:
         """By how much `arm` differs from `baseline` (default: the comparison's own), paired seed by seed."""
+        return difference(self._gains(arm, baseline))
+
+    def more_than(self, arm: str, other: str, baseline: str | None = None) -> Difference:
+        """Whether what `arm` brings over the baseline is more than what `other` brings: paired seed by seed.
+
+        A gain of one that is clear and a gain of the other that is not are no answer: only the interval of their difference is.
+        baseline: default the comparison's own. Raises `ValueError` for an arm that is none, and for one that is compared with
+        itself.
+        """
+        if arm == other:
+            raise ValueError(f"arm and other must be two arms, got {arm!r} twice")
+        return difference(self._gains(arm, baseline) - self._gains(other, baseline))
+
+    def gain_beyond(self, other: "Comparison", arm: str, their_arm: str | None = None) -> Difference:
+        """By how much an arm's gain here exceeds the gain of an arm there: a difference of differences, seed by seed.
+
+        other: another comparison with the same seeds; each gain is taken over its own baseline. their_arm: default `arm`.
+        Raises `ValueError` for other seeds and for arms that are none.
+        """
+        ours, theirs = self._gains(arm), other._gains(arm if their_arm is None else their_arm)
+        if set(ours.index) != set(theirs.index):
+            raise ValueError(
+                f"both comparisons must have the same seeds, got {sorted(ours.index)} here and {sorted(theirs.index)} there"
+            )
+        return difference(ours - theirs.loc[ours.index])
+
+    def _gains(self, arm: str, baseline: str | None = None) -> "pd.Series":
+        """What `arm` brings over the baseline, one value a seed."""
         baseline = baseline or self.baseline
         for name in (arm, baseline):
             if name not in self.scores:
                 raise ValueError(f"arm must be one of {', '.join(self.scores)}, got {name!r}")
-        return difference(self.scores[arm] - self.scores[baseline])
+        return self.scores[arm] - self.scores[baseline]
+
+    def crossed(self, arm: str, data: ImageData, baseline: str | None = None) -> Difference:
+        """By how much `arm` is more often right than `baseline`, with the luck of seeds and of test examples in the interval.
+
+        `difference` holds for these test examples; this one for others of their kind as well, and is wider. In points of test
+        accuracy, whatever the comparison's metric is. Raises `ValueError` for an arm that is none, and without students.
+        Source: see `evaluation.intervals.crossed`.
+        """
+        self._gains(arm, baseline)  # names the arms there are
+        if not self.students:
+            raise ValueError(
+                "students are not kept in the ledger, so a stored comparison cannot be asked about examples"
+            )
+        right = [
+            [measure.correct(student, data.test).cpu().numpy() for student in self.students[name]]
+            for name in (arm, baseline or self.baseline)
+        ]
+        return crossed(*right)
+
+    def best(self, on: str = "validation", *, among: Iterable[str] | None = None, lowest: bool = False) -> str:
+        """The arm with the highest mean on validation data, the first of several that share it.
+
+        on: "validation", and nothing else: test data report on what has been chosen. among: the arms to choose from, default
+        all but the baseline. lowest: where a low score is a good one.
+        Raises `ValueError` for another split, for an arm that is none, and where there is no arm to choose.
+        """
+        if on != "validation":
+            why = "the best of several test scores is too good by its luck, and no data are left that would tell by how much"
+            raise ValueError(f'on must be "validation", got {on!r}' + (f": {why}" if on == "test" else ""))
+        arms = [arm for arm in self.scores if arm != self.baseline] if among is None else list(among)
+        if not arms:
+            raise ValueError("among must hold at least one arm, got none")
+        for arm in arms:
+            self.difference(arm)  # names the arms there are
+        means = self.validation[arms].mean()
+        return means.idxmin() if lowest else means.idxmax()
 
     def against(self, baseline: str) -> "Comparison":
         """The same outcome with another arm as the baseline."""
@@ -104,18 +192,52 @@ class Comparison:
         columns = {"stored": self.scores.loc[seeds, arms].mean(), "now": again.scores.loc[seeds, arms].mean()}
         return pd.DataFrame(columns).round(2).rename_axis(f"mean over seeds {', '.join(map(str, seeds))}")
 
-    def table(self) -> "pd.DataFrame":
-        """A row for each arm: mean, half width of its 95 % interval, the paired difference and what it says."""
+    def differs(self) -> "pd.DataFrame":
+        """In what the arms differ beside their scores: a row for each arm, a column for each of `Facts` that is not one for all.
+
+        A gain has one cause where one column is left. None stands for an arm without a temperature.
+        Raises `ValueError` where no facts are kept.
+        """
         import pandas as pd
 
+        if self.facts is None:
+            raise ValueError("this comparison was kept without the facts of its arms; kdcourse results makes them anew")
+        rows = {arm: asdict(self.facts[arm]) for arm in self.scores}
+        names = [name for name in rows[self.baseline] if len({row[name] for row in rows.values()}) > 1]
+        columns = {name.replace("_", " "): [row[name] for row in rows.values()] for name in names}
+        return pd.DataFrame(columns, index=list(rows), dtype=object)
+
+    def _effort(self, arm: str) -> dict[str, str]:
+        """What an arm took, where budgets differ: pictures seen, and arithmetic as a multiple of the baseline's."""
+        if self.budgets is None:
+            return {}
+        seen = {"pictures seen in training": f"{self.budgets[arm]:,}"}
+        if self.facts is None:
+            return seen
+        own, least = self.facts[arm].multiply_adds, self.facts[self.baseline].multiply_adds
+        if least:
+            return {**seen, "arithmetic": f"×{own / least:.1f}"}
+        return {**seen, "billions of multiply-adds": f"{own / 1e9:,.1f}"}  # of nothing there are no multiples
+
+    def table(self) -> "pd.DataFrame":
+        """A row for each arm: mean, half width of its 95 % interval, the paired difference and what it says.
+
+        Where budgets differ it shows them too: pictures seen, and multiply-adds as a multiple of the baseline's. Where several
+        arms are held against the baseline, "Holm" is what is left of the verdicts once their number is allowed for.
+        """
+        import pandas as pd
+
+        rivals = [arm for arm in self.scores if arm != self.baseline]
+        corrected = holm({arm: self._gains(arm) for arm in rivals}) if len(rivals) > 1 else {}
         rows = {}
         for arm in self.scores:
             own, paired = difference(self.scores[arm]), self.difference(arm)
             against = {"difference": "", "verdict": "the baseline"}
             if arm != self.baseline:
                 against = {"difference": str(paired), "verdict": paired.verdict}
-            budget = {} if self.budgets is None else {"pictures seen in training": f"{self.budgets[arm]:,}"}
-            rows[arm] = {**budget, "mean": round(own.mean, 2), "±": round(own.high - own.mean, 2), **against}
+            if corrected:
+                against["Holm"] = corrected.get(arm, "")
+            rows[arm] = {**self._effort(arm), "mean": round(own.mean, 2), "±": round(own.high - own.mean, 2), **against}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"{len(self.scores)} seeds")
 
     def figure(self, **settings):
@@ -144,6 +266,7 @@ def keep(
         "seeds": [int(seed) for seed in comparison.scores.index],
         "baseline": comparison.baseline,
         "budgets": comparison.budgets,
+        "facts": comparison.facts and {arm: asdict(known) for arm, known in comparison.facts.items()},
         "arms": {
             arm: {
                 **description,
@@ -182,7 +305,12 @@ def stored(name: str, data: ImageData | str) -> Comparison:
     validation, scores = (
         pd.DataFrame({arm: kept[part] for arm, kept in entry["arms"].items()}, index) for part in ("validation", "test")
     )
-    return Comparison(scores, validation, entry["baseline"], budgets=entry.get("budgets"))
+    facts = entry.get("facts") and {arm: Facts(**known) for arm, known in entry["facts"].items()}
+    return Comparison(scores, validation, entry["baseline"], budgets=entry.get("budgets"), facts=facts)
+
+
+def _of(arm: str, seed: int, split: str) -> str:
+    return f"arm {arm!r}, seed {seed}, on the {split} split"
 
 
 def _shipped() -> Path:

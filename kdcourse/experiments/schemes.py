@@ -8,6 +8,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from kdcourse.data.splits import Split
 from kdcourse.evaluation import measure
 from kdcourse.experiments.experiment import Recipe
+from kdcourse.experiments.facts import Facts, Work, temperature_of, untrained
 from kdcourse.losses.checks import check_positive, check_share
 from kdcourse.losses.response import soft_target
 from kdcourse.methods.base import Batch, Method
@@ -83,6 +85,15 @@ class Committee:
     def budget(self) -> int:
         """Pictures that gradient steps see, all members together."""
         return sum(recipe.budget for recipe in self.recipes)
+
+    def facts(self, seed: int = 0) -> Facts:
+        """Of all members together, what they share counted once; the temperature is that of the first member's method."""
+        first = self.recipes[0]
+        return self.work(seed).facts(temperature_of(first.method), getattr(first.student, "pretrained", False))
+
+    def work(self, seed: int = 0) -> Work:
+        """What training looks at and computes, all members together."""
+        return sum((recipe.work(1000 * number + seed) for number, recipe in enumerate(self.recipes)), Work())
 
     def run(self, seed: int = 0, *, progress: bool = False) -> Ensemble:
         members = [recipe.run(1000 * number + seed) for number, recipe in enumerate(self.recipes)]
@@ -199,6 +210,18 @@ class Chain:
         """Pictures that gradient steps see, all stages together."""
         return sum(recipe.budget for recipe in self.stages)
 
+    def facts(self, seed: int = 0) -> Facts:
+        """Of all stages together, what they share counted once; the temperature is that of the last stage."""
+        pretrained = getattr(self.stages[-1].student, "pretrained", False)
+        return self.work(seed).facts(temperature_of(self.stages[-1].method), pretrained)
+
+    def work(self, seed: int = 0) -> Work:
+        """What training looks at and computes, all stages together."""
+        work = self.stages[0].work(seed)
+        for before, recipe in pairwise(self.stages):
+            work += replace(recipe, teacher=TeacherCache(untrained(before.student, seed))).work(seed)
+        return work
+
     def train(self, seed: int = 0) -> list[nn.Module]:
         """Every stage's model, in order, frozen."""
         trained: list[nn.Module] = []
@@ -224,8 +247,10 @@ class Chain:
 class WarmStart:
     """Students that have learnt something before: called as student(seed=...), it gives a copy of what `recipe` trained.
 
-    Every arm of a seed goes on from the same weights, which are trained once.
+    Every arm of a seed goes on from the same weights, which are trained once; the work is counted for each arm.
     """
+
+    pretrained = True
 
     def __init__(self, recipe: Recipe):
         self.recipe = recipe
@@ -235,6 +260,14 @@ class WarmStart:
         if seed not in self._trained:
             self._trained[seed] = self.recipe.run(seed)
         return copy.deepcopy(self._trained[seed])
+
+    def untrained(self, *, seed: int = 0) -> nn.Module:
+        """A student of the same shape that has learnt nothing."""
+        return untrained(self.recipe.student, seed)
+
+    def work(self, seed: int = 0) -> Work:
+        """What its learning takes."""
+        return self.recipe.work(seed)
 
 
 def _with_seed(builder: Callable[..., nn.Module], own_seed: int, *, seed: int) -> nn.Module:

@@ -39,13 +39,15 @@ class Method(nn.Module):
 
     needs_teacher, needs_labels: whether a batch must hold them. needs_gradients: whether losses are differentiated with
     respect to pictures or features, for which the teacher answers at every step instead of once. relates_examples: whether
-    the loss compares the examples of a batch, so that it is no mean over parts of the batch.
+    the loss compares the examples of a batch, so that it is no mean over parts of the batch. extra_passes: forward passes of
+    the student and of the teacher for each example beyond those that every step takes; what is learnt from costs three.
     """
 
     needs_teacher = True
     needs_labels = False
     needs_gradients = False
     relates_examples = False
+    extra_passes = (0, 0)
 
     @property
     def features(self) -> list[tuple[str, str]]:
@@ -109,6 +111,7 @@ class WeightedSum(Method):
         self.needs_labels = any(method.needs_labels for method in self.methods)
         self.needs_gradients = any(method.needs_gradients for method in self.methods)
         self.relates_examples = any(method.relates_examples for method in self.methods)
+        self.extra_passes = tuple(sum(method.extra_passes[side] for method in self.methods) for side in (0, 1))
 
     @property
     def features(self) -> list[tuple[str, str]]:

@@ -45,6 +45,8 @@ class OnPolicy(TokenDivergence):
     step. Source: Agarwal et al. (2024), *On-Policy Distillation of Language Models (GKD)*, algorithm 1 with λ = 1.
     """
 
+    extra_passes = (4, 1)  # the student writes, about one pass, and learns from what it wrote; the teacher reads it
+
     def __init__(self, beta: float = 1.0, temperature: float = 1.0, prompt: int = 16):
         super().__init__(beta, temperature)
         if prompt < 1:

@@ -37,6 +37,13 @@ def taught_by(data: ImageData, hidden: int, seed: int, steps: int = 1500) -> Tea
     return TeacherCache(teacher_recipe(data, hidden, steps).run(seed).eval().requires_grad_(False))
 
 
+def asked(data: ImageData, hidden: int, **settings: int) -> Callable[[int], TeacherCache]:
+    """`taught_by` as a function of the seed; for a recipe's facts a network of that size will do, untrained."""
+    teacher = partial(taught_by, data, hidden, **settings)
+    teacher.untrained = lambda seed: TeacherCache(of_size(data, hidden)(seed=seed))
+    return teacher
+
+
 def student_recipe(data: ImageData) -> Recipe:
     """The student has 1,000 pictures, and the same budget under every teacher."""
     return Recipe(of_size(data, STUDENT), lambda seed: data.train.sample(PICTURES, seed), steps=600, learning_rate=1e-2)
@@ -53,7 +60,7 @@ def capacity_gap(data: ImageData) -> dict[str, Arm]:
     """The same tiny student under each of them, and under the two shipped teachers."""
     alone = student_recipe(data)
     listening = replace(alone, method=SoftTarget(TEMPERATURE))
-    by_size = {f"{hidden} units": replace(listening, teacher=partial(taught_by, data, hidden)) for hidden in SIZES}
+    by_size = {f"{hidden} units": replace(listening, teacher=asked(data, hidden)) for hidden in SIZES}
     shipped = {
         f"shipped {name}": replace(listening, teacher=partial(_shipped, data, name))
         for name in ("perceptron", "convnet")
@@ -66,7 +73,7 @@ def assistants(data: ImageData) -> dict[str, Arm]:
     """From the largest teacher, directly and through assistants that it taught on all pictures, without labels."""
     alone = student_recipe(data)
     listening = replace(alone, method=SoftTarget(TEMPERATURE))
-    direct = replace(listening, teacher=partial(taught_by, data, LARGEST))
+    direct = replace(listening, teacher=asked(data, LARGEST))
 
     def through(*sizes: int) -> Chain:
         bridges = [
@@ -82,7 +89,7 @@ def assistants(data: ImageData) -> dict[str, Arm]:
         "through 64": through(64),
         "through 16": through(16),
         "through 256, 64, 16": through(256, 64, 16),
-        "stopped early": replace(listening, teacher=partial(taught_by, data, LARGEST, steps=100)),
+        "stopped early": replace(listening, teacher=asked(data, LARGEST, steps=100)),
     }
 
 
@@ -92,7 +99,7 @@ class _Trained:
     def __init__(self, data: ImageData, hidden: int):
         self.data, self.hidden = data, hidden
         self.recipe = teacher_recipe(data, hidden)
-        self.budget, self.describe = self.recipe.budget, self.recipe.describe
+        self.budget, self.describe, self.facts = self.recipe.budget, self.recipe.describe, self.recipe.facts
 
     def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module:
         return taught_by(self.data, self.hidden, seed).teacher

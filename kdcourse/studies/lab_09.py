@@ -14,6 +14,7 @@ from kdcourse import zoo
 from kdcourse.data.texts import Sentences, TextData
 from kdcourse.evaluation import measure
 from kdcourse.experiments.experiment import TextRecipe
+from kdcourse.experiments.facts import starts_trained
 from kdcourse.models.sentiment import SentimentClassifier, bert, every_second_layer
 from kdcourse.studies.engine import define
 
@@ -54,7 +55,7 @@ def half_depth(data: TextData) -> dict[str, TextRecipe]:
     free = replace(small(data), train=many, alpha=1.0, teacher=teacher, steps=200, learning_rate=5e-4)
     return {
         "fresh weights": replace(free, student=partial(_half, teacher, False)),
-        "every second layer": replace(free, student=partial(_half, teacher, True)),
+        "every second layer": replace(free, student=starts_trained(partial(_half, teacher, True))),
     }
 
 

@@ -17,6 +17,7 @@ from kdcourse.data.splits import ImageData, Split
 from kdcourse.deployment.compression import prune, prune_units, quantize
 from kdcourse.evaluation import measure
 from kdcourse.experiments.experiment import Arm, Recipe
+from kdcourse.experiments.facts import Facts, starts_trained
 from kdcourse.methods import HardTarget, SoftTarget
 from kdcourse.models import perceptron
 from kdcourse.studies.engine import define
@@ -42,6 +43,9 @@ class NoTraining:
     def describe(self, student: nn.Module) -> dict:
         return {"student": student.label, "method": "nothing is trained", "steps": 0}
 
+    def facts(self, seed: int = 0) -> Facts:
+        return Facts(inputs=0, labels=0, steps=0, multiply_adds=0, pretrained=True)
+
 
 @dataclass(frozen=True)
 class PostTraining:
@@ -60,6 +64,9 @@ class PostTraining:
     def describe(self, student: nn.Module) -> dict:
         return {**self.recipe.describe(student), "then": self.change.__name__}
 
+    def facts(self, seed: int = 0) -> Facts:
+        return self.recipe.facts(seed)
+
 
 def small(data: ImageData, hidden: int) -> Callable[..., nn.Module]:
     """A student of two hidden layers, its weights by seed."""
@@ -68,7 +75,7 @@ def small(data: ImageData, hidden: int) -> Callable[..., nn.Module]:
 
 def start_from(network: nn.Module, pruning: Callable[..., nn.Module], share: float) -> Callable[..., nn.Module]:
     """A student that begins as what is left of the network, whatever the seed."""
-    return lambda seed=0: pruning(network, share)
+    return starts_trained(lambda seed=0: pruning(network, share))
 
 
 def by_labels(data: ImageData, student: Callable[..., nn.Module]) -> Recipe:
@@ -119,7 +126,7 @@ def accuracy_on_rotated(model: nn.Module, split: Split) -> float:
 def fine_tuning(data: ImageData) -> dict[str, Arm]:
     """The network on turned pictures, as it is and trained further on them; "-before": on the pictures that it was made for."""
     network = zoo.teacher("perceptron", data, announce=False)
-    further = by_labels(data, lambda seed: copy.deepcopy(network).requires_grad_(True))
+    further = by_labels(data, starts_trained(lambda seed: copy.deepcopy(network).requires_grad_(True)))
     return {
         "the network": NoTraining(lambda: network),
         "fine-tuned": replace(further, train=lambda seed: rotated(data.train.sample(PICTURES, seed))),

@@ -85,7 +85,12 @@ class Evaluate:
 
     def __call__(self, state: TrainingState) -> None:
         if state.step == state.steps or (self.every and state.step % self.every == 0):
-            accuracy = measure.accuracy(state.student, self.split)
+            logits = measure.predict(state.student, self.split)
+            if not logits.isfinite().all():
+                raise FloatingPointError(
+                    f"training diverged: the student's answers are no numbers after step {state.step}; lower learning_rate"
+                )
+            accuracy = measure.accuracy(logits, self.split)
             state.history.evaluations.append((state.step, accuracy))
             if self.report is not None:
                 self.report(state.step, accuracy)
