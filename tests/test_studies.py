@@ -51,6 +51,12 @@ def test_a_part_is_run_again_and_set_beside(study, shipped):
     beside = study.stored().beside(again)
     assert list(beside.index) == ["again"] and "seeds 0, 3" in beside.index.name
     assert beside["stored"].tolist() == beside["now"].tolist()
+    off = replace(again, scores=again.scores + 1.5)
+    assert len(study.stored().beside(off, within=1.6)) == 1
+    with pytest.raises(AssertionError, match="again is 1.50 points from what is stored, 1.4 are allowed"):
+        study.stored().beside(off, within=1.4)
+    elsewhere = replace(study.stored(), measured_on="mnist").beside(off, within=1.4)
+    assert list(elsewhere) == ["now"] and elsewhere.loc["again", "now"] == pytest.approx(off.scores["again"].mean(), abs=0.006)
     with pytest.raises(ValueError, match="arms must be among labels only, again, got 'none'"):
         study.run("none")
 

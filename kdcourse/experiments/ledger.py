@@ -44,6 +44,7 @@ class Comparison:
     students: the trained models of each arm, in the order of the seeds; none when read from the ledger.
     budgets: pictures that each arm's gradient steps see; None where all share one.
     facts: what each arm looks at and computes, with the first seed; None in a ledger that was written before there were any.
+    measured_on: the name of the data set.
     Raises `ValueError` for a score that is NaN or infinite, with its arm, its seed and its split.
     """
 
@@ -53,6 +54,7 @@ class Comparison:
     students: dict[str, list[nn.Module]] = field(repr=False, default_factory=dict)
     budgets: dict[str, int] | None = None
     facts: dict[str, Facts] | None = None
+    measured_on: str = ""
 
     def __post_init__(self):
         for split, table in (("test", self.scores), ("validation", self.validation)):
@@ -89,7 +91,7 @@ class Comparison:
             pd.DataFrame({arm: [score(arm, number, part) for number in range(len(seeds))] for arm in students}, index)
             for part in ("validation", "test")
         )
-        return cls(scores, validation, baseline, students, budgets, facts)
+        return cls(scores, validation, baseline, students, budgets, facts, data.name)
 
     def evaluated_by(self, metric: Callable[[nn.Module, Split], float], data: ImageData) -> "Comparison":
         """The same students by another measure."""
@@ -183,13 +185,23 @@ class Comparison:
         self.difference(baseline)  # names the arms there are
         return replace(self, baseline=baseline)
 
-    def beside(self, again: "Comparison") -> "pd.DataFrame":
-        """Stored means and those of a second run, over the seeds and arms that both have."""
+    def beside(self, again: "Comparison", *, within: float | None = None) -> "pd.DataFrame":
+        """Stored means and those of a second run, over the seeds and arms that both have.
+
+        within: points by which they may differ, as processors round differently; beyond that an `AssertionError` is raised.
+        What is stored of another data set is left out: the second run then stands alone.
+        """
         import pandas as pd
 
         seeds = self.scores.index.intersection(again.scores.index)
         arms = [arm for arm in again.scores if arm in self.scores]
         columns = {"stored": self.scores.loc[seeds, arms].mean(), "now": again.scores.loc[seeds, arms].mean()}
+        if self.measured_on != again.measured_on:
+            del columns["stored"]
+        elif within is not None and (apart := (columns["stored"] - columns["now"]).abs()).max() > within:
+            raise AssertionError(
+                f"{apart.idxmax()} is {apart.max():.2f} points from what is stored, {within:g} are allowed"
+            )
         return pd.DataFrame(columns).round(2).rename_axis(f"mean over seeds {', '.join(map(str, seeds))}")
 
     def differs(self) -> "pd.DataFrame":
@@ -306,7 +318,8 @@ def stored(name: str, data: ImageData | str) -> Comparison:
         pd.DataFrame({arm: kept[part] for arm, kept in entry["arms"].items()}, index) for part in ("validation", "test")
     )
     facts = entry.get("facts") and {arm: Facts(**known) for arm, known in entry["facts"].items()}
-    return Comparison(scores, validation, entry["baseline"], budgets=entry.get("budgets"), facts=facts)
+    kept = {"budgets": entry.get("budgets"), "facts": facts, "measured_on": entry["data"]["name"]}
+    return Comparison(scores, validation, entry["baseline"], **kept)
 
 
 def _of(arm: str, seed: int, split: str) -> str:

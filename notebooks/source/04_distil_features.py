@@ -306,11 +306,10 @@ with_kd.table()
 
 # %%
 again = methods.run("labels only", "hint", seeds=2)
-beside = stored.beside(again)
+beside = stored.beside(again, within=2)  # processors round differently
 beside
 
 # %%
-assert (beside["stored"] - beside["now"]).abs().max() < 2  # processors round differently
 alone = {
     arm: stored.difference(arm)
     for arm in stored.scores

@@ -211,11 +211,10 @@ stored.figure()
 # %%
 study = kd.study("08-capacity-gap", data)
 again = study.run("labels only", "16 units", "256 units", seeds=3)
-beside = gap.beside(again)
+beside = gap.beside(again, within=2.5)  # processors round differently
 beside
 
 # %%
-assert (beside["stored"] - beside["now"]).abs().max() < 2.5  # processors round differently
 through = [arm for arm in stored.scores if arm.startswith("through")]
 helping = [arm for arm in through if stored.difference(arm).verdict == "helps"]
 best_bridge = stored.scores[through].mean().idxmax()

@@ -221,12 +221,11 @@ kd.say(
 
 # %%
 again = study.run("KD", seeds=2)
-beside = stored.beside(again)
+beside = stored.beside(again, within=4)  # processors round differently
 beside
 
 # %%
 # Processors round differently, and BERTs amplify it.
-assert (beside["stored"] - beside["now"]).abs().max() < 4
 taught, alone = again.students["KD"][0], study.recipes["labels only"].run(seed=0)
 
 # %% [markdown]

@@ -333,11 +333,10 @@ kd.say(
 
 # %%
 again = study.run("units pruned, labels", "units pruned, teacher", "small, teacher", seeds=2)
-beside = stored.beside(again)
+beside = stored.beside(again, within=2.5)  # processors round differently
 beside
 
 # %%
-assert (beside["stored"] - beside["now"]).abs().max() < 2.5  # processors round differently
 
 # %% [markdown]
 # ## When it does not help: a student from nothing

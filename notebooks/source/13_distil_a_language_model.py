@@ -202,11 +202,10 @@ kd.say(
 
 # %%
 again = study.run("forward KL", "reverse KL", seeds=2)
-beside = foresight.beside(again)
+beside = foresight.beside(again, within=2)  # processors round differently
 beside
 
 # %%
-assert (beside["stored"] - beside["now"]).abs().max() < 2  # processors round differently
 
 # %% [markdown]
 # ## Read what they write
