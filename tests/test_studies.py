@@ -1,6 +1,7 @@
 """Studies: stored, run again in part, and the two set side by side."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -53,10 +54,12 @@ def test_a_part_is_run_again_and_set_beside(study, shipped):
     assert beside["stored"].tolist() == beside["now"].tolist()
     off = replace(again, scores=again.scores + 1.5)
     assert len(study.stored().beside(off, within=1.6)) == 1
-    with pytest.raises(AssertionError, match="again is 1.50 points from what is stored, 1.4 are allowed"):
+    with pytest.raises(AssertionError, match=r"again is 1\.50 points from what is stored, 1.4 are allowed"):
         study.stored().beside(off, within=1.4)
     elsewhere = replace(study.stored(), measured_on="mnist").beside(off, within=1.4)
-    assert list(elsewhere) == ["now"] and elsewhere.loc["again", "now"] == pytest.approx(off.scores["again"].mean(), abs=0.006)
+    assert list(elsewhere) == ["now"] and elsewhere.loc["again", "now"] == pytest.approx(
+        off.scores["again"].mean(), abs=0.006
+    )
     with pytest.raises(ValueError, match="arms must be among labels only, again, got 'none'"):
         study.run("none")
 
