@@ -398,11 +398,12 @@ edges = {
     if any(f"T = {edge:g}," in choice for edge in (lab.TEMPERATURES[0], lab.TEMPERATURES[-1]))
 }
 kd.say(
-    "; ".join(
-        f"with {hidden}, {row['worse than the chosen']} of 19 cells are clearly worse than the chosen one and {row['hurt']} of 20 hurt"
+    " ".join(
+        f"With {hidden}, {row['worse than the chosen']} of 19 cells are clearly worse than the chosen one, and {row['hurt']} of 20 are worse "
+        "than labels only."
         for hidden, row in rows.items()
-    ).capitalize()
-    + ". So choosing matters, but it need not be fine: what has to be found is the good region, and the cells in it cannot be told apart."
+    )
+    + " Choosing matters, but it need not be fine: the rest cannot be told from the chosen cell."
     + (
         f" The temperature chosen for {' and '.join(map(str, edges))} units lies at the edge of the grid: the best may lie beyond it."
         if edges
