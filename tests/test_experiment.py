@@ -420,3 +420,11 @@ def test_a_comparison_asks_its_students_about_each_example(data, recipe):
         outcome.crossed("none", data)
     with pytest.raises(ValueError, match="students are not kept"):
         replace(outcome, students={}).crossed("long", data)
+
+
+def test_the_figure_shows_differences_and_for_a_single_arm_its_mean():
+    scores = pd.DataFrame(PAIRED)
+    outcome = Comparison(scores, scores, "plain")
+    assert outcome.figure(ylabel="foresight, %").axes[0].get_xlabel() == "foresight, %"
+    assert len(outcome.only("KD").figure().axes) == 2 and "KD 78.0 % ± 7.5, +6.0 points" in outcome.figure().description
+    assert "over 3 seeds" in outcome.only().figure().description

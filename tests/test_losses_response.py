@@ -10,15 +10,17 @@ from torch.nn import functional as F
 
 from kdcourse import losses
 
-NEEDS_LABELS = {"distillation", "decoupled"}
-LOSSES = ["soft_target", "distillation", "logit_mse", "decoupled", "correlation", "standardized_soft_target"]
-DIVERGENCES = [name for name in LOSSES if name not in ("distillation", "correlation")]
+NEEDS_LABELS = {"distillation", "decoupled", "label_smoothing"}
+TAUGHT = ["soft_target", "distillation", "logit_mse", "decoupled", "correlation", "standardized_soft_target"]
+LOSSES = [*TAUGHT, "label_smoothing"]  # the last has no teacher
+DIVERGENCES = [name for name in TAUGHT if name not in ("distillation", "correlation")]
 
 
 def call(name, student, teacher, labels=None, **settings):
     if name in NEEDS_LABELS:
         labels = torch.zeros(len(student), dtype=torch.int64) if labels is None else labels
-        return getattr(losses, name)(student, teacher, labels, **settings)
+        logits = (student, teacher) if name in TAUGHT else (student,)
+        return getattr(losses, name)(*logits, labels, **settings)
     return getattr(losses, name)(student, teacher, **settings)
 
 
@@ -96,7 +98,7 @@ def test_finite_for_logits_of_plus_and_minus_60(name, dtype):
         [[60.0, -60, 0], [-60, 60, 60], [-60, -60, -60], [60, 60, 60]], dtype=dtype, requires_grad=True
     )
     teacher = torch.tensor([[-60.0, 60, 0], [60, -60, -60], [60, 60, 60], [60, 0, -60]], dtype=dtype)
-    settings = {} if name == "logit_mse" else {"temperature": 1.0}
+    settings = {} if name in ("logit_mse", "label_smoothing") else {"temperature": 1.0}
     loss = call(name, student, teacher, torch.tensor([0, 1, 2, 0]), **settings)
     loss.backward()
     assert loss.dtype == dtype and loss.isfinite() and student.grad.isfinite().all()
@@ -111,7 +113,9 @@ def test_half_precision_is_computed_in_full(name):
     torch.testing.assert_close(narrow, whole)
 
 
-@pytest.mark.parametrize("name", ["soft_target", "decoupled", "correlation", "standardized_soft_target"])
+@pytest.mark.parametrize(
+    "name", ["soft_target", "decoupled", "correlation", "standardized_soft_target", "label_smoothing"]
+)
 @given(logits(least_classes=3), st.floats(-50, 50))
 def test_a_constant_added_to_a_row_changes_nothing(name, given_logits, constant):
     student, teacher, labels = given_logits
@@ -139,6 +143,28 @@ def test_decoupled_parts_add_up_to_the_whole(given_logits, temperature):
         rest = 1 - (teacher / temperature).softmax(0)[label].item()
         parts = losses.decoupled(*one, alpha=1.0, beta=rest, temperature=temperature)
         torch.testing.assert_close(parts, losses.soft_target(*one[:2], temperature=temperature), rtol=1e-6, atol=1e-9)
+
+
+@given(logits(), st.floats(0, 1))
+def test_label_smoothing_is_the_cross_entropy_with_softened_labels(given_logits, smoothing):
+    student, _, labels = given_logits
+    student.requires_grad_()
+    loss = losses.label_smoothing(student, labels, smoothing=smoothing)
+    torch.testing.assert_close(loss, F.cross_entropy(student, labels, label_smoothing=smoothing))
+    classes = student.shape[1]
+    targets = (1 - smoothing) * F.one_hot(labels, classes) + smoothing / classes
+    torch.testing.assert_close(loss, -(targets * student.log_softmax(1)).sum(1).mean())
+    (gradient,) = torch.autograd.grad(loss, student)
+    torch.testing.assert_close(gradient, (student.detach().softmax(1) - targets) / len(student))
+
+
+def test_label_smoothing_takes_a_tenth_by_default_and_logits_alone():
+    labels = torch.tensor([0, 1, 2, 3])
+    expected = F.cross_entropy(GOOD, labels, label_smoothing=0.1)
+    torch.testing.assert_close(losses.label_smoothing(GOOD, labels), expected)
+    for student, message in ((GOOD[0], r"student must be logits \(N, C\)"), (GOOD * float("nan"), "must not hold NaN")):
+        with pytest.raises(ValueError, match=message):
+            losses.label_smoothing(student, labels)
 
 
 def test_decoupled_stays_finite_for_a_certain_teacher():
@@ -202,7 +228,7 @@ def test_an_ensemble_of_one_is_its_softmax_and_rows_sum_to_one(given_logits, tem
 GOOD = torch.randn(4, 5)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", TAUGHT)
 @pytest.mark.parametrize(
     ("student", "teacher", "message"),
     [
@@ -220,7 +246,7 @@ def test_wrong_logits_are_named(name, student, teacher, message):
         call(name, student, teacher, labels)
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name != "logit_mse"])
+@pytest.mark.parametrize("name", [name for name in TAUGHT if name != "logit_mse"])
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
 def test_impossible_temperatures_are_named(name, temperature):
     with pytest.raises(ValueError, match="temperature must be above 0"):
@@ -247,6 +273,8 @@ def test_wrong_labels_are_named(name, labels, message):
     [
         ("distillation", {"alpha": 1.1}, r"alpha must be within \[0, 1\], got 1.1"),
         ("distillation", {"alpha": -0.1}, "alpha must be within"),
+        ("label_smoothing", {"smoothing": 1.1}, r"smoothing must be within \[0, 1\], got 1.1"),
+        ("label_smoothing", {"smoothing": float("nan")}, "smoothing must be within"),
         ("decoupled", {"beta": -1.0}, "beta must be 0 or more"),
         ("correlation", {"gamma": -1.0}, "gamma must be 0 or more"),
     ],

@@ -64,6 +64,50 @@ def test_operations_are_those_of_one_example_of_any_kind():
     assert measure.flops(nn.Sequential(nn.Embedding(2, 4), nn.Linear(4, 3)), windows) == 6 * 2 * 4 * 3
 
 
+def test_likelihood_and_brier_score_by_hand():
+    logits = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.25, 0.5, 0.25], [0.4, 0.4, 0.2]]).log()
+    expected = -(math.log(0.7) + math.log(0.1) + math.log(0.5) + math.log(0.2)) / 4
+    assert measure.negative_log_likelihood(logits, SPLIT) == pytest.approx(expected)
+    # 0.3² + 0.2² + 0.1², 0.1² + 0.9² + 0.8², 2 · 0.25² + 0.5², 2 · 0.4² + 0.8²
+    assert measure.brier(logits, SPLIT) == pytest.approx((0.14 + 1.46 + 0.375 + 0.96) / 4)
+    assert measure.brier(LOGITS * 100, Split(SPLIT.images, LOGITS.argmax(1))) == 0
+    wrong = Split(SPLIT.images, (LOGITS.argmax(1) + 1) % 3)
+    assert measure.brier(LOGITS * 100, wrong) == pytest.approx(2)
+    assert measure.negative_log_likelihood(-1000 * LOGITS, SPLIT) == pytest.approx(9000 * 3 / 4 + math.log(2))
+
+
+@pytest.mark.parametrize("true", [0.3, 1.0, 4.0])
+def test_temperature_scaling_finds_the_temperature_that_labels_were_drawn_at(true):
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(20_000, 5, generator=generator)
+    labels = torch.multinomial((logits / true).softmax(1), 1, generator=generator)[:, 0]
+    split = Split(torch.zeros(20_000, 1, 1, 1), labels)
+    found = measure.temperature_scaling(logits, split)
+    assert found == pytest.approx(true, rel=0.05)
+    assert measure.negative_log_likelihood(logits / found, split) <= measure.negative_log_likelihood(
+        logits / true, split
+    )
+    assert measure.temperature_scaling(10 * logits, split) == pytest.approx(10 * found, rel=1e-3)
+    assert measure.accuracy(logits / found, split) == measure.accuracy(logits, split)
+
+
+def test_temperature_scaling_has_an_end_and_asks_for_labels():
+    right = Split(SPLIT.images, LOGITS.argmax(1))
+    assert 0.01 <= measure.temperature_scaling(LOGITS / 100, right) < 0.011
+    for score in (measure.temperature_scaling, measure.brier, measure.negative_log_likelihood):
+        with pytest.raises(ValueError, match="no labels"):
+            score(LOGITS, SPLIT.unlabelled())
+        with pytest.raises(ValueError, match="for 4 of 4 examples"):
+            score(LOGITS * float("nan"), SPLIT)
+
+
+def test_the_bins_are_of_equal_width_and_an_edge_belongs_to_the_bin_below():
+    sure = torch.tensor([[0.8, 0.2], [0.6, 0.4], [0.61, 0.39]]).double().log()
+    split = Split(torch.zeros(3, 1, 1, 1), torch.zeros(3).long())
+    assert measure.reliability(sure.float(), split, bins=5).count.tolist()[3:] in ([2, 0], [3, 0])
+    assert "equal width" in measure.calibration_error.__doc__ and "15" in measure.calibration_error.__doc__
+
+
 def test_sizes_are_counted():
     model = models.perceptron((7,), inputs=4, classes=3)
     split = Split(torch.zeros(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64))

@@ -107,6 +107,21 @@ def test_helpers_begin_alike_for_one_seed_and_differ_for_another(split, teacher)
     assert not torch.allclose(runs[0], runs[2])
 
 
+def test_smoothed_labels_need_no_teacher_and_compose(split):
+    method = methods.LabelSmoothing(smoothing=0.3)
+    assert not method.needs_teacher and method.needs_labels and method.hyperparameters == {"smoothing": 0.3}
+    assert repr(methods.LabelSmoothing()) == "LabelSmoothing(smoothing=0.1)"
+    smoothed = run(method, split, None)[2].losses
+    assert sum(smoothed[-5:]) < sum(smoothed[:5])
+    logits = student().train()(split.images[kd.training.batches(split, 1, 16, 0)[0]])
+    wanted = torch.nn.functional.cross_entropy(
+        logits, split.labels[kd.training.batches(split, 1, 16, 0)[0]], label_smoothing=0.3
+    )
+    assert smoothed[0] == pytest.approx(wanted.item(), rel=1e-4)
+    sharp, hard = (run(one, split, None)[2].losses for one in (methods.LabelSmoothing(0), HardTarget()))
+    assert sharp == pytest.approx(hard, rel=1e-3)
+
+
 def test_methods_compose_each_with_its_weight(split, teacher):
     both = methods.Distillation() + methods.AttentionTransfer(LAYERS) * 100 + methods.RelationalDistance(POOL) * 0.5
     assert both.features == [("stage2", "stage2"), ("flatten", "flatten")]

@@ -13,7 +13,9 @@ from scipy import stats
 
 from kdcourse import plots
 from kdcourse.evaluation import measure
+from kdcourse.evaluation.intervals import difference
 from kdcourse.plots import palette
+from kdcourse.plots.paired import LOOKS
 
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 RELIABILITY = measure.Reliability(torch.tensor([0.3, 0.9]), torch.tensor([0.2, 0.8]), torch.tensor([10, 30]))
@@ -54,6 +56,8 @@ def every_figure(images, soft, matrix):
         "similarity": plots.similarity(matrix, CLASSES, title="confusions"),
         "two_similarities": plots.two_similarities(matrix, matrix, CLASSES, titles=("soft labels", "confusions")),
         "comparison": plots.comparison(SCORES, baseline="labels only"),
+        "estimation": plots.estimation(SCORES[["labels only", "KD"]], baseline="labels only"),
+        "estimation of several": plots.estimation(SCORES, baseline="labels only"),
         "curves": plots.curves(
             grid, {"small": matrix[:3, :4]}, levels={"small": 0.5}, xlabel="T", ylabel="%", logarithmic=True
         ),
@@ -159,6 +163,75 @@ def test_numbers_of_a_comparison():
     assert "higher for 1 of 3 seeds" in text
 
 
+def test_an_estimation_plot_says_what_a_comparison_says_and_joins_each_seed():
+    for arms in (["labels only", "KD"], list(SCORES)):
+        figure = plots.estimation(SCORES[arms], baseline="labels only")
+        assert figure.description == plots.comparison(SCORES[arms], baseline="labels only").description
+    pair = plots.estimation(SCORES[["KD", "labels only"]], baseline="labels only")
+    left, right, *_ = pair.axes
+    assert [line.get_ydata().tolist() for line in left.lines[:3]] == [[79.0, 81], [80, 82.5], [81, 82.5]]
+    assert right.collections[0].get_offsets()[:, 1].tolist() == [2.0, 2.5, 1.5]
+    assert right.get_title() == "+2.0, helps"
+    # One scale: zero lies at the baseline's mean, and a point is as long on the right as on the left.
+    assert np.subtract(left.get_ylim(), right.get_ylim()) == pytest.approx(80)
+
+
+def test_an_estimation_plots_intervals_are_the_paired_ones_and_zero_is_a_line():
+    left, right, *_ = plots.estimation(SCORES, baseline="labels only").axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["labels only", "KD", "noise"]
+    bars = [box.get_segments()[0][:, 0].tolist() for box in right.collections if hasattr(box, "get_segments")]
+    for arm, bar in zip(("KD", "noise"), bars, strict=True):
+        paired = difference(SCORES[arm] - SCORES["labels only"])
+        assert bar == pytest.approx([paired.low, paired.high])
+    assert right.lines[0].get_xdata() == [0, 0]
+
+
+def test_verdicts_differ_in_colour_marker_and_word():
+    looks = LOOKS
+    assert set(looks) == {"helps", "hurts", "no clear difference", "the same for every seed"}
+    assert len({look["marker"] for look in looks.values()}) == len(looks)
+    scores = pd.DataFrame(
+        {"base": [1.0, 2, 3], "up": [2.0, 3.1, 4], "down": [0.0, 1.1, 2], "same": [3.0, 4, 5], "odd": [1.0, 3, 2]}
+    )
+    words = [
+        text.get_text() for text in plots.estimation(scores, baseline="base").axes[1].child_axes[0].get_yticklabels()
+    ]
+    assert words == [
+        "the baseline", "+1.0, helps", "-1.0, hurts", "+2.0, the same for every seed", "+0.0, no clear difference"
+    ]  # fmt: skip
+
+
+def drawn_words(figure) -> list:
+    """Titles, and the labels of axes and of those ticks that lie on their axis."""
+    found = []
+    for axes in [one for panel in figure.axes for one in (panel, *panel.child_axes)]:
+        found.append(axes.title)
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            found += [axis.label, *(label for tick in ticks for label in (tick.label1, tick.label2))]
+    return [text for text in found if text.get_visible() and text.get_text().strip()]
+
+
+@pytest.mark.parametrize("rivals", [1, 4, 16, 41])
+@pytest.mark.parametrize("name", ["KD", "KD + gradient attention, by validation", "units pruned, teacher, int8"])
+def test_nothing_overlaps_in_an_estimation_plot(rivals, name):
+    rng = np.random.default_rng(rivals)
+    columns = ["labels only, all of them", *(f"{name} {number}" for number in range(rivals))]
+    scores = pd.DataFrame(80 + rng.normal(size=(5, 1 + rivals)).round(1), columns=columns)
+    figure = plots.estimation(scores, baseline=columns[0])
+    figure.draw_without_rendering()
+    words = drawn_words(figure)
+    boxes, panels = [text.get_window_extent() for text in words], [axes.get_window_extent() for axes in figure.axes]
+    assert len(words) > 2 * rivals
+    for word, box, others in zip(
+        words, boxes, itertools.accumulate(([box] for box in boxes), initial=[]), strict=False
+    ):
+        assert not box.count_overlaps(others), word
+        assert not box.padded(-1).count_overlaps(panels), f"{word} lies on the data"
+        assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1, word
+
+
 def test_rankings_count_ties_and_losses_as_wrong():
     scores = pd.DataFrame({"a": [2.0, 1.0], "b": [1.0, 0.0]})  # gaps: 1, 2, 0, 1
     text = plots.rankings(scores, better="a", than="b").description
@@ -245,6 +318,10 @@ def test_tensors_do_as_well_as_arrays(images, soft):
         ("matrix", lambda: plots.similarity(-np.eye(10), CLASSES, title="")),
         ("other", lambda: plots.two_similarities(np.eye(10), np.eye(9), CLASSES, titles=("", ""))),
         ("baseline", lambda: plots.comparison(SCORES, baseline="hard")),
+        ("baseline must be one of", lambda: plots.estimation(SCORES, baseline="hard")),
+        ("at least one other arm", lambda: plots.estimation(SCORES[["KD"]], baseline="KD")),
+        ("at least two seeds", lambda: plots.estimation(SCORES[:1], baseline="KD")),
+        ("finite numbers", lambda: plots.estimation(SCORES.replace(81.0, np.nan), baseline="KD")),
         ("better", lambda: plots.rankings(SCORES, better="hard", than="KD")),
         ("s must", lambda: plots.curves([1, 2], {"s": np.ones((3, 3))}, xlabel="", ylabel="")),
         ("NaN", lambda: plots.history([1.0, np.nan])),

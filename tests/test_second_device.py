@@ -239,6 +239,7 @@ ARGUMENTS = {
     **dict.fromkeys(("soft_target", "logit_mse", "correlation", "standardized_soft_target"), (LOGITS, ANSWERS)),
     **dict.fromkeys(("distillation", "decoupled"), (LOGITS, ANSWERS, LABELS)),
     **dict.fromkeys(("distances", "angles"), (LOGITS,)),
+    "label_smoothing": (LOGITS, LABELS),
     "attention_map": (MAPS,),
     "attention_mse": (SCORES, SCORED, MASK),
     "hidden_cosine": (STATES, THEIRS, MASK),
@@ -270,7 +271,7 @@ RESPONSES = {
     kind.__name__: kind()
     for kind in (
         *(methods.HardTarget, methods.SoftTarget, methods.Distillation, methods.LogitMSE, methods.Decoupled),
-        *(methods.Correlation, methods.StandardizedSoftTarget),
+        *(methods.Correlation, methods.StandardizedSoftTarget, methods.LabelSmoothing),
     )
 }
 OF_TEXTS = {kind.__name__: kind() for kind in (methods.NextToken, methods.TokenDivergence)}
@@ -367,6 +368,9 @@ def measured(model, other, split) -> dict:
         "recall_at_1": measure.recall_at_1(measure.predict(model, split), split.labels),
         "reliability": measure.reliability(model, split).count,
         "calibration_error": measure.calibration_error(model, split),
+        "negative_log_likelihood": measure.negative_log_likelihood(model, split),
+        "brier": measure.brier(model, split),
+        "temperature_scaling": measure.temperature_scaling(model, split),
         "parameters": measure.parameters(model),
         "size_in_bytes": measure.size_in_bytes(model),
         "flops": measure.flops(model, split),

@@ -253,10 +253,14 @@ class Comparison:
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"{len(self.scores)} seeds")
 
     def figure(self, **settings):
-        """Every seed as a dot, each arm's mean with its interval: `plots.comparison`."""
+        """Every seed's scores, and each arm's paired difference with its interval: `plots.estimation`.
+
+        Without a rival, each seed and the mean: `plots.comparison`. settings: theirs, such as ylabel.
+        """
         from kdcourse import plots
 
-        return plots.comparison(self.scores, baseline=self.baseline, **settings)
+        draw = plots.estimation if len(self.scores.columns) > 1 else plots.comparison
+        return draw(self.scores, baseline=self.baseline, **settings)
 
 
 def keep(

@@ -33,6 +33,7 @@ from kdcourse.losses.response import (
     decoupled,
     distillation,
     ensemble_target,
+    label_smoothing,
     logit_mse,
     soft_target,
     standardized_soft_target,

@@ -1,6 +1,6 @@
 """Response knowledge: losses on the last layer's logits.
 
-Student first, teacher second, then labels. Logits are (N, C). Each function returns one scalar, the mean over the
+Student first, teacher second if there is one, then labels. Logits are (N, C). Each function returns one scalar, the mean over the
 batch, and lets no gradient reach the teacher. All raise `ValueError` for other shapes, NaN, a temperature that is
 not above 0, a share outside [0, 1] or a label that names no class. Half precision is computed in float32.
 """
@@ -44,6 +44,24 @@ def distillation(
     check_labels(labels, student)
     hard = F.cross_entropy(at_least_float32(student), labels)
     return hard.lerp(soft, alpha)  # alpha · soft + (1 − alpha) · hard
+
+
+def label_smoothing(student: Tensor, labels: Tensor, *, smoothing: float = 0.1) -> Tensor:
+    """Cross-entropy with softened labels: what a teacher costs that knows nothing of a picture but its label.
+
+    −Σ t · log softmax(student) with t = (1 − smoothing) · one-hot + smoothing / C, mean over the batch, in nats. A distillation
+    gain that is no larger is a gain by smoother targets alone. PyTorch has it as `F.cross_entropy(label_smoothing=)`.
+
+    student: logits (N, C). labels: (N,) int64. smoothing: the share that all C classes, the label's too, have in equal parts;
+    in [0, 1], default 0.1.
+    Source: Szegedy, Vanhoucke, Ioffe, Shlens, Wojna (2016), *Rethinking the Inception Architecture*, §7.
+    """
+    student, _ = as_logits(student, student)
+    check_labels(labels, student)
+    check_share("smoothing", smoothing)
+    log_q = student.log_softmax(dim=1)
+    hard, even = -log_q.gather(1, labels.unsqueeze(1)).mean(), -log_q.mean()
+    return hard.lerp(even, smoothing)  # (1 − smoothing) · hard + smoothing · even
 
 
 def logit_mse(student: Tensor, teacher: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from kdcourse.methods.response import (
     Correlation,
     Decoupled,
     Distillation,
+    LabelSmoothing,
     LogitMSE,
     SoftTarget,
     StandardizedSoftTarget,

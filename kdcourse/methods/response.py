@@ -18,7 +18,9 @@ class FromLoss(Method):
         self.settings = settings
 
     def forward(self, batch: Batch) -> Tensor:
-        given = (batch.student_logits, batch.teacher_logits) + ((batch.labels,) if self.needs_labels else ())
+        given = [batch.student_logits]
+        given += [batch.teacher_logits] if self.needs_teacher else []
+        given += [batch.labels] if self.needs_labels else []
         return self.loss(*given, **self.settings)
 
     def extra_repr(self) -> str:
@@ -42,6 +44,16 @@ class Distillation(FromLoss):
 
     def __init__(self, temperature: float = 4.0, alpha: float = 0.9):
         super().__init__(temperature=temperature, alpha=alpha)
+
+
+class LabelSmoothing(FromLoss):
+    """Labels softened alike for every picture, without a teacher: a cheap rival. Loss: `losses.label_smoothing`."""
+
+    loss = staticmethod(response.label_smoothing)
+    needs_teacher, needs_labels = False, True
+
+    def __init__(self, smoothing: float = 0.1):
+        super().__init__(smoothing=smoothing)
 
 
 class LogitMSE(FromLoss):

@@ -92,25 +92,32 @@ def comparison(scores, *, baseline: str, ylabel: str = "test accuracy, %") -> Fi
     places = np.arange(len(scores.columns))
     for _, row in scores.iterrows():
         axes.plot(places, row.to_numpy(), color=FAINT, linewidth=0.8, marker=".", zorder=1)
-    unit = " %" if "%" in ylabel else ""
-    parts = []
     for place, arm in zip(places, scores, strict=True):
-        own, gaps = difference(scores[arm]), scores[arm] - scores[baseline]
+        own = difference(scores[arm])
         axes.errorbar(place, own.mean, own.high - own.mean, capsize=6, markersize=8, zorder=3, **style(place))
         axes.annotate(
             f"{own.mean:.1f}", (place, own.mean), (13, 0), textcoords="offset points", va="center", fontsize=9,
             bbox=ON_PAPER,
         )  # fmt: skip
+    axes.set(xticks=places, ylabel=ylabel, xlim=(-0.5, len(places) - 0.4))
+    axes.set_xticklabels([wrapped(arm) for arm in scores], fontsize=10 if wanted <= WIDEST else 7.5)
+    plain(axes)
+    figure.description = said_of(scores, baseline, ylabel)
+    return figure
+
+
+def said_of(scores, baseline: str, ylabel: str) -> str:
+    """A comparison in a sentence: each arm's mean and interval, and its paired difference from the baseline."""
+    unit = " %" if "%" in ylabel else ""
+    parts = []
+    for arm in scores:
+        own, gaps = difference(scores[arm]), scores[arm] - scores[baseline]
         said = f"{arm} {own.mean:.1f}{unit} ± {own.high - own.mean:.1f}"
         if arm != baseline:
             higher = f"higher for {(gaps > 0).sum()} of {plural(len(gaps), 'seed')}"
             said += f", {difference(gaps)} against {baseline}, {higher}"
         parts.append(said)
-    axes.set(xticks=places, ylabel=ylabel, xlim=(-0.5, len(places) - 0.4))
-    axes.set_xticklabels([wrapped(arm) for arm in scores], fontsize=10 if wanted <= WIDEST else 7.5)
-    plain(axes)
-    figure.description = f"Mean over {len(scores)} seeds with 95 % intervals: " + "; ".join(parts) + "."
-    return figure
+    return f"Mean over {len(scores)} seeds with 95 % intervals: " + "; ".join(parts) + "."
 
 
 def curves(

@@ -19,7 +19,13 @@ from kdcourse.training.cache import TeacherCache
 STUDENT = 8  # hidden units
 SIZES = (16, 64, 256, 1024)  # hidden units of the teachers
 LARGEST = SIZES[-1]
-TEMPERATURE = 4
+TEMPERATURE = 4  # of the bridges, and of the gap as it was first measured
+TEMPERATURES = (1, 2, 4, 8)
+
+
+def setting(hidden: int, temperature: float) -> str:
+    """The arm of a student under the teacher of so many hidden units."""
+    return f"{hidden} units, T = {temperature:g}"
 
 
 def of_size(data: ImageData, hidden: int) -> Callable[..., nn.Module]:
@@ -57,10 +63,14 @@ def teachers(data: ImageData) -> dict[str, Arm]:
 
 @define("08-capacity-gap")
 def capacity_gap(data: ImageData) -> dict[str, Arm]:
-    """The same tiny student under each of them, and under the two shipped teachers."""
+    """The same tiny student under each of them, at each temperature; and under the two shipped teachers."""
     alone = student_recipe(data)
+    by_size = {
+        setting(hidden, t): replace(alone, method=SoftTarget(t), teacher=asked(data, hidden))
+        for hidden in SIZES
+        for t in TEMPERATURES
+    }
     listening = replace(alone, method=SoftTarget(TEMPERATURE))
-    by_size = {f"{hidden} units": replace(listening, teacher=asked(data, hidden)) for hidden in SIZES}
     shipped = {
         f"shipped {name}": replace(listening, teacher=partial(_shipped, data, name))
         for name in ("perceptron", "convnet")
@@ -70,7 +80,10 @@ def capacity_gap(data: ImageData) -> dict[str, Arm]:
 
 @define("08-assistants", equal_budgets=False)
 def assistants(data: ImageData) -> dict[str, Arm]:
-    """From the largest teacher, directly and through assistants that it taught on all pictures, without labels."""
+    """From the largest teacher, directly and through assistants that it taught on all pictures, without labels.
+
+    The cheapest rivals of an assistant: another temperature, and more steps of the student's own.
+    """
     alone = student_recipe(data)
     listening = replace(alone, method=SoftTarget(TEMPERATURE))
     direct = replace(listening, teacher=asked(data, LARGEST))
@@ -90,6 +103,8 @@ def assistants(data: ImageData) -> dict[str, Arm]:
         "through 16": through(16),
         "through 256, 64, 16": through(256, 64, 16),
         "stopped early": replace(listening, teacher=asked(data, LARGEST, steps=100)),
+        **{f"direct, T = {t}": replace(direct, method=SoftTarget(t)) for t in TEMPERATURES if t != TEMPERATURE},
+        "direct, twice the steps": replace(direct, steps=2 * direct.steps),
     }
 
 
