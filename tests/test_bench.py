@@ -1,6 +1,5 @@
 """The bench measures what it says, in turns; no test looks at how long anything took."""
 
-import json
 from dataclasses import asdict, replace
 from functools import partial
 
@@ -69,7 +68,7 @@ def test_memory_is_looked_at_while_the_call_runs():
     assert peak_mebibytes(hold, CPU) > peak_mebibytes(lambda: None, CPU) + 48
 
 
-def test_what_was_measured_is_kept_by_device_and_shown(tmp_path):
+def test_what_was_measured_is_kept_by_device_and_shown(tmp_path, monkeypatch):
     ways = [
         training.Cost("pair", training.PLAIN, 8000.0, 1.0, 0.12, 300.0),
         training.Cost("pair", training.CACHED, 7500.0, 1.06, 0.11, 301.0),
@@ -80,10 +79,13 @@ def test_what_was_measured_is_kept_by_device_and_shown(tmp_path):
         **{"ways": list(map(asdict, ways))},
     }
     assert "thread" in found["machine"]
-    path = tmp_path / "bench.json"
-    report.keep({**found, "machine": "a GPU"}, torch.device("cuda"), path)
-    known = report.keep(found, CPU, path)
-    assert json.loads(path.read_text(encoding="utf-8")) == known and list(known) == ["cuda", "cpu"]
+    monkeypatch.setattr(report, "KEPT", tmp_path / "bench.json")
+    monkeypatch.setattr(report, "KEPT_OF_GPU", tmp_path / "bench-gpu.json")
+    assert report.known() == []
+    report.keep({**found, "machine": "a GPU"}, torch.device("cuda"))
+    report.keep(found, CPU)
+    known = report.known()
+    assert known == [found, {**found, "machine": "a GPU"}]
     assert report.rows(found)[1] == ("pair", training.CACHED, "7,500", "1.06", "10.0", "11.0", "301")
     text = report.as_markdown(known)
     assert "a GPU; a matrix product reaches 110 GFLOP/s" in text and text.count("| pair |") == 6
@@ -91,8 +93,7 @@ def test_what_was_measured_is_kept_by_device_and_shown(tmp_path):
 
 
 def test_readmes_table_is_what_was_measured():
-    readme = (report.ROOT / "README.md").read_text(encoding="utf-8")
-    assert report.as_markdown(json.loads(report.KEPT.read_text(encoding="utf-8"))) in readme
+    assert report.as_markdown(report.known()) in (report.ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_command_measures_quickly_and_keeps_nothing(monkeypatch):

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 SOURCES = NOTEBOOKS / "source"
 RUNTIMES = ROOT / "results" / "runtimes.json"
+RUNTIMES_ON_GPU = RUNTIMES.with_name("runtimes-gpu.json")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_SECONDS = 300
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -212,10 +213,13 @@ def record_runtime(lab: Lab, seconds: float) -> None:
 
 
 def runtime_table() -> str:
-    """README's table: each lab and its measured seconds."""
-    rows = ["| lab | what you do | seconds on two CPU cores |", "|---|---|---|"]
-    known = runtimes()
+    """README's table: each lab and its measured seconds; on a GPU too, where `tests/gpu/run` has had one."""
+    columns = {"seconds on two CPU cores": runtimes()}
+    if RUNTIMES_ON_GPU.is_file():
+        found = json.loads(RUNTIMES_ON_GPU.read_text(encoding="utf-8"))
+        columns[f"seconds on a GPU, {found['machine']}"] = found["seconds"]
+    rows = [f"| lab | what you do | {' | '.join(columns)} |", "|---" * (2 + len(columns)) + "|"]
     for one in labs():
-        seconds = f"{known[one.number]:.0f}" if one.number in known else "not measured"
-        rows.append(f"| [{one.number}](notebooks/{one.notebook.name}) | {one.title} | {seconds} |")
+        cells = [f"{known[one.number]:.0f}" if one.number in known else "not measured" for known in columns.values()]
+        rows.append(f"| [{one.number}](notebooks/{one.notebook.name}) | {one.title} | {' | '.join(cells)} |")
     return "\n".join(rows)

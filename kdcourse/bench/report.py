@@ -1,8 +1,8 @@
-"""What `kdcourse bench` measured: kept in results/bench.json, one entry for each kind of device, and shown in README."""
+"""What `kdcourse bench` measured: kept in results/, a file for the CPU and one for a GPU, and shown in README."""
 
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,12 +15,20 @@ from kdcourse.bench.training import TEXTBOOK, matmul_rate, measure_ways, workloa
 from kdcourse.system.storage import write_safely
 
 KEPT = ROOT / "results" / "bench.json"
+KEPT_OF_GPU = KEPT.with_name("bench-gpu.json")
 HEADER = ("networks", "way", "images/s", "seconds × plain", "speed × textbook", "% of matmul", "MiB")
 
 
-def measured(device: torch.device, *, quick: bool = False, say: Callable[[str], object] = print) -> dict:
-    """All measurements on this device, as they are kept. quick: one turn of a few steps, to see that it works."""
+def measured(
+    device: torch.device, *, quick: bool = False, turns: int | None = None, say: Callable[[str], object] = print
+) -> dict:
+    """All measurements on this device, as they are kept. quick: one turn of a few steps, to see that it works.
+
+    turns: how often each way is measured; default each workload's own.
+    """
     pairs, ways = workloads(device), []
+    if turns:
+        pairs = [replace(pair, turns=turns) for pair in pairs]
     if quick:
         pairs = [replace(pair, steps=2, pictures=2 * pair.batch_size, turns=1) for pair in pairs]
     for pair in pairs:
@@ -47,13 +55,16 @@ def machine(device: torch.device) -> str:
     return f"{models[0] if models else platform.processor() or platform.machine()}, {count} thread{'s' * (count > 1)}"
 
 
-def keep(found: dict, device: torch.device, path: Path = KEPT) -> dict:
-    """Put it beside what other kinds of device have measured; everything that is kept now, by kind."""
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    known[device.type] = found
-    text = json.dumps(known, indent=1, ensure_ascii=False) + "\n"
+def keep(found: dict, device: torch.device, path: Path | None = None) -> None:
+    """Keep what this kind of device has measured, in place of what it had. path: default in results/."""
+    path = path or (KEPT if device.type == "cpu" else KEPT_OF_GPU)
+    text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
     write_safely(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    return known
+
+
+def known() -> list[dict]:
+    """What is kept, the CPU's first."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in (KEPT, KEPT_OF_GPU) if path.is_file()]
 
 
 def rows(found: dict) -> list[tuple[str, ...]]:
@@ -77,10 +88,10 @@ def in_words(found: dict) -> str:
     )
 
 
-def as_markdown(known: dict) -> str:
-    """README's part: a table and its sentence for each kind of device."""
+def as_markdown(measurements: Iterable[dict]) -> str:
+    """README's part: a table and its sentence for each device."""
     parts = []
-    for found in known.values():
+    for found in measurements:
         lines = [HEADER, ("---",) * 2 + ("---:",) * (len(HEADER) - 2), *rows(found)]
         parts += ["\n".join(f"| {' | '.join(line)} |" for line in lines), in_words(found)]
     return "\n\n".join(parts)

@@ -37,7 +37,7 @@ def build(
         if not solutions:
             notebooks.record_runtime(one, seconds)
     if execute and not solutions:
-        _renew_readme("runtimes", notebooks.runtime_table())
+        renew_readme()
 
 
 def results(
@@ -137,7 +137,8 @@ def _bench_training(quick: bool) -> None:
     print_table(report.HEADER, report.rows(found))
     typer.echo(report.in_words(found))
     if not quick and (notebooks.ROOT / "README.md").is_file():  # in a checkout
-        _renew_readme("bench", report.as_markdown(report.keep(found, device)))
+        report.keep(found, device)
+        renew_readme()
 
 
 def _bench_widgets() -> None:
@@ -181,13 +182,16 @@ def _is_fresh(one: "Lab") -> bool:
     return True
 
 
-def _renew_readme(part: str, measured: str) -> None:
-    """Put what was measured between README's two markers of this part."""
+def renew_readme() -> None:
+    """Bring README's tables up to what results/ holds: of the labs' runtimes, and of the course's speed."""
     from kdcourse.authoring import notebooks
+    from kdcourse.bench import report
     from kdcourse.system.storage import write_safely
 
     readme = notebooks.ROOT / "README.md"
-    before, rest = readme.read_text(encoding="utf-8").split(f"<!-- {part} -->\n", 1)
-    _, after = rest.split(f"<!-- end of {part} -->", 1)
-    text = f"{before}<!-- {part} -->\n{measured}\n<!-- end of {part} -->{after}"
+    text = readme.read_text(encoding="utf-8")
+    for part, measured in (("runtimes", notebooks.runtime_table()), ("bench", report.as_markdown(report.known()))):
+        before, rest = text.split(f"<!-- {part} -->\n", 1)
+        _, after = rest.split(f"<!-- end of {part} -->", 1)
+        text = f"{before}<!-- {part} -->\n{measured}\n<!-- end of {part} -->{after}"
     write_safely(readme, lambda path: path.write_text(text, encoding="utf-8"))

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdcourse.exercises.engine import Mistake, define, filled, gradients, values
+from kdcourse.system.generators import seeded_rng
 
 
 def _pair(seed: int, count: int = 6, classes: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
@@ -177,8 +178,7 @@ def _twice_softmax(student_logits, teacher_logits, labels, temperature, alpha):
 
 def _step(answer) -> dict[str, object]:
     """Two steps with a teacher whose batch norm and dropout betray a wrong mode, and everything they left behind."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded_rng(0):
         teacher = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 4))
         student = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4))
         with torch.no_grad():

@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdcourse.exercises.engine import define, filled, gradients, values
+from kdcourse.system.generators import seeded_rng
 
 
 def _maps(seed: int, *shape: int) -> torch.Tensor:
@@ -106,8 +107,7 @@ class _Helper(nn.Module):
 
 def _who_moves(answer) -> dict[str, object]:
     """Give the chosen parameters one step of gradient descent and see what has moved."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded_rng(0):
         student, teacher, helpers = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 3, 1), [_Helper(), _Helper()]
     chosen = [parameter for parameter in filled(answer(student, teacher, helpers)) if parameter is not None]
     ids = {id(parameter) for parameter in chosen}
@@ -217,8 +217,7 @@ def _always_pushed(student_pre, teacher_pre, margin):
 
 def _input_gradients(answer) -> dict[str, object]:
     """A network with some curvature, so that a gradient of the gradient exists and can be missed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
+    with seeded_rng(3):
         net = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4))
     inputs, labels = _maps(10, 5, 6).requires_grad_(), torch.tensor([0, 3, 1, 2, 0])
     gradient = filled(answer(net(inputs), inputs, labels))

@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdcourse.exercises.engine import define, filled, gradients
+from kdcourse.system.generators import seeded_rng
 
 LABELS = torch.tensor([0, 3, 2, 1, 4, 0])
 
@@ -59,8 +60,7 @@ def _over_classes(own_logits, other_logits, labels):
 
 def _two_updates(answer) -> dict[str, object]:
     """Two generations on a fixed batch, told apart by the weights that they end with."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded_rng(0):
         nets = [nn.Linear(4, 3) for _ in range(3)]
     before = [net.weight.detach().clone() for net in nets]
     asked = []

@@ -4,12 +4,12 @@ import torch
 from torch import nn
 
 from kdcourse.exercises.engine import define, filled
+from kdcourse.system.generators import fork_rng, seeded_rng
 
 
 def _trained() -> nn.Module:
     """A classifier for five classes that has learnt something."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded_rng(0):
         model = nn.Sequential()
         model.body = nn.Linear(3, 4)
         model.classifier = nn.Linear(4, 5)
@@ -18,7 +18,7 @@ def _trained() -> nn.Module:
 
 def _head(answer) -> dict[str, object]:
     before, model = _trained(), _trained()
-    with torch.random.fork_rng(devices=[]):
+    with fork_rng():
         changed = filled(answer(model, 2))
     last = [layer for layer in changed.modules() if isinstance(layer, nn.Linear)][-1]
     return {
@@ -83,8 +83,7 @@ def _counted():
 
 def _view(answer) -> dict[str, object]:
     pictures, augment, calls = _counted()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded_rng(0):
         teacher = nn.Sequential(nn.Flatten(), nn.Linear(12, 4)).eval()
     views, logits = filled(answer(pictures, teacher, augment))
     return {

@@ -8,14 +8,15 @@ from itertools import chain
 import torch
 from torch import nn
 
+from kdcourse.system.generators import seeded_rng
+
 
 def seeded(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     """Give a model builder a keyword `seed` that fixes the first weights and leaves the global generator alone."""
 
     @wraps(build)
     def with_seed(*args, seed: int = 0, **kwargs) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded_rng(seed):
             return build(*args, **kwargs)
 
     return with_seed

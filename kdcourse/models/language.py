@@ -16,7 +16,8 @@ class LanguageModel(nn.Module):
         self.label = f"GPT {config.n_layer} × {config.n_embd}"
 
     def forward(self, characters: Tensor) -> Tensor:
-        return self.gpt(input_ids=characters, use_cache=False).logits
+        # With a cache, empty as it is, transformers need not look for texts that were packed into one: a GPU would wait.
+        return self.gpt(input_ids=characters, use_cache=True).logits
 
     @torch.no_grad()
     def write(self, prompts: Tensor, length: int, *, temperature: float = 1.0, seed: int = 0) -> Tensor:

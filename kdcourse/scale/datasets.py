@@ -24,6 +24,7 @@ from kdcourse.models.transfer import from_hub
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.recipe import PLAYS, SENTENCES, Data
 from kdcourse.scale.registry import DataSpec
+from kdcourse.system.generators import seeded_rng
 from kdcourse.system.storage import fingerprint
 
 if TYPE_CHECKING:
@@ -146,8 +147,7 @@ class ImageFolderDataset(torch.utils.data.Dataset):
             picture = file.convert("RGB")
         if view is None:
             return self.finish(self.plain(picture)), label
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.seed, view, position))
+        with seeded_rng(derive_seed(self.seed, view, position)):
             return self.finish(self.augmented(picture)), label
 
     def batches(self, sampler: Iterable[ViewIndex]) -> Iterator[Minibatch]:

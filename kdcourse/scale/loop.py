@@ -20,8 +20,8 @@ from kdcourse.scale.distributed import GracefulStop, all_gather, any_process, co
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.recipe import Data, Training
 from kdcourse.scale.schedule import batch_sampler, build_optimizer, learning_rate
+from kdcourse.system.generators import fork_rng, seeded_rng
 from kdcourse.training.objective import Objective, Teaching
-from kdcourse.training.randomness import fork_rng
 
 SYNC_EVERY = 10  # steps after which the processes ask each other whether to stop or to save
 
@@ -91,8 +91,7 @@ def prepare(job: Job, accelerator: Accelerator) -> TrainingState:
     processes, method = accelerator.num_processes, job.method
     objective = Objective(job.student.to(accelerator.device), method)
     few = next(job.dataset.batches([(0, torch.arange(2))]))
-    with fork_rng(accelerator.device):
-        torch.manual_seed(job.seed)  # what the method learns begins the same on every process
+    with seeded_rng(job.seed, accelerator.device):  # what the method learns begins the same on every process
         objective.prepare(*_arguments(job, few))
     state = TrainingState(objective, build_optimizer(objective.parameters(), job.training))
     state.step, checkpoint = job.checkpoints.newest()

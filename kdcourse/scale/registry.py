@@ -13,6 +13,7 @@ from kdcourse.experiments import schemes
 from kdcourse.methods import Method, WeightedSum
 from kdcourse.models.transfer import torchvision_model
 from kdcourse.scale.keys import RecipeError
+from kdcourse.system.generators import seeded_rng
 
 METHODS: dict[str, type[Method]] = {
     name: kind
@@ -106,8 +107,7 @@ def _check_kind(model: nn.Module, spec: DataSpec) -> None:
 def _from_torchvision(name: str, arguments: dict, spec: DataSpec, seed: int) -> nn.Module:
     if spec.channels != 3:
         raise ValueError(f"torchvision's models are for pictures of 3 channels, these have {spec.channels}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded_rng(seed):
         model = torchvision_model(name, **{"num_classes": spec.classes, **arguments})
     model.label = name
     return model.to(memory_format=torch.channels_last)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from kdcourse.system.generators import seeded_rng
+
 SAMPLERS = {
     *("bernoulli", "bernoulli_", "exponential_", "multinomial", "normal", "normal_", "poisson", "rand", "randint"),
     *("randn", "random_", "randperm", "uniform_"),
@@ -21,14 +23,8 @@ SAMPLERS = {
 @contextmanager
 def shared(seed: int, student: nn.Module) -> Iterator[AbstractContextManager]:
     """The global generators, seeded for the block and as they were after it. For one run at a time."""
-    with fork_rng(next((parameter.device for parameter in student.parameters()), torch.device("cpu"))):
-        torch.manual_seed(seed)
+    with seeded_rng(seed, next((parameter.device for parameter in student.parameters()), torch.device("cpu"))):
         yield nullcontext()
-
-
-def fork_rng(device: torch.device) -> AbstractContextManager:
-    """Within the block the global generators may be seeded; afterwards they are as before. No other GPU is touched."""
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 @contextmanager

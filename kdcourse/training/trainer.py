@@ -19,6 +19,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from kdcourse.losses import attention_mse, hidden_cosine, soft_target
 from kdcourse.losses.checks import check_positive, check_share, check_weight
+from kdcourse.system.generators import seeded_rng
 
 ADAPTERS = "distillation_adapters"  # the student's attribute that holds them while it trains
 
@@ -76,8 +77,7 @@ class DistillationTrainer(Trainer):
         self.layers = _layers(args, model, teacher)
         widths = _widths(args, model, teacher, self.layers, kwargs.get("train_dataset"))
         if widths:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(args.seed)
+            with seeded_rng(args.seed):
                 ours = model.config.hidden_size
                 adapters = {name: nn.Linear(ours, theirs, bias=False) for name, theirs in widths.items()}
                 model.add_module(ADAPTERS, nn.ModuleDict(adapters))
