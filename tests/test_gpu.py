@@ -66,7 +66,7 @@ def test_a_lab_that_fails_fails_the_run_and_is_named(script, tmp_path, monkeypat
 
 def test_a_stage_ends_with_its_time(script, tmp_path, monkeypatch):
     monkeypatch.setitem(script.SECONDS, "bench", 0.5)
-    asked = script.argparse.Namespace(out=tmp_path)
+    asked = script.argparse.Namespace(out=tmp_path, pretend=False)
     code, log = script._python(
         "bench", asked, dict(os.environ), "-c", "import time; print(1, flush=True); time.sleep(60)"
     )
