@@ -265,24 +265,25 @@ against["8 units"].table()
 against["128 units"].table()
 
 # %%
+rivals = ["labels only", *(f"smoothed {e:g}" for e in smoothings)]
 for size, outcome in sizes.items():
     best, table = chosen[size], against[size].table()
     worse = table.index[table["verdict"] == "hurts"]
     corrected = table.index[table["Holm"] == "hurts"]
     edge = (
-        " (an edge of the grid: the best may lie beyond)"
-        if best in (softs[0], softs[-1])
+        " at the edge of the grid, so the best may lie beyond;"
+        if best in softs[:: len(softs) - 1]
         else ""
     )
-    smoothed = outcome.best(among=[f"smoothed {e:g}" for e in smoothings])
+    rival = outcome.best(among=rivals)
     kd.claim(
         f"{size}: {best}, chosen on validation data, beats labels only",
         outcome.difference(best),
     )
     kd.say(
-        f"{size}: **{best}** was chosen{edge}. Clearly worse are {len(worse)} of the other {len(softs) - 1} temperatures "
-        f"({', '.join(worse) or 'none'}), {len(corrected)} by Holm. The rest cannot be told from the best: where the curve is flat, T "
-        f"needs no fine tuning. Against the cheap rival, *{smoothed}*, {best} brings {outcome.difference(best, smoothed)}."
+        f"{size}: **{best}** was chosen;{edge} of the other {len(softs) - 1} temperatures {len(worse)} are clearly worse ({', '.join(worse) or 'none'}), "
+        f"{len(corrected)} by Holm. The other {len(softs) - 1 - len(worse)} cannot be told from it. Without a teacher, the best by validation data is "
+        f"*{rival}*; over it {best} brings {outcome.difference(best, rival)}."
     )
 
 # %% [markdown]
@@ -334,15 +335,18 @@ kd.plots.comparison(errors, baseline="labels only", ylabel="calibration error, p
 # %%
 alone, taught = "labels, own temperature", f"teacher, {best}"
 honest = kd.difference(errors[alone] - errors[taught])
+both = kd.difference(errors[alone] - errors[f"{taught}, own temperature"])
 meaning = {
     "helps": "the teacher's student is the more honest of the two",
     "hurts": "the one number makes the more honest student, and needs no teacher",
     "no clear difference": "the two cannot be told apart, and the number is far cheaper",
 }
 kd.say(
-    f"The error of the student on labels with its own temperature is larger than that of the teacher's student by {honest}: "
-    f"{meaning[honest.verdict]}. (The number was chosen with the {len(data.validation):,} labels of the validation split.)"
+    f"The student on labels, with its own temperature, less the teacher's student: {honest} of error, so {meaning[honest.verdict]}. Give the "
+    f"teacher's student a temperature of its own too, and what is left is {both}. (Each number was chosen with the {len(data.validation):,} labels of "
+    "the validation split.)"
 )
+
 # %% [markdown]
 # ## When it does not help: T² left out of a mixture
 #
@@ -389,7 +393,8 @@ kd.say(
 #
 # - Temperature divides logits: it keeps their order and raises the entropy, from one-hot (T → 0) to uniform (T → ∞).
 # - The gradient of the soft loss is T · (q − p) / N. T² keeps its size while T changes.
-# - T needs a rough choice, not a fine one: several neighbours cannot be told apart, and a high T can cost points. Choose on validation data.
+# - T is chosen on validation data and reported with its neighbours: some cannot be told from the best, others cost points. Which do
+#   depends on teacher, student and data.
 # - A student's confidence can be mended after training, with one number and no teacher.
 #
 # ### Check yourself
