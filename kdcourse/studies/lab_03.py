@@ -14,7 +14,7 @@ from kdcourse.training.cache import TeacherCache
 
 SIZES = (16, 64, 256)  # hidden units of the students
 TEMPERATURE = 2
-STEPS = 3000
+STEPS = 1000
 
 
 @define("03-size-and-data")
