@@ -149,7 +149,7 @@ class TextRecipe:
         split = self.train(seed) if callable(self.train) else self.train
         examples = self.steps * self.batch_size
         inputs = frozenset(list(dict.fromkeys(split.texts))[:examples])
-        arithmetic = 3 * examples * multiply_adds(self.student(seed=seed), split)
+        arithmetic = 3 * examples * multiply_adds(untrained(self.student, seed), split)
         if self.teacher:
             passes = len(inputs) + (examples if self.hidden or self.attention else 0)
             arithmetic += passes * multiply_adds(self.teacher, split)
