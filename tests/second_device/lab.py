@@ -31,7 +31,9 @@ STEPS, SEEDS, REPEATS = 2, 2, 2
 BUILT_IN = {"KDCOURSE_DATASET": "glyphs", "KDCOURSE_TEXTS": "reviews"}
 BUILT_IN |= {"KDCOURSE_PICTURES": "glyph-pictures", "KDCOURSE_CHARACTERS": "plays"}
 PICTURES = {"train": 12_000, "validation": 2_000, "test": 1_000}
-SENTENCES = {"train": 20_000, "validation": 300, "test": 300}
+SENTENCES = {"train": 6_000, "validation": 300, "test": 300}
+TRANSFER = 1_000  # sentences that lab 09's teacher reads
+CHARACTERS = 100_000
 
 
 @dataclass(frozen=True)
@@ -98,17 +100,20 @@ def _run_cells(number: str | int, outcome: Outcome, transformers: list[ast.NodeT
 @contextmanager
 def _small_data() -> Iterator[None]:
     """The built-in data, whatever the user's are, and few of them."""
-    from kdcourse.data import images, texts
+    from kdcourse.data import characters, images, texts
+    from kdcourse.studies import lab_09
 
     def forget() -> None:
-        images._load.cache_clear()
-        texts._load.cache_clear()
+        for module in (images, texts, characters):
+            module._load.cache_clear()
 
     with ExitStack() as stack:
         stack.callback(forget)
         stack.enter_context(mock.patch.dict(os.environ, BUILT_IN))
         stack.enter_context(mock.patch.dict(images.GLYPHS, PICTURES))
         stack.enter_context(mock.patch.dict(texts.BUILT_IN, SENTENCES))
+        stack.enter_context(mock.patch.object(characters, "BUILT_IN", CHARACTERS))
+        stack.enter_context(mock.patch.object(lab_09, "TRANSFER", TRANSFER))
         forget()
         yield
 
