@@ -182,6 +182,11 @@ kd.say(
     f"With the temperature chosen for each teacher ({chosen[place]}; {chosen[-1]}) the student of the largest is {at_own} against the "
     f"other's: **{at_own.verdict}**. Choosing it has changed the gap by {softened} ({softened.verdict}). Where that helps, a part of what looked like "
     "capacity was a teacher that spoke too surely, and the cheapest bridge is another number in the loss."
+    + (
+        " Some of these temperatures lie at the edge of the four that were tried: a better one may lie beyond."
+        if any(lab.setting(hidden, t) in chosen for hidden in sizes for t in (1, 8))
+        else ""
+    )
 )
 
 # %%
@@ -257,13 +262,13 @@ beside
 
 # %%
 through = [arm for arm in stored.scores if arm.startswith("through")]
-rivals = [arm for arm in stored.scores if arm.startswith("direct, ")]
-bridge, rival = stored.best(among=through), stored.best(among=["direct", *rivals])
+rivals = [arm for arm in stored.scores if arm.startswith("direct")] + ["stopped early"]
+bridge, rival = stored.best(among=through), stored.best(among=rivals)
 early, against = stored.difference("stopped early"), stored.difference(bridge, rival)
 
 kd.say(
     f"Chosen on validation data, the best bridge is *{bridge}*: {stored.difference(bridge)} against direct teaching at T = 4 "
-    f"(**{stored.difference(bridge).verdict}**). The best of its cheap rivals, which train nobody but the student, is *{rival}*. Held against that "
+    f"(**{stored.difference(bridge).verdict}**). The best of its cheap rivals, which add no second teacher, is *{rival}*. Held against that "
     f"one the bridge brings {against}: **{against.verdict}**."
 )
 kd.say(
