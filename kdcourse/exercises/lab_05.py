@@ -91,19 +91,18 @@ def _one_unit(student, teacher):
 
 def _angle_cases() -> list[tuple[torch.Tensor]]:
     twice = _points(7, 4, 3)
-    twice[2] = twice[0]  # one picture is in the batch twice
+    twice[2] = twice[0]  # the student gives two pictures one embedding
     return [(_points(6, 4, 3) + 2,), (twice,)]
 
 
 def _angles(answer) -> dict[str, object]:
-    """Values, and the gradient where two embeddings are equal."""
+    """Values, and the gradient where the student gives two pictures one embedding and the teacher does not."""
     found = values(answer, _angle_cases())
     embeddings = _angle_cases()[1][0].requires_grad_()
-    result = answer(embeddings)
-    if isinstance(result, torch.Tensor) and result.requires_grad:
-        weights = _points(8, *result.shape)
-        (gradient,) = torch.autograd.grad((result * weights).sum(), embeddings)
-        found["gradient is finite and small where two embeddings are equal"] = bool(
+    result, target = answer(embeddings), angles(_points(8, 4, 5))
+    if isinstance(result, torch.Tensor) and result.requires_grad and result.shape == target.shape:
+        (gradient,) = torch.autograd.grad(F.smooth_l1_loss(result, target), embeddings)
+        found["gradient is finite and small where the student collapses two pictures"] = bool(
             gradient.isfinite().all() and gradient.abs().max() < 1e3
         )
     return found
@@ -111,13 +110,13 @@ def _angles(answer) -> dict[str, object]:
 
 @define(
     "05.angles",
-    goal="Cosines of all triplets: [j, i, k] is the angle at j between i and k, (N, N, N). A picture may be in the batch twice.",
+    goal="Cosines of all triplets: [j, i, k] is the angle at j between i and k, (N, N, N). Some ways have no length.",
     difficulty="harder",
     minutes="twelve minutes",
     hints=("embeddings[None] - embeddings[:, None] holds at [j, i] the way from j to i: (N, N, D).",
            "Divide each way by its length; unit @ unit.transpose(1, 2) multiplies every two ways that start at j.",
-           "A way of length zero has no direction: torch.where(length > 0, length, 1) divides it by 1 and leaves it zero. "
-           "Take the root after that, because the root of zero has an infinite slope."),
+           "A way of length zero has no direction, and each j to itself is one: torch.where(squared > 0, squared, 1) lets it "
+           "be divided by 1 and stay zero. Take the root after that, because the root of zero has an infinite slope."),
     probe=_angles,
 )  # fmt: skip
 def angles(embeddings):
@@ -142,7 +141,10 @@ def _inner_products(embeddings):
     return way @ way.transpose(1, 2)
 
 
-@angles.mistake("equal embeddings give NaN", "Zero over zero: give a way of length zero a length of 1.")
+@angles.mistake(
+    "equal embeddings give NaN",
+    "Zero over zero, on the diagonal of every batch: give a way of length zero a length of 1.",
+)
 def _zero_over_zero(embeddings):
     way = embeddings[None] - embeddings[:, None]
     unit = way / way.norm(dim=2, keepdim=True)
@@ -151,7 +153,8 @@ def _zero_over_zero(embeddings):
 
 @angles.mistake(
     "equal embeddings blow the gradient up",
-    "F.normalize divides by 10⁻¹² there: the values are right, the gradient is a number like 10¹². Use torch.where.",
+    "F.normalize divides by 10⁻¹² there: the values are right, but where the student collapses two pictures that the teacher "
+    "tells apart, the gradient is a number like 10¹⁰. Use torch.where.",
 )
 def _tiny_constant(embeddings):
     unit = F.normalize(embeddings[None] - embeddings[:, None], dim=2)
