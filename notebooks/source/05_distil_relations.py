@@ -424,29 +424,28 @@ kd.say(
 # %% [markdown]
 # So most is lost in the network's build, before it learns anything. Where? Each stage halves the maps, and the last one leaves a single
 # position: the embedding says what there is, and not where. These pictures are centred, and in centred pictures the place says
-# much. Look at the untrained network one stage earlier, where positions are left; and to be fair, at no more numbers than
-# the embedding has (main components again).
+# much. Test it at the untrained network's third stage, where positions are left: the means of its maps over all positions, against as many
+# main components of the maps with their positions.
 
 # %%
 third = "stage3"
 
 
-def with_positions(model, seed):
-    seen_maps = kd.measure.outputs(model, labels_only.train(seed), [third])[third].flatten(1)
-    maps = kd.measure.outputs(model, new, [third])[third].flatten(1)
-    return principal_components(seen_maps, width)(maps).detach()
+def maps_of(model, split):
+    return kd.measure.outputs(model, split, [third])[third]
 
 
-by_place = [
-    kd.measure.recall_at_1(with_positions(model, seed), new.labels)
-    for model, seed in zip(untrained, seeds, strict=True)
-]
-place = kd.difference(
-    [a - b for a, b in zip(by_place, beside_pixels.scores["untrained"], strict=True)]
-)
+where, what = [], []
+for seed, model in zip(seeds, untrained, strict=True):
+    maps, channels = maps_of(model, new).flatten(1), maps_of(model, new).mean(dim=(2, 3))
+    seen_maps = maps_of(model, labels_only.train(seed)).flatten(1)
+    components = principal_components(seen_maps, channels.shape[1])(maps).detach()
+    where.append(kd.measure.recall_at_1(components, new.labels))
+    what.append(kd.measure.recall_at_1(channels, new.labels))
+place = kd.difference([a - b for a, b in zip(where, what, strict=True)])
 kd.say(
-    f"With positions, {width} numbers of the untrained third stage find their like in "
-    f"**{kd.difference(by_place).mean:.1f} %**: {place} against the last stage ({place.verdict})."
+    f"{channels.shape[1]} numbers with positions find their like in **{kd.difference(where).mean:.1f} %**, "
+    f"{channels.shape[1]} without in {kd.difference(what).mean:.1f} %: {place} ({place.verdict})."
 )
 
 # %% [markdown]
