@@ -254,7 +254,8 @@ outcome.differs()
 
 # %% [markdown]
 # (The members' own training is not counted there; it is in the table above. The labels that a teacher has seen come to its student only
-# through answers.)
+# through answers. And the students have 30,000 pictures more to look at than *pooled*: where one of them beats it, part of that may be
+# theirs.)
 
 # %%
 gain = worth.difference("own pictures")
