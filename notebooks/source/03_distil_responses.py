@@ -309,20 +309,16 @@ shown.beside(again) if kept else None
 
 # %%
 alone = shown.scores.filter(like="all, labels").mean()
-helped = {
-    pictures: sum(gain.verdict == "helps" for name, gain in gains.items() if pictures in name)
-    for pictures in ("few", "all")
-}
-efficiency = [
-    f"{hidden} units {kd.difference(gaps[f'{hidden} units, few'] - gaps[f'{hidden} units, all'])}"
-    for hidden in units
-    if kept
-]
 kd.say(
     f"*Few* is 1,000 pictures. The teacher itself is right for {card['test_accuracy']:.1f} %. Without it and with all the labels the smallest student reaches "
-    f"{alone.iloc[0]:.1f} %, the largest here {alone.iloc[-1]:.1f} %. With few pictures the teacher helps {helped['few']} sizes of student, with all "
-    f"pictures {helped['all']}. What it adds with few, less what it adds with all: {'; '.join(efficiency) or 'needs the other sizes'}."
+    f"{alone.iloc[0]:.1f} %; what the teacher adds to it there is {gains['16 units, all']}, **{gains['16 units, all'].verdict}**."
 )
+if kept:
+    less = {h: gaps[f"{h} units, few"] - gaps[f"{h} units, all"] for h in units}
+    kd.say(
+        f"The largest reaches {alone.iloc[-1]:.1f} %. What the teacher adds with few pictures, less what it adds with all: "
+        f"{'; '.join(f'{h} units {kd.difference(values)}' for h, values in less.items())}."
+    )
 
 # %% [markdown]
 # Read the table twice. What a larger student has over a smaller one is bought with its size. What the teacher adds with few pictures and
