@@ -24,6 +24,14 @@ def test_a_long_tail_has_its_counts_and_other_pictures_for_another_seed():
     assert set(one.images.flatten().tolist()) != set(other.images.flatten().tolist())
 
 
+def test_a_tail_falls_in_the_order_that_is_given():
+    turned = long_tail(SPLIT, 100, 20, order=[3, 4, 0, 1, 2])
+    assert turned.labels.bincount().tolist() == [22, 11, 5, 100, 47]
+    assert (turned.images.flatten().long() % 5 == turned.labels).all()
+    plain, named = long_tail(SPLIT, 100, 20, seed=2), long_tail(SPLIT, 100, 20, seed=2, order=range(5))
+    assert torch.equal(plain.images, named.images)
+
+
 def test_noise_changes_exactly_its_share_and_never_to_the_same_class():
     noisy = noisy_labels(SPLIT, 0.4, seed=3)
     changed = noisy.labels != SPLIT.labels
@@ -49,6 +57,7 @@ def test_balanced_batches_show_each_class_equally_often():
         (lambda: tail_counts(3, 10, 0.5), "imbalance at least 1"),
         (lambda: long_tail(SPLIT, 500, 10), "class 0 has 200, not 500"),
         (lambda: long_tail(SPLIT.unlabelled(), 10, 10), "no labels, so long_tail"),
+        (lambda: long_tail(SPLIT, 10, 10, order=[0, 1, 1, 2, 3]), "each class from 0 to 4 once"),
         (lambda: noisy_labels(SPLIT, 1.5), r"share must be within \[0, 1\], got 1.5"),
         (lambda: training.batches(SPLIT.unlabelled(), 1, 2, 0, balanced=True), "no labels, so a balanced draw"),
     ],

@@ -1,5 +1,7 @@
 """Data as they often come: classes of very unequal size, labels that are wrong."""
 
+from collections.abc import Sequence
+
 import torch
 
 from kdcourse.data.splits import Split
@@ -17,24 +19,28 @@ def tail_counts(classes: int, most: int, imbalance: float) -> list[int]:
     return [max(1, round(most * imbalance ** (-rank / (classes - 1)))) for rank in range(classes)]
 
 
-def long_tail(split: Split, most: int, imbalance: float, seed: int = 0) -> Split:
-    """A draw in which class 0 is the most frequent and the last class the rarest, as `tail_counts` says.
+def long_tail(split: Split, most: int, imbalance: float, seed: int = 0, order: Sequence[int] | None = None) -> Split:
+    """A draw in which the first class of `order` is the most frequent and its last the rarest, as `tail_counts` says.
 
-    Raises `ValueError` where a class has fewer pictures than it should give.
+    order: every class once, default as they are numbered. Raises `ValueError` for another order, and where a class has fewer
+    pictures than it should give.
     """
     labels = split.labelled("long_tail").cpu()
     classes = int(labels.max()) + 1
+    order = list(range(classes)) if order is None else [int(label) for label in order]
+    if sorted(order) != list(range(classes)):
+        raise ValueError(f"order must hold each class from 0 to {classes - 1} once, got {order}")
     generator = torch.Generator().manual_seed(seed)
     chosen = []
-    for label, count in enumerate(tail_counts(classes, most, imbalance)):
+    for label, count in zip(order, tail_counts(classes, most, imbalance), strict=True):
         places = (labels == label).nonzero()[:, 0]
         if len(places) < count:
             raise ValueError(
                 f"most must leave every class enough pictures; class {label} has {len(places)}, not {count}"
             )
         chosen.append(places[torch.randperm(len(places), generator=generator)[:count]])
-    order = torch.cat(chosen)
-    return split.take(order[torch.randperm(len(order), generator=generator)])
+    found = torch.cat(chosen)
+    return split.take(found[torch.randperm(len(found), generator=generator)])
 
 
 def noisy_labels(split: Split, share: float, seed: int = 0) -> Split:
