@@ -31,7 +31,7 @@ def peer_loss(own_logits, other_logits, labels):
 
 @peer_loss.mistake(
     "both peers share one gradient",
-    "Without .detach() this loss also pushes the other peer, towards its pupil's mistakes: it moves the wrong way.",
+    "Without .detach() this loss also moves the other peer, towards what its pupil says: that is another method.",
 )
 def _shared(own_logits, other_logits, labels):
     log_q, p = F.log_softmax(own_logits, 1), F.softmax(other_logits, 1)

@@ -99,6 +99,11 @@ class Study:
             for suffix, metric in self.metrics.items()
         ]
 
+    @property
+    def kept(self) -> bool:
+        """Whether results are kept for these data, so that what is run again can be held against `stored`."""
+        return self.data.name in _definition(self.name).family.sets
+
     def stored(self, suffix: str = "") -> Comparison:
         """What the course ships of it, by the metric of this suffix."""
         if suffix not in self.metrics:
