@@ -94,7 +94,7 @@ class DistillationTrainer(Trainer):
         inputs = dict(inputs)
         labels, cached, states = (inputs.pop(name, None) for name in ("labels", "teacher_logits", "teacher_states"))
         more = self._more() if self.model.training else {}
-        outputs = model(**inputs, **more)
+        outputs = _answers(model, inputs, more)
         loss = self._loss(inputs, outputs, labels, cached, more)
         if self.args.sentence and more:
             loss = loss + self.args.sentence * self._sentence(outputs.hidden_states[-1][:, 0], states)
@@ -123,7 +123,7 @@ class DistillationTrainer(Trainer):
             if self.teacher is None:
                 raise ValueError("teacher must be given, or each example must bring teacher_logits, got neither")
             with torch.no_grad():
-                theirs = self.teacher(**inputs, **more)
+                theirs = _answers(self.teacher, inputs, more)
         teacher_logits = theirs.logits if cached is None else cached
         soft = soft_target(outputs.logits, teacher_logits, temperature=args.temperature) if alpha else 0.0
         loss = alpha * soft + (1 - alpha) * hard
@@ -198,6 +198,19 @@ class Bar(TrainerCallback):
 
     def on_train_end(self, args, state, control, **kwargs):
         self.bar.close()
+
+
+def _answers(model: nn.Module, inputs: Mapping, more: Mapping):
+    """What a model says. On a GPU a BERT is given its mask (N, L) as its layers use it, (N, 1, L, L).
+
+    Of one (N, L) transformers asks first whether it can be left out, and the host would wait for the answer at every step.
+    """
+    mask, config = inputs.get("attention_mask"), getattr(model, "config", None)
+    fused = getattr(config, "model_type", "") == "bert" and config._attn_implementation == "sdpa"
+    if fused and mask is not None and mask.ndim == 2 and mask.device.type != "cpu":
+        wide = mask[:, None, None, :].bool().expand(-1, 1, mask.shape[1], -1)
+        inputs = {**inputs, "attention_mask": wide}
+    return model(**inputs, **more)
 
 
 def _check_alike(student: nn.Module, teacher: nn.Module) -> None:

@@ -292,6 +292,7 @@ def shuffled_tail(p, winner, others):
     return p.scatter(1, others, p.gather(1, others).gather(1, order))
 
 
+# %%
 def taught_by(rewrite):
     return replace(soft_targets, teacher=kd.TeacherCache(Rewritten(teacher, rewrite)))
 

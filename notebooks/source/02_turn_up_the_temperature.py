@@ -418,7 +418,7 @@ quiz.try_every_option()
 
 # %%
 full = kd.at_full_size(
-    arms_of(30), data, seeds=5, train=data.train, steps=1200, batch_size=512
+    arms_of(30), data, seeds=3, train=data.train, steps=1200, batch_size=512
 )
 
 # %% [markdown]

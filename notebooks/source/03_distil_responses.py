@@ -267,6 +267,7 @@ else:
     )
 
 
+# %%
 def added(outcome):
     """What the teacher adds to each student, one value a seed: a column for each size and number of pictures."""
     alone, taught = (outcome.scores.filter(like=who) for who in ("labels", "teacher"))

@@ -314,9 +314,10 @@ kd.plots.neighbours(
 def principal_components(features, width):
     """The `width` directions in which (N, D) features differ most, as one linear layer."""
     centre = features.mean(dim=0)
-    layer = nn.Linear(features.shape[1], width)
-    layer.weight.data = torch.linalg.svd(features - centre, full_matrices=False).Vh[:width]
-    layer.bias.data = -layer.weight.data @ centre
+    layer = nn.Linear(features.shape[1], width, device=features.device)
+    with torch.no_grad():
+        layer.weight.copy_(torch.linalg.svd(features - centre, full_matrices=False).Vh[:width])
+        layer.bias.copy_(-layer.weight @ centre)
     return layer
 
 

@@ -312,6 +312,7 @@ as_is, scaled = (
 )
 
 
+# %%
 def with_interval(values):
     spread = kd.difference(values)
     return f"{spread.mean:.1f} ± {spread.high - spread.mean:.1f}"

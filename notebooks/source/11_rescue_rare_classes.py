@@ -256,7 +256,7 @@ rare.differs()
 # %%
 hidden = pd.DataFrame(
     {
-        "the rarest": [", ".join(names) for names in rarest.values()],
+        "the rarest": [", ".join(rarest[seed]) for seed in rare.scores.index],
         "on them": rare.scores["plain"].round(1),
         "overall": overall.scores["plain"].round(1),
     }
@@ -357,7 +357,7 @@ class StoppedEarly(kd.Recipe):
 
         def look(state):
             nonlocal best
-            if state.step % 50 == 0:
+            if state.step % 50 == 0 or state.step == state.steps:
                 scores.append(kd.measure.accuracy(net, judge))
                 best = copy.deepcopy(net) if scores[-1] == max(scores) else best
                 state.stopped = max(scores) not in scores[-3:]
@@ -384,6 +384,7 @@ def taught_by_noise(way, seed):
     return kd.TeacherCache(other.run(seed))
 
 
+# %%
 noise = kd.compare(
     {
         "noisy labels": noisy,

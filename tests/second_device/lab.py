@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STEPS, SEEDS, REPEATS = 2, 2, 2
 BUILT_IN = {"KDCOURSE_DATASET": "glyphs", "KDCOURSE_TEXTS": "reviews"}
 BUILT_IN |= {"KDCOURSE_PICTURES": "glyph-pictures", "KDCOURSE_CHARACTERS": "plays"}
-PICTURES = {"train": 12_000, "validation": 2_000, "test": 1_000}
+PICTURES = {"train": 30_000, "validation": 2_000, "test": 1_000}
 SENTENCES = {"train": 6_000, "validation": 300, "test": 300}
 TRANSFER = 1_000  # sentences that lab 09's teacher reads
 CHARACTERS = 100_000
@@ -74,6 +74,7 @@ def run_lab(number: str | int, **settings) -> Outcome:
     outcome = Outcome()
     with device.present(**settings), _small_data(), shortened(outcome):
         _run_cells(number, outcome, [_WithoutAssertions()])
+    outcome.failures = [one for one in outcome.failures if not one.error.startswith("AssertionError")]
     return outcome
 
 
