@@ -1,10 +1,22 @@
-"""No lab chooses by test scores: the syntax trees of the notebooks' sources are looked through for it."""
+"""What labs may conclude: nothing chosen by test scores, no more and no less without an interval, recaps as results are."""
 
 import ast
+import json
+import re
+import tomllib
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+import kdcourse as kd
 from kdcourse.authoring import notebooks
+from kdcourse.evaluation.intervals import FEWEST
+from kdcourse.exercises.quiz import questions
+
+FINDINGS = tomllib.loads(Path(__file__).with_name("findings.toml").read_text(encoding="utf-8"))["finding"]
+
+DATA = {"fashion-mnist", "glyphs", "reviews", "sst2", "plays", "tinyshakespeare", "cifar10-pictures", "glyph-pictures"}
 
 # What picks one of several, as a function or as a method of a table, an array or a tensor.
 PICKS = {
@@ -127,3 +139,81 @@ def test_a_choice_by_test_scores_is_found(line):
 )
 def test_other_lines_are_let_through(line):
     assert offences(line) == []
+
+
+# That something does more, or less, than something else: of gains, costs and scores, as labs say it.
+WEIGHS = r"helps?|hurts?|gains?|costs?|brings?|teach(?:es)?|lifts?|saves?|knows?|scores?|is worth"
+COMPARES = re.compile(
+    rf"\b(?:{WEIGHS})\b[^.:;]{{0,60}}\b(?:more|less|most|least)\b(?! than one\b)|"
+    r"\b(?:better|worse) than\b|\b(?:larger|smaller) gain\b",
+    re.IGNORECASE,
+)
+MEASURES = {"difference", "more_than", "gain_beyond", "crossed", "verdict", "claim", "table", "verdicts"}
+
+
+def parsed(source: str) -> ast.AST:
+    return ast.parse(re.sub(r"^(\s*)%.*", r"\1pass", source, flags=re.MULTILINE))  # magics are no Python
+
+
+def unmeasured(source: str, before: str = "") -> list[str]:
+    """Sentences of a code cell that weigh one gain against another where neither it nor the cell before asks for an interval."""
+    tree = parsed(source)
+    named = {getattr(node, "attr", getattr(node, "id", "")) for one in (tree, parsed(before)) for node in ast.walk(one)}
+    if named & MEASURES:
+        return []
+    documented = (ast.Module, ast.FunctionDef, ast.ClassDef)
+    docstrings = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, documented)}
+    formatted = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    pieces = {part for node in formatted for part in node.values}
+    words = [
+        " ".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values) for node in formatted
+    ]
+    words += [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and node not in pieces]
+    return [text for text in words if isinstance(text, str) and text not in docstrings and COMPARES.search(text)]
+
+
+@pytest.mark.parametrize("lab", notebooks.labs(), ids=lambda lab: lab.number)
+def test_no_more_or_less_without_an_interval_of_its_own(lab):
+    code = [cell.source for cell in notebooks.compose(lab).cells if cell.cell_type == "code"]
+    assert not [text for before, source in pairwise(["", *code]) for text in unmeasured(source, before)], (
+        "say it beside difference(), more_than() or the like"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ('kd.say(f"Hints help the small student more: {a:.1f} points")', 1),
+        ('kd.say(f"Soft labels are better than hard ones by {a - b:.1f}")', 1),
+        ('kd.say(f"A high T costs the small one {a:.1f} more")', 1),
+        ('gap = outcome.more_than("a", "b")\nkd.say(f"Hints help the small student more: {gap}")', 0),
+        ('kd.say("Some schemes train two networks and cost more than one.")', 0),
+        ('def f():\n    """No other is at most as costly and better than this."""', 0),
+    ],
+)
+def test_sentences_that_weigh_without_measuring_are_found(source, found):
+    assert len(unmeasured(source)) == found
+
+
+@pytest.mark.parametrize("lab", notebooks.labs(), ids=lambda lab: lab.number)
+def test_stored_verdicts_rest_on_five_seeds(lab):
+    """Weights of losses may be chosen on fewer, on validation data; `kd.claim` itself refuses fewer."""
+    for path in sorted((notebooks.ROOT / "results").glob(f"{lab.number}-*.json")):
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        assert len(stored["seeds"]) >= FEWEST or "weights" in stored["experiment"], path.name
+
+
+@pytest.mark.parametrize("finding", FINDINGS, ids=lambda one: f"{one['lab']}: {one['says'][:40]}")
+def test_what_recaps_and_quizzes_say_is_what_was_measured(finding):
+    lab = next(lab for lab in notebooks.labs() if lab.number == finding["lab"])
+    prose = " ".join(cell.source for cell in notebooks.compose(lab).cells if cell.cell_type == "markdown")
+    options = [option for question in questions(lab.number) for option in question.options]
+    said = " ".join([prose, *(f"{option.text} {option.why}" for option in options)])
+    assert finding["says"] in " ".join(said.split()), "the sentence was changed: hold it against the results again"
+    found = sorted((notebooks.ROOT / "results").glob(f"{finding['ledger']}-*.json"))
+    names = [name for name in (path.stem.removeprefix(f"{finding['ledger']}-") for path in found) if name in DATA]
+    assert len(names) == 2
+    for data in names:
+        outcome = kd.stored(finding["ledger"], data)
+        for arm, baseline, verdict in finding["differences"]:
+            assert outcome.difference(arm, baseline).verdict == verdict, f"{arm} − {baseline} on {data}"

@@ -42,7 +42,7 @@ def percent_right(model, split: Split) -> float:
 def test_arms_are_paired_seed_by_seed(data, recipe):
     twins = compare({"one": recipe, "two": replace(recipe)}, data, seeds=3, progress=False)
     assert (twins.scores["one"] == twins.scores["two"]).all()
-    assert twins.difference("two") == Difference(0.0, 0.0, 0.0)
+    assert twins.difference("two") == Difference(0.0, 0.0, 0.0, seeds=len(twins.scores))
     assert twins.scores["one"].nunique() > 1, "different seeds are different runs"
     for one, two in zip(twins.students["one"], twins.students["two"], strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
@@ -99,7 +99,7 @@ def test_what_is_no_number_has_no_interval_and_no_verdict(broken):
     with pytest.raises(ValueError, match="a difference must hold finite numbers"):
         Difference(broken, 1.0, 2.0)
     with pytest.raises(ValueError, match="at_least must hold finite numbers"):
-        claim("soft beats hard", Difference(2.0, 0.5, 3.5), at_least=broken)
+        claim("soft beats hard", Difference(2.0, 0.5, 3.5, seeds=5), at_least=broken)
 
 
 @pytest.mark.parametrize("split", ["test", "validation"])
@@ -138,12 +138,15 @@ def test_the_words_follow_the_interval():
 
 
 def test_a_claim_holds_or_fails(capsys):
-    claim("soft beats hard", Difference(2.0, 0.5, 3.5), at_least=1.5)
+    for seeds in (4, None):
+        with pytest.raises(AssertionError, match="at least 5 seeds"):
+            claim("soft beats hard", Difference(2.0, 0.5, 3.5, seeds=seeds))
+    claim("soft beats hard", Difference(2.0, 0.5, 3.5, seeds=5), at_least=1.5)
     assert "soft beats hard: +2.0 points" in capsys.readouterr().out
     with pytest.raises(AssertionError, match="not clear of zero"):
-        claim("soft beats hard", Difference(2.0, -0.1, 4.1))
+        claim("soft beats hard", Difference(2.0, -0.1, 4.1, seeds=5))
     with pytest.raises(AssertionError, match=r"less than the 2\.5 points"):
-        claim("soft beats hard", Difference(2.0, 0.5, 3.5), at_least=2.5)
+        claim("soft beats hard", Difference(2.0, 0.5, 3.5, seeds=5), at_least=2.5)
 
 
 def test_the_table_names_the_baseline_and_the_verdicts(data, recipe):
