@@ -16,7 +16,7 @@ from kdcourse.assignments.tasks import FunctionTask, ReportTask, WrittenTask
 from kdcourse.assignments.variants import TASKS, assignment
 from kdcourse.authoring import notebooks
 from kdcourse.cli import app
-from kdcourse.exercises import engine
+from kdcourse.exercises import engine, verdicts
 
 SEED = 7
 PATIENT = 300.0  # seconds, where nothing should run out of time however busy the machine is
@@ -91,7 +91,7 @@ def test_a_class_is_marked_and_who_breaks_out_or_forges_loses_marks_alone(tmp_pa
     line = json.dumps({"found": {"values": True, "passed": True, "marks": 99}, "passed": True}).encode() + b"\n"
     forged = f"import os\nfor handle in range(3, 20):\n    try:\n        os.write(handle, {line!r})\n"
     forged += "    except OSError:\n        pass\nos._exit(0)"
-    patched = "from kdcourse.exercises import engine\nengine.all_close = lambda *_: True\n"
+    patched = "from kdcourse.exercises import verdicts\nverdicts.all_close = lambda *_: True\n"
     patched += "def softmax_with_temperature(logits):\n    return logits.softmax(1)"
     hand_in(tmp_path / "bob.ipynb", right() | {"02-softmax": patched, "03-mixture": forged})
     (tmp_path / "cy").mkdir()
@@ -241,7 +241,7 @@ def test_pictures_of_an_assignment():
 def test_only_bounded_numbers_are_taken_from_a_reply(monkeypatch):
     for value in (None, True, 2.5, 3, [1.0, float("nan")], torch.zeros(2, 3, requires_grad=True)):
         line = json.dumps({"found": {"a": runner.encode(value)}}).encode()
-        assert engine.all_close(processes._decode(line)["found"], {"a": value})
+        assert verdicts.all_close(processes._decode(line)["found"], {"a": value})
     for value in ("text", object(), [0.0] * 20_000):
         with pytest.raises((TypeError, ValueError, RuntimeError)):
             runner.encode(value)

@@ -1,13 +1,17 @@
 """Every check accepts a right answer that is written differently, and calls each plausible wrong one by its name."""
 
+import functools
+import html
 import inspect
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +22,8 @@ from torch.nn import functional as F
 
 from kdcourse import losses
 from kdcourse.exercises import exercise, progress
-from kdcourse.exercises.engine import SIGNS, _as_html, all_exercises, summary
+from kdcourse.exercises.cards import as_html
+from kdcourse.exercises.engine import SIGNS, all_exercises, summary
 from tests.answers import lab_04, lab_05, lab_06, lab_07, lab_08, lab_09, lab_10, lab_11, lab_12, lab_13, lab_14
 
 kl = nn.KLDivLoss(reduction="batchmean")
@@ -193,12 +198,19 @@ for answers in (lab_04, lab_05, lab_06, lab_07, lab_08, lab_09, lab_10, lab_11, 
 CARDS = all_exercises()
 
 
+@pytest.fixture
+def own_progress(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDCOURSE_PROGRESS", str(tmp_path / "progress.sqlite"))
+    progress._warned.clear()
+    return tmp_path / "progress.sqlite"
+
+
 @pytest.mark.parametrize("identity", sorted(CARDS))
 def test_every_card_is_complete_and_tested_here(identity):
     card = CARDS[identity]
     assert card.hints and card.mistakes and card.goal and "minute" in card.minutes
     assert RIGHT[identity] and set(WRONG[identity]) == {mistake.name for mistake in card.mistakes}
-    assert card.judge(card.reference)[0] == "right"
+    assert card.judge(card.reference)[0] == "reference"
     namespace = {"torch": torch, "F": F, "np": np, "stats": stats}
     exec(card.source(), namespace)  # the solution that is shown stands on its own
     assert callable(namespace[card.reference.__name__])
@@ -206,7 +218,8 @@ def test_every_card_is_complete_and_tested_here(identity):
 
 @pytest.mark.parametrize(("identity", "number"), [(name, n) for name in RIGHT for n in range(len(RIGHT[name]))])
 def test_right_answers_written_differently_are_right(identity, number):
-    assert CARDS[identity].judge(RIGHT[identity][number]) == ("right", "It agrees with the reference on every case.")
+    outcome, text = CARDS[identity].judge(RIGHT[identity][number])
+    assert outcome == "right" and text.startswith("It agrees with the reference on every case.")
 
 
 @pytest.mark.parametrize(("identity", "name"), [(one, name) for one in WRONG for name in WRONG[one]])
@@ -223,11 +236,54 @@ def test_blanks_are_not_attempted_and_the_reference_takes_over(identity, blank, 
     assert SIGNS["not attempted"] in capsys.readouterr().out
 
 
-def test_a_stub_that_raises_not_implemented_is_not_attempted():
-    def stub(*_):
+def slip(p):
+    return (p == p.max()).mean()
+
+
+def forgetful(p):
+    entropy = torch.special.entr(p).sum(1)
+    entropy.mean()
+
+
+def test_code_is_never_called_not_attempted():
+    """A mean of truth values raises an error of its own kind, and a forgotten return gives None: both are attempts."""
+    outcome, text = CARDS["02.entropy"].judge(slip)
+    assert outcome == "wrong" and "`return (p == p.max()).mean()`" in text and "NotImplementedError" in text
+    assert f"line {inspect.getsourcelines(slip)[1] + 1} " in text
+    outcome, text = CARDS["02.entropy"].judge(forgetful)
+    assert outcome == "wrong" and "needs a `return`" in text
+    outcome, text = CARDS["00.accuracy"].judge(lambda z, y: (z.argmax(1) == y).mean() * 100)
+    assert outcome == "wrong" and "mean" in text
+
+
+def test_a_stub_with_a_docstring_or_pass_is_blank_and_nothing_else_is():
+    def documented(p):
+        """(N, C) -> (N,)."""
+
+    def passed(p):
+        pass
+
+    def raises(p):
         raise NotImplementedError
 
-    assert CARDS["02.entropy"].judge(stub)[0] == "not attempted"
+    assert [CARDS["02.entropy"].judge(one)[0] for one in (documented, passed, raises)] == ["not attempted"] * 2 + [
+        "wrong"
+    ]
+
+
+@pytest.mark.parametrize("identity", sorted(CARDS))
+def test_the_reference_is_recognised_in_any_wrapping_and_never_recorded(identity, own_progress, capsys):
+    """A check cell that is run twice after a wrong answer meets the reference that it has put in the answer's place."""
+    card = CARDS[identity]
+    stand_in = card.check(lambda *_, **__: None)
+    progress.record(identity, outcome="wrong")
+    before = progress.load()[identity]["attempts"]
+    for wrapped in (stand_in, card, lambda *args, **kwargs: stand_in(*args, **kwargs), functools.partial(stand_in)):
+        assert card.judge(wrapped)[0] == "reference"
+        card.check(wrapped)
+    assert "nothing is recorded" in capsys.readouterr().out
+    entry = progress.load()[identity]
+    assert entry["outcome"] == "wrong" and entry["attempts"] == before
 
 
 def test_a_right_answer_is_handed_back_and_a_wrong_one_replaced(capsys):
@@ -246,16 +302,112 @@ def test_a_right_answer_is_handed_back_and_a_wrong_one_replaced(capsys):
         (lambda p: p, r"shape \(5, 4\), and it should be \(5,\)"),
         (lambda p: p.sum(1) * float("nan"), "holds NaN"),
         (lambda p: 7 + torch.special.entr(p).sum(1), "and it should be"),
-        (lambda p: "a word", "and it should be"),
+        (lambda p: "a word", "it is the str 'a word', and numbers are wanted"),
         (lambda p: p.zero_().sum(1), "and it should be"),
         (3, "wants the function itself"),
     ],
 )  # fmt: skip
 def test_other_wrong_answers_are_explained_and_never_raise(answer, message):
-    import re
-
     outcome, text = CARDS["02.entropy"].judge(answer)
     assert outcome == "wrong" and re.search(message, text)
+
+
+@pytest.mark.parametrize(
+    ("identity", "answer", "two"),
+    [
+        ("03.soft_target", lambda s, t, T: kl(F.log_softmax(s / T, 1), F.softmax(t.detach() / T, 1)) / s.shape[1],
+         {"T² left out", "the default reduction"}),
+        ("03.soft_target", lambda s, t, T: T**2 * F.cross_entropy(s / T, F.softmax(t.detach() / T, 1)) / s.shape[1],
+         {"cross-entropy in place of KL", "the default reduction"}),
+        ("03.soft_target", lambda s, t, T: kl(F.log_softmax(t.detach() / T, 1), F.softmax(s / T, 1)),
+         {"the arguments of KL are swapped", "T² left out"}),
+        ("02.soft_gradient", lambda s, t, T: T * ((t / T).softmax(1) - (s / T).softmax(1)),
+         {"the sign", "the mean over the batch is missing"}),
+    ],
+)  # fmt: skip
+def test_two_mistakes_at_once_are_both_named(identity, answer, two):
+    outcome, text = CARDS[identity].judge(answer)
+    assert outcome == "wrong" and "two mistakes at once" in text and all(name in text for name in two)
+
+
+@pytest.mark.parametrize(
+    ("answer", "factor"),
+    [
+        (lambda p: torch.special.entr(p).sum(1) / len(p), "divided by N, the number of rows"),
+        (lambda p: torch.special.entr(p).sum(1) * 100, "multiplied by a hundred"),
+        (lambda p: torch.special.entr(p).sum(1) * 0.3, "multiplied by 0.3"),
+    ],
+)
+def test_a_constant_factor_is_said(answer, factor):
+    outcome, text = CARDS["02.entropy"].judge(answer)
+    assert outcome == "wrong" and f"the right result {factor}" in text
+
+
+def test_the_first_entry_that_differs_is_shown_with_its_case():
+    def answer(logits, temperature):
+        result = F.softmax(logits / temperature, 1).clone()
+        result[len(result) // 2, 3 % logits.shape[1]] += 0.25
+        return result
+
+    outcome, text = CARDS["02.softmax_with_temperature"].judge(answer)
+    assert outcome == "wrong" and "Case 1, entry [2, 3]: " in text and "of shape (5, 4); temperature = 1" in text
+    mine, theirs = (float(number) for number in re.search(r"\]: ([\d.]+), and it should be ([\d.]+)\.", text).groups())
+    assert mine - theirs == pytest.approx(0.25, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "convert", [lambda x: x.numpy(), lambda x: x.tolist(), list], ids=["NumPy", "list", "list of tensors"]
+)
+def test_right_numbers_in_another_form_are_right_and_the_lab_gets_tensors(convert, capsys):
+    kept = CARDS["02.entropy"].check(lambda p: convert(torch.special.entr(p).sum(1)))
+    assert SIGNS["right"] in capsys.readouterr().out
+    assert torch.is_tensor(kept(torch.tensor([[0.5, 0.5]])))
+
+
+def test_a_form_that_the_check_cannot_read_is_no_error_of_the_students():
+    outcome, text = CARDS["12.to_int8"].judge(lambda weight: weight)
+    assert outcome == "wrong" and "Your function returns a float32 tensor of shape" in text and "is wanted" in text
+
+
+def test_what_does_the_work_that_was_to_be_done_by_hand_is_said():
+    for identity, answer, name in (
+        ("02.softmax_with_temperature", lambda z, t: F.softmax(z / t, dim=1), "softmax"),
+        ("02.soft_gradient", RIGHT["02.soft_gradient"][0], "grad"),
+    ):
+        assert f"`{name}` did what was to be written by hand" in CARDS[identity].judge(answer)[1]
+    assert "by hand" not in CARDS["02.softmax_with_temperature"].judge(RIGHT["02.softmax_with_temperature"][1])[1]
+
+
+def test_buttons_check_what_the_notebook_defines_and_show_hints_and_the_solution(own_progress, monkeypatch):
+    import IPython
+    import ipywidgets
+
+    shown = []
+    monkeypatch.setattr("kdcourse.widgets.page.show_widget", shown.append)
+    monkeypatch.setattr("kdcourse.exercises.engine.show", lambda message: None)
+    names = {}
+    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(user_ns=names))
+    card = CARDS["02.entropy"]
+    card._hints_shown = 0
+    card._ipython_display_()
+    row, said = shown[0].children
+    check, hint, solution = row.children
+    assert [button.description for button in row.children] == ["Check", "Hint", "Solution"]
+    assert all(isinstance(button, ipywidgets.Button) for button in row.children)
+    check.click()
+    assert "Run the cell with <code>def entropy</code> first" in said.value
+    names["entropy"] = WRONG["02.entropy"]["bits, not nats"]
+    check.click()
+    assert "bits, not nats" in said.value and 'aria-live="polite"' in said.value
+    hint.click()
+    assert card.hints[0] in html.unescape(said.value)
+    solution.click()
+    assert "def entropy(" in said.value
+    names["entropy"] = RIGHT["02.entropy"][0]
+    check.click()
+    assert SIGNS["right"] in said.value
+    entry = progress.load()["02.entropy"]
+    assert (entry["outcome"], entry["attempts"], entry["hints"], entry["solution_seen"]) == ("right", 2, 1, True)
 
 
 def test_arguments_changed_in_place_are_noticed():
@@ -315,13 +467,6 @@ def test_stubs_in_the_labs_have_their_references_signature():
                 assert card.judge(stub)[0] == "not attempted", f"the stub of {card.id} is not blank"
                 seen.append(card.id)
     assert sorted(seen) == sorted(CARDS), "every exercise stands in a lab, once"
-
-
-@pytest.fixture
-def own_progress(tmp_path, monkeypatch):
-    monkeypatch.setenv("KDCOURSE_PROGRESS", str(tmp_path / "progress.sqlite"))
-    progress._warned.clear()
-    return tmp_path / "progress.sqlite"
 
 
 def test_progress_counts_attempts_and_keeps_what_was_right(own_progress, capsys):
@@ -459,5 +604,5 @@ def test_the_suite_never_touches_the_users_progress():
 
 
 def test_cards_are_safe_and_show_code_as_code():
-    assert _as_html("`a < b` & <i>not</i> `c`") == "<code>a &lt; b</code> &amp; &lt;i&gt;not&lt;/i&gt; <code>c</code>"
-    assert "`" not in "".join(_as_html(one.goal) for one in all_exercises().values())
+    assert as_html("`a < b` & <i>not</i> `c`") == "<code>a &lt; b</code> &amp; &lt;i&gt;not&lt;/i&gt; <code>c</code>"
+    assert "`" not in "".join(as_html(one.goal) for one in all_exercises().values())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kdcourse.assignments.measurement import Setting, outcome
-from kdcourse.exercises import engine
+from kdcourse.exercises import engine, probing, verdicts
 
 CASES = 3
 
@@ -74,15 +74,15 @@ class FunctionTask:
         card, cases = engine.exercise(self.exercise), self.cases(seed)
 
         def probe(function: Callable) -> Mapping[str, object]:
-            return getattr(engine, self.probe)(lambda *given: function(*given, *self.settings), cases)
+            return getattr(probing, self.probe)(lambda *given: function(*given, *self.settings), cases)
 
         wanted = probe(card.reference)
         found = {name: found[name] for name in wanted if name in found}
-        if engine.all_close(found, wanted):
+        if verdicts.all_close(found, wanted):
             return [Check(name, True) for name in self.checks]
-        mistake = card.recognise(found, probe)
-        note = mistake.name if mistake else engine.first_difference(found, wanted)
-        values = engine.all_close(_results(found), _results(wanted))
+        known = verdicts.recognise(found, wanted, {mistake: probe(mistake.function) for mistake in card.mistakes})
+        note = ", and ".join(mistake.name for mistake in known) or verdicts.first_difference(found, wanted)
+        values = verdicts.all_close(_results(found), _results(wanted))
         return [Check(self.checks[0], values, "" if values else note), Check(self.checks[1], False, note)]
 
 

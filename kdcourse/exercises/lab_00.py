@@ -6,6 +6,7 @@ from scipy import stats
 from torch.nn import functional as F
 
 from kdcourse.exercises.engine import define
+from kdcourse.exercises.probing import filled
 
 
 def _answers() -> list[tuple]:
@@ -58,8 +59,6 @@ def _scores() -> list[tuple]:
 
 
 def _interval(answer) -> dict[str, object]:
-    from kdcourse.exercises.engine import filled
-
     found = {}
     for number, (ours, theirs) in enumerate(_scores(), start=1):
         mean, half = filled(answer(ours.copy(), theirs.copy()))

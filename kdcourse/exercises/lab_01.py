@@ -3,7 +3,8 @@
 import torch
 from torch.nn import functional as F
 
-from kdcourse.exercises.engine import define, values
+from kdcourse.exercises.engine import define
+from kdcourse.exercises.probing import values
 
 
 def _labels() -> list[tuple]:

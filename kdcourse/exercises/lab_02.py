@@ -18,6 +18,7 @@ def _logits(seed: int, *shape: int) -> torch.Tensor:
            "exp(1000) overflows. Subtracting a row's maximum from all its logits changes no probability.",
            "Classes are dim=1; keepdim=True keeps shapes fit for dividing."),
     cases=lambda: [(_logits(0, 5, 4), 1.0), (_logits(1, 3, 6), 4.0), (torch.tensor([[1000.0, 990.0, -1000.0]]), 2.0)],
+    by_hand=("softmax", "special_softmax", "log_softmax"),
 )  # fmt: skip
 def softmax_with_temperature(logits, temperature):
     scaled = logits / temperature
@@ -103,6 +104,7 @@ def _no_minus(probabilities):
            "The chain rule through z / T brings one factor 1/T; the loss carries T².",
            "T² / T = T, and the mean over N pictures divides by N."),
     cases=lambda: [(_logits(3, 5, 4), _logits(4, 5, 4), 4.0), (_logits(5, 2, 3), _logits(6, 2, 3), 0.5)],
+    by_hand=("grad", "backward"),
 )  # fmt: skip
 def soft_gradient(student_logits, teacher_logits, temperature):
     q = (student_logits / temperature).softmax(dim=1)

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdcourse.exercises.engine import Mistake, define, filled, gradients, values
+from kdcourse.exercises.engine import define
+from kdcourse.exercises.probing import filled, gradients, values
+from kdcourse.exercises.verdicts import Mistake
 from kdcourse.system.generators import seeded_rng
 
 

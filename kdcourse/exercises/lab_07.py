@@ -4,7 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdcourse.exercises.engine import define, filled, gradients
+from kdcourse.exercises.engine import define
+from kdcourse.exercises.probing import filled, gradients
 from kdcourse.system.generators import seeded_rng
 
 LABELS = torch.tensor([0, 3, 2, 1, 4, 0])

@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from kdcourse.exercises.engine import define, filled, values
+from kdcourse.exercises.engine import define
+from kdcourse.exercises.probing import filled, values
 
 
 def _chain(answer) -> dict[str, object]:

@@ -2,7 +2,8 @@
 
 import torch
 
-from kdcourse.exercises.engine import define, values
+from kdcourse.exercises.engine import define
+from kdcourse.exercises.probing import values
 
 
 def _scores(seed: int, runs: int = 5, settings: int = 6) -> tuple[torch.Tensor, torch.Tensor]:

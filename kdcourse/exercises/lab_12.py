@@ -4,7 +4,8 @@ from itertools import chain, repeat
 
 import torch
 
-from kdcourse.exercises.engine import define, filled
+from kdcourse.exercises.engine import define
+from kdcourse.exercises.probing import filled
 
 # Seconds that calls of a stopwatch's `run` take: five to get warm, then ten with one hiccup.
 WARMING, WARM = (0.9, 0.5, 0.4, 0.2, 0.2), (0.010, 0.011, 0.010, 0.012, 0.5, 0.011, 0.012, 0.010, 0.011, 0.013)

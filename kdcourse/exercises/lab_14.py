@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from kdcourse.exercises.engine import define, filled
+from kdcourse.exercises.engine import define
+from kdcourse.exercises.probing import filled
 from kdcourse.system.generators import fork_rng, seeded_rng
 
 

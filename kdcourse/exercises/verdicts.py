@@ -1,0 +1,221 @@
+"""What a probe finds of an answer, held against what it finds of the reference and of the known mistakes, and put into words."""
+
+import inspect
+import re
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Found = Mapping[str, object]
+LONGEST = 6  # numbers of an argument that a sentence shows
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer that people write: what it is called, why it is wrong, and the function itself."""
+
+    name: str
+    explanation: str
+    function: Callable
+
+
+def all_close(one: Found, other: Found) -> bool:
+    """Whether two outcomes of one probe agree: the same names, and for each the same value, to a relative 1e-4."""
+    return one.keys() == other.keys() and all(_close(one[key], other[key]) for key in other)
+
+
+def as_tensor(value: object) -> Tensor | None:
+    """Numbers in whatever form: a tensor, an array, a number, lists of these. None for what is none of them."""
+    try:
+        if isinstance(value, list | tuple) and any(isinstance(part, Tensor) for part in value):
+            return torch.stack([torch.as_tensor(part) for part in value])
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+
+
+def _close(given: object, wanted: object) -> bool:
+    if given is None or wanted is None:
+        return given is wanted
+    if isinstance(wanted, bool):
+        return isinstance(given, bool | np.bool_) and bool(given) is wanted
+    given, wanted = as_tensor(given), as_tensor(wanted)
+    return given is not None and given.shape == wanted.shape and bool(_equal(given, wanted).all())
+
+
+def _equal(given: Tensor, wanted: Tensor) -> Tensor:
+    given, wanted = (side.detach().cpu().double() for side in (given, wanted))
+    return torch.isclose(given, wanted, rtol=1e-4, atol=1e-6, equal_nan=True)
+
+
+def recognise(given: Found, wanted: Found, outcomes: Mapping[Mistake, Found]) -> list[Mistake]:
+    """The known mistake that gives what is `given`, or the two that give it together; none where it is neither.
+
+    Two together: a mistake that changes the result by a constant factor, in each case, on top of another mistake.
+    """
+    for mistake, found in outcomes.items():
+        if all_close(given, found):
+            return [mistake]
+    factors = {mistake: factor for mistake, found in outcomes.items() if (factor := ratios(found, wanted))}
+    for mistake, found in outcomes.items():
+        left = ratios(given, found) or {}
+        for other, factor in factors.items():
+            shared = left.keys() & factor.keys()  # a case in which the right value is zero has no factor
+            if (
+                other is not mistake
+                and shared
+                and all(np.isclose(left[case], factor[case], rtol=1e-3) for case in shared)
+            ):
+                return [mistake, other]
+    return []
+
+
+def ratios(given: Found, wanted: Found) -> dict[int, float] | None:
+    """By which number all values of a case were multiplied, case -> factor; None where there is no such number but 1."""
+    if given.keys() != wanted.keys():
+        return None
+    sides: dict[int, list[tuple[Tensor, Tensor]]] = {}
+    for name, value in wanted.items():
+        if value is None or isinstance(value, bool):
+            if not _close(given[name], value):
+                return None
+            continue
+        one, other = as_tensor(given[name]), as_tensor(value)
+        if one is None or one.shape != other.shape:
+            return None
+        sides.setdefault(case_of(name), []).append((one.detach().double().flatten(), other.detach().double().flatten()))
+    found = {}
+    for case, pairs in sides.items():
+        one, other = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+        if other.abs().max() < 1e-7 and one.abs().max() < 1e-6:  # nothing to be multiplied here
+            continue
+        factor = float(one @ other / (other @ other))
+        if (
+            not np.isfinite(factor)
+            or factor == 0
+            or not torch.allclose(one, factor * other, rtol=1e-3, atol=1e-6 * abs(factor))
+        ):
+            return None
+        found[case] = factor
+    return found if found and not np.allclose(_listed(found), 1, rtol=1e-3) else None
+
+
+def _listed(factors: Mapping[int, float]) -> list[float]:
+    return [factors[case] for case in sorted(factors)]
+
+
+def case_of(name: str) -> int:
+    """The number of the case that a name of a probe speaks of; 1 where it names none."""
+    number = re.search(r"case (\d+)", name)
+    return int(number[1]) if number else 1
+
+
+def factor_in_words(factors: Mapping[int, float], names: Sequence[str], arguments: Sequence[tuple]) -> str:
+    """ "1/C, with C the number of columns (4)", and the like: what the factors of all cases have in common; else the number.
+
+    names: of the reference's arguments. arguments: what each case gave it.
+    """
+    known: dict[str, list[float]] = {}
+    for case in sorted(factors):
+        given = dict(zip(names, arguments[case - 1] if case <= len(arguments) else (), strict=False))
+        first = next((value for value in given.values() if isinstance(value, Tensor) and value.ndim > 1), None)
+        sizes = {"a hundred": 100.0, "minus one": -1.0, "two": 2.0}
+        if first is not None:
+            sizes |= {"N, the number of rows": len(first), "C, the number of columns": first.shape[-1]}
+            sizes |= {"N · C, the number of entries": len(first) * first.shape[-1]}
+        if isinstance(given.get("temperature"), float | int):
+            sizes |= {
+                "T, the temperature": given["temperature"],
+                "T², the temperature's square": given["temperature"] ** 2,
+            }
+        for name, size in sizes.items():
+            known.setdefault(name, []).append(float(size))
+    factors = _listed(factors)
+    for name, sizes in known.items():
+        if len(sizes) == len(factors) and np.allclose(factors, sizes, rtol=1e-3):
+            return f"multiplied by {name}"
+        if len(sizes) == len(factors) and np.allclose(factors, 1 / np.asarray(sizes), rtol=1e-3):
+            return f"divided by {name}"
+    if np.allclose(factors, factors[0], rtol=1e-3):
+        return f"multiplied by {factors[0]:.4g}"
+    return "multiplied by a number of its own in each case: " + ", ".join(f"{factor:.4g}" for factor in factors)
+
+
+def first_difference(given: Found, wanted: Found, names: Sequence[str] = (), arguments: Sequence[tuple] = ()) -> str:
+    """In words, where two outcomes of one probe part first: the entry, both values, and the case's own arguments."""
+    name = next(key for key in wanted if key not in given or not _close(given[key], wanted[key]))
+    title, case = f"{name[0].upper()}{name[1:]}", _case_in_words(name, names, arguments)
+    if name not in given:
+        return f"{title} could not be looked at: return one scalar tensor.{case}"
+    mine, theirs = given[name], wanted[name]
+    if isinstance(theirs, bool):
+        return f"{title}: {'yes' if mine is True else 'no'}, and it should be {'yes' if theirs else 'no'}.{case}"
+    if mine is None:
+        return f"{title}: there is none. Does the result still hang on the student's logits?"
+    if theirs is None:
+        return f"{title}: there is one, and there should be none.{case}"
+    mine, theirs = as_tensor(mine), as_tensor(theirs)
+    if mine is None:
+        return f"{title}: it is {describe(given[name])}, and numbers are wanted.{case}"
+    if mine.shape != theirs.shape:
+        return f"{title}: shape {tuple(mine.shape)}, and it should be {tuple(theirs.shape)}.{case}"
+    apart = (~_equal(mine, theirs)).flatten().nonzero()[0].item()
+    place = [int(index) for index in np.unravel_index(apart, mine.shape)] if mine.ndim else []
+    where = f", entry {place}" if place else ""
+    if mine.flatten()[apart].isnan():
+        return f"{title}{where}: it holds NaN, and it should be {_number(theirs.flatten()[apart])}.{case}"
+    return (
+        f"{title}{where}: {_number(mine.flatten()[apart])}, and it should be {_number(theirs.flatten()[apart])}.{case}"
+    )
+
+
+def _number(value: Tensor) -> str:
+    return f"{value.item()}" if value.dtype == torch.bool or not value.is_floating_point() else f"{value.item():.6g}"
+
+
+def _case_in_words(name: str, names: Sequence[str], arguments: Sequence[tuple]) -> str:
+    if "case" not in name or case_of(name) > len(arguments):
+        return ""
+    given = zip(names, arguments[case_of(name) - 1], strict=False)
+    return " This case: " + "; ".join(f"{one} = {_argument(value)}" for one, value in given) + "."
+
+
+def _argument(value: object) -> str:
+    if isinstance(value, Tensor | np.ndarray) and value.ndim:
+        flat = as_tensor(value).flatten()
+        shown = ", ".join(_number(entry) for entry in flat[:LONGEST])
+        return f"{shown}{', …' if len(flat) > LONGEST else ''} of shape {tuple(value.shape)}"
+    return (
+        f"{value:.6g}" if isinstance(value, float) else f"{value}" if isinstance(value, int | str) else describe(value)
+    )
+
+
+def stopped(error: Exception, answer: Callable) -> str:
+    """In words, which line of an answer raised what."""
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    code = getattr(inspect.unwrap(answer), "__code__", None)
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if code and frame.filename == code.co_filename
+    ]
+    if not frames:
+        return f"Your function stopped with {what}."
+    line = f", `{frames[-1].line}`," if frames[-1].line else ""
+    return f"Your function stopped in line {frames[-1].lineno} of its cell{line} with {what}."
+
+
+def describe(value: object) -> str:
+    """A value by its kind, as a sentence names it: "a float32 tensor of shape (5, 4)"."""
+    if isinstance(value, Tensor | np.ndarray):
+        kind = "tensor" if isinstance(value, Tensor) else "NumPy array"
+        return f"a {str(value.dtype).removeprefix('torch.')} {kind} of shape {tuple(value.shape)}"
+    if isinstance(value, list | tuple) and len(value) <= 4:
+        return f"a {type(value).__name__} of {len(value)}: " + ", ".join(describe(part) for part in value)
+    if isinstance(value, list | tuple | dict | set):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, bool | int | float | str):
+        return f"the {type(value).__name__} {value!r}"
+    return f"a value of type {type(value).__name__}"
