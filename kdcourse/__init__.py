@@ -17,6 +17,7 @@ _PLACES = {
     "compare": "experiments.experiment",
     "difference": "evaluation.intervals",
     "exercise": "exercises",
+    "predict": "exercises",
     "quiz": "exercises",
     "Correlation": "methods",
     "Decoupled": "methods",
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from kdcourse.deployment import compression, export
     from kdcourse.evaluation import costs, measure
     from kdcourse.evaluation.intervals import claim, difference
-    from kdcourse.exercises import exercise, quiz
+    from kdcourse.exercises import exercise, predict, quiz
     from kdcourse.experiments import experiment, schemes, tuning
     from kdcourse.experiments.experiment import Recipe, TextRecipe, compare
     from kdcourse.experiments.full_size import at_full_size

@@ -69,8 +69,17 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For a classroom
 
 
 def progress() -> None:
-    """Show what you have solved. It is kept on this machine alone."""
+    """Show what you have solved, and how well you know what you know. It is kept on this machine alone."""
+    from kdcourse.exercises import predictions
     from kdcourse.exercises.engine import SIGNS, summary
+    from kdcourse.exercises.quiz import results
 
     rows = [(row["lab"], row["exercise"], SIGNS[row["outcome"]], row["attempts"], row["hints"]) for row in summary()]
     print_table(("lab", "exercise", "outcome", "attempts", "hints"), rows)
+    if quizzes := results():
+        print_table(("quiz of lab", "answered", "right at first"), quizzes)
+    if bands := predictions.calibration():
+        drawn = [
+            (band, count, f"{sure:.0f}", f"{right:3.0f} {'█' * round(right / 5)}") for band, count, sure, right in bands
+        ]
+        print_table(("guesses, how sure", "made", "mean sureness, %", "right, %"), drawn)

@@ -3,10 +3,11 @@
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 OUTCOMES = ("not attempted", "wrong", "right")  # from worst to best
 TIMEOUT = 10.0  # seconds that one kernel waits while another records
@@ -27,13 +28,16 @@ def load() -> dict[str, dict]:
     return _access(_select_all) or {}
 
 
-def record(identity: str, *, outcome: str | None = None, **facts: object) -> None:
+def record(
+    identity: str, *, outcome: str | None = None, first: Mapping[str, object] = MappingProxyType({}), **facts
+) -> None:
     """Add to what is known of one exercise or question: outcome, hints, an answer. Counts attempts; right stays right.
 
-    outcome: one of `OUTCOMES`. Kernels may record at once: each waits for the other, and nothing is lost.
+    outcome: one of `OUTCOMES`. first: facts that are kept as they were the first time. facts: those of the last time.
+    Kernels may record at once: each waits for the other, and nothing is lost.
     """
     if _recording:
-        _access(lambda database: _update(database, identity, outcome, facts))
+        _access(lambda database: _update(database, identity, outcome, first, facts))
 
 
 @contextmanager
@@ -89,7 +93,7 @@ def _select_all(database: sqlite3.Connection) -> dict[str, dict]:
     return {identity: json.loads(entry) for identity, entry in rows}
 
 
-def _update(database: sqlite3.Connection, identity: str, outcome: str | None, facts: dict[str, object]) -> None:
+def _update(database: sqlite3.Connection, identity: str, outcome: str | None, first: Mapping, facts: Mapping) -> None:
     database.execute("BEGIN IMMEDIATE")  # other kernels wait from before the entry is read until it is written
     row = database.execute("SELECT entry FROM progress WHERE identity = ?", (identity,)).fetchone()
     entry = {"attempts": 0} if row is None else json.loads(row[0])
@@ -97,7 +101,7 @@ def _update(database: sqlite3.Connection, identity: str, outcome: str | None, fa
         entry["outcome"] = max(outcome, entry.get("outcome", outcome), key=OUTCOMES.index)
         if outcome != "not attempted":
             entry["attempts"] += 1
-    _write(database, identity, {**entry, **facts, "when": datetime.now(UTC).isoformat(timespec="seconds")})
+    _write(database, identity, {**first, **entry, **facts, "when": datetime.now(UTC).isoformat(timespec="seconds")})
 
 
 def _write(database: sqlite3.Connection, identity: str, entry: dict) -> None:

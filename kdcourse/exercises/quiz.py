@@ -5,6 +5,7 @@ Buttons answer where a kernel runs; the folded list below them answers on a page
 
 import html
 import json
+import random
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -65,12 +66,15 @@ class Quiz:
         return self._replies[question].value
 
     def try_every_option(self) -> None:
-        """Choose each option of each question once, so that an untried button is not an untested one, and start over."""
+        """Choose each option of each question once, so that an untried button is not an untested one, on a quiz of its own.
+
+        What a student has chosen here stays, and nothing is recorded.
+        """
+        trial = Quiz(self.lab, self.questions)
         with progress.paused():
             for number, question in enumerate(self.questions):
                 for option in range(len(question.options)):
-                    assert html.escape(question.options[option].why) in self.answer(number, option)
-                self._choices[number].index = None
+                    assert html.escape(question.options[option].why) in trial.answer(number, option)
 
     def _reply(self, number: int, chosen: int | None) -> None:
         if chosen is None:
@@ -79,7 +83,9 @@ class Quiz:
         option = self.questions[number].options[chosen]
         word = "✓ Right." if option.right else "✗ Not quite."
         self._replies[number].value = f'<div aria-live="polite"><b>{word}</b> {html.escape(option.why)}</div>'
-        progress.record(f"{self.lab}.question-{number + 1}", outcome="right" if option.right else "wrong")
+        first = {"question": self.questions[number].text, "first_choice": option.text, "right_at_first": option.right}
+        outcome = "right" if option.right else "wrong"
+        progress.record(f"{self.lab}.question-{number + 1}", outcome=outcome, first=first, chosen=option.text)
 
     def _ipython_display_(self) -> None:
         import ipywidgets
@@ -115,11 +121,27 @@ def questions(lab: str) -> tuple[Question, ...]:
     path = FOLDER / f"{lab}.json"
     if not path.is_file():
         raise ValueError(f"lab must be one of {', '.join(labs())}, got {lab!r}")
+    entries = json.loads(path.read_text(encoding="utf-8"))
     return tuple(
-        Question(entry["question"], tuple(Option(**option) for option in entry["options"]))
-        for entry in json.loads(path.read_text(encoding="utf-8"))
+        Question(entry["question"], tuple(_shuffled(entry["options"], f"{lab}.{number}")))
+        for number, entry in enumerate(entries)
     )
+
+
+def _shuffled(options: list[dict], seed: str) -> list[Option]:
+    """In an order that is drawn once for all: where the right one stands in the file says nothing."""
+    return [Option(**option) for option in random.Random(seed).sample(options, len(options))]
 
 
 def labs() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def results() -> list[tuple[str, int, int]]:
+    """For each lab whose quiz was begun: the lab, how many questions were answered, how many of them right at first."""
+    found: dict[str, list[bool]] = {}
+    for identity, entry in sorted(progress.load().items()):
+        lab, _, name = identity.partition(".")
+        if name.startswith("question-"):
+            found.setdefault(lab, []).append(entry.get("right_at_first", entry.get("outcome") == "right"))
+    return [(lab, len(answers), sum(answers)) for lab, answers in found.items()]
