@@ -8,6 +8,7 @@ import torch
 
 from kdcourse.data.glyphs import CHARACTERS, FONTS, SIDE, draw_letters, glyphs, printed_letters
 from kdcourse.data.splits import ImageData, Split, picked, standardised
+from kdcourse.models import perceptron
 
 
 def split(count: int = 40, classes: int = 4) -> Split:
@@ -112,3 +113,10 @@ def test_a_batch_is_picked_as_by_indexing_and_laid_out_as_the_whole(shape):
     index = torch.tensor([3, 0, 3, 19])
     assert torch.equal(picked(images, index), images[index])
     assert picked(images, index).stride() == images[index].stride()
+
+
+def test_a_networks_sizes_follow_the_pictures():
+    images, labels = torch.zeros(4, 3, 8, 8), torch.tensor([0, 1, 0, 1])
+    data = ImageData("own", ("a", "b"), *[Split(images, labels)] * 3, mean=(0.0,) * 3, std=(1.0,) * 3, origin="a test")
+    assert data.sizes == {"inputs": 192, "classes": 2}
+    assert perceptron((5,), **data.sizes)(images).shape == (4, 2)

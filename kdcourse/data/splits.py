@@ -113,6 +113,11 @@ class ImageData:
     std: tuple[float, ...]
     origin: str
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What a network on flattened pictures has to know, as `perceptron((64,), **data.sizes)` takes it."""
+        return {"inputs": self.train.images[0].numel(), "classes": len(self.classes)}
+
     def pictures(self, images: Tensor) -> np.ndarray:
         """Standardised (N, C, H, W) back to pictures for people: (N, H, W) grey or (N, H, W, 3), within [0, 1]."""
         mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.std))

@@ -25,7 +25,7 @@ def size_and_data(data: ImageData) -> dict[str, Recipe]:
     for pictures in ("few", "all"):
         for hidden in SIZES:
             labels = Recipe(
-                partial(perceptron, (hidden,), classes=len(data.classes), inputs=data.train.images[0].numel()),
+                partial(perceptron, (hidden,), **data.sizes),
                 partial(data.train.sample, PICTURES) if pictures == "few" else data.train,
                 steps=STEPS,
             )

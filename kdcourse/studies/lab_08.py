@@ -29,7 +29,7 @@ def setting(hidden: int, temperature: float) -> str:
 
 
 def of_size(data: ImageData, hidden: int) -> Callable[..., nn.Module]:
-    return partial(perceptron, (hidden,), classes=len(data.classes), inputs=data.train.images[0].numel())
+    return partial(perceptron, (hidden,), **data.sizes)
 
 
 def teacher_recipe(data: ImageData, hidden: int, steps: int = 1500) -> Recipe:

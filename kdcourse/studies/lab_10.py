@@ -26,7 +26,7 @@ def setting(hidden: int, temperature: float, alpha: float) -> str:
 
 
 def base(data: ImageData, hidden: int) -> Recipe:
-    student = partial(perceptron, (hidden,), classes=len(data.classes), inputs=data.train.images[0].numel())
+    student = partial(perceptron, (hidden,), **data.sizes)
     return Recipe(student, lambda seed: data.train.sample(PICTURES, seed), HardTarget(), steps=400)
 
 

@@ -70,7 +70,7 @@ class PostTraining:
 
 def small(data: ImageData, hidden: int) -> Callable[..., nn.Module]:
     """A student of two hidden layers, its weights by seed."""
-    return partial(perceptron, (hidden, hidden), classes=len(data.classes), inputs=data.train.images[0].numel())
+    return partial(perceptron, (hidden, hidden), **data.sizes)
 
 
 def start_from(network: nn.Module, pruning: Callable[..., nn.Module], share: float) -> Callable[..., nn.Module]:

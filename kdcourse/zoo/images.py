@@ -34,9 +34,7 @@ class TeacherRecipe:
 
 
 def _perceptron(data: ImageData) -> nn.Module:
-    return perceptron(
-        (1200, 1200), classes=len(data.classes), inputs=data.train.images[0].numel(), dropout=0.5, seed=SEED
-    )
+    return perceptron((1200, 1200), **data.sizes, dropout=0.5, seed=SEED)
 
 
 def _convnet(data: ImageData) -> nn.Module:

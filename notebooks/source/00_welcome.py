@@ -72,7 +72,7 @@ teacher = kd.zoo.teacher("perceptron", data)
 
 # %%
 few = data.train.sample(1000, seed=0)
-student = kd.models.perceptron((32,), seed=0)
+student = kd.models.perceptron((32,), **data.sizes, seed=0)
 history = kd.train(
     student, few, kd.SoftTarget(temperature=4), teacher=teacher, steps=300, progress=False
 )
@@ -113,7 +113,9 @@ kd.say(
 
 # %%
 labels_only = kd.Recipe(
-    partial(kd.models.perceptron, (32,)), lambda seed: data.train.sample(1000, seed), steps=300
+    partial(kd.models.perceptron, (32,), **data.sizes),
+    lambda seed: data.train.sample(1000, seed),
+    steps=300,
 )
 distilled = replace(
     labels_only,

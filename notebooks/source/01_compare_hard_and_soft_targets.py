@@ -154,7 +154,9 @@ train_soft = (cache.logits(data.train) / 2).softmax(dim=1)
 reminds = torch.stack(
     [train_soft[data.train.labels == label].sum(dim=0) for label in range(len(data.classes))]
 )
-stranger = kd.Recipe(partial(kd.models.perceptron, (64,)), data.train, steps=600).run(seed=0)
+stranger = kd.Recipe(
+    partial(kd.models.perceptron, (64,), **data.sizes), data.train, steps=600
+).run(seed=0)
 confuses = kd.measure.confusion(stranger, data.test).float()
 
 kd.plots.two_similarities(
@@ -197,7 +199,9 @@ kd.say(
 
 # %%
 hard = kd.Recipe(
-    partial(kd.models.perceptron, (64,)), lambda seed: data.train.sample(1000, seed), steps=600
+    partial(kd.models.perceptron, (64,), **data.sizes),
+    lambda seed: data.train.sample(1000, seed),
+    steps=600,
 )
 soft_targets = replace(hard, method=kd.SoftTarget(temperature=2), teacher=cache)
 
@@ -377,7 +381,7 @@ full = kd.at_full_size(
     {"hard": hard, "soft": soft_targets},
     data,
     seeds=5,
-    student=partial(kd.models.perceptron, (800, 800)),
+    student=partial(kd.models.perceptron, (800, 800), **data.sizes),
     train=data.train,
     steps=3000,
 )

@@ -159,7 +159,9 @@ soft_gradient = kd.exercise("02.soft_gradient").check(soft_gradient)
 # %%
 temperatures = (1, 2, 4, 8, 16, 32)
 student_logits = (
-    kd.models.perceptron((32,), seed=0)(data.test.images[:500].cpu()).detach().requires_grad_()
+    kd.models.perceptron((32,), **data.sizes, seed=0)(data.test.images[:500].cpu())
+    .detach()
+    .requires_grad_()
 )
 answers = teacher_logits[:500].cpu()
 
@@ -219,7 +221,7 @@ smoothings = (0.1, 0.3)
 def arms_of(hidden):
     """A small or large student on labels, on smoothed labels, and at each temperature."""
     labels = kd.Recipe(
-        partial(kd.models.perceptron, (hidden,)),
+        partial(kd.models.perceptron, (hidden,), **data.sizes),
         lambda seed: data.train.sample(1000, seed),
         steps=300,
         learning_rate=1e-2,
@@ -355,7 +357,7 @@ kd.say(
 
 # %%
 mixture = kd.Recipe(
-    partial(kd.models.perceptron, (128,)),
+    partial(kd.models.perceptron, (128,), **data.sizes),
     lambda seed: data.train.sample(1000, seed),
     method=kd.Distillation(temperature=8, alpha=0.5),
     teacher=cache,

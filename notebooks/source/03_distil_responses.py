@@ -141,7 +141,7 @@ training_step = kd.exercise("03.training_step").check(training_step)
 
 # %%
 few = data.train.sample(1000, seed=0)
-student = kd.models.perceptron((32,), seed=0).to(few.device)
+student = kd.models.perceptron((32,), **data.sizes, seed=0).to(few.device)
 optimizer = torch.optim.AdamW(student.parameters(), lr=3e-3)
 
 losses = []
@@ -201,7 +201,9 @@ kd.measure.summary(rows, data.test)
 
 # %%
 labels_only = kd.Recipe(
-    partial(kd.models.perceptron, (64,)), lambda seed: data.train.sample(1000, seed), steps=500
+    partial(kd.models.perceptron, (64,), **data.sizes),
+    lambda seed: data.train.sample(1000, seed),
+    steps=500,
 )
 teacher_only = replace(labels_only, method=kd.SoftTarget(temperature=2), teacher=cache)
 arms = {"labels only": labels_only}
@@ -421,7 +423,9 @@ unseen = max(
 )
 name = data.classes[unseen]
 
-wide = kd.Recipe(partial(kd.models.perceptron, (128,)), data.train.without(unseen), steps=700)
+wide = kd.Recipe(
+    partial(kd.models.perceptron, (128,), **data.sizes), data.train.without(unseen), steps=700
+)
 soft_only = replace(
     wide, train=wide.train.unlabelled(), method=kd.SoftTarget(temperature=8), teacher=cache
 )
@@ -583,7 +587,7 @@ full = kd.at_full_size(
     {"labels only": rich["labels only"], "alpha = 0.9": recipe, "T = 20, no labels": at_20},
     data,
     seeds=5,
-    student=partial(kd.models.perceptron, (800, 800)),
+    student=partial(kd.models.perceptron, (800, 800), **data.sizes),
     steps=2000,
     batch_size=256,
 )

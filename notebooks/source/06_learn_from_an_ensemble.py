@@ -60,7 +60,7 @@ def held_by(number):
     return lambda seed: pooled(seed).take(torch.arange(number, 8000, 4))
 
 
-member = kd.Recipe(partial(kd.models.perceptron, (64,)), held_by(0), steps=600)
+member = kd.Recipe(partial(kd.models.perceptron, (64,), **data.sizes), held_by(0), steps=600)
 committees = {
     "other weights": kd.schemes.Committee([member] * 4, temperature=2),
     "own pictures": kd.schemes.Committee(
@@ -68,7 +68,7 @@ committees = {
     ),
     "other architectures": kd.schemes.Committee(
         [
-            replace(member, student=partial(kd.models.perceptron, hidden))
+            replace(member, student=partial(kd.models.perceptron, hidden, **data.sizes))
             for hidden in ((64,), (32,), (64, 64), (128,))
         ],
         temperature=2,

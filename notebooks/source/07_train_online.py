@@ -66,7 +66,8 @@ peer_loss = kd.exercise("07.peer_loss").check(peer_loss)
 
 # %%
 first, second = (
-    kd.models.perceptron((16,), seed=seed).to(data.train.device) for seed in (0, 1)
+    kd.models.perceptron((16,), **data.sizes, seed=seed).to(data.train.device)
+    for seed in (0, 1)
 )
 few = data.train.take(torch.arange(64))
 

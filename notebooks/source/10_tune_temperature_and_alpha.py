@@ -291,7 +291,7 @@ taught = replace(alone, method=kd.Distillation(temperature=2, alpha=0.9), teache
 family = kd.compare(
     {
         "-".join(map(str, shape)): replace(
-            taught, student=partial(kd.models.perceptron, shape)
+            taught, student=partial(kd.models.perceptron, shape, **data.sizes)
         )
         for shape in shapes
     },

@@ -157,7 +157,7 @@ rare_accuracy = kd.exercise("11.rare_accuracy").check(rare_accuracy)
 # %%
 def tail_student(seed, hidden=64):
     """A fresh student; it remembers which classes its run sees often, and which rarely."""
-    net = kd.models.perceptron((hidden,), seed=seed)
+    net = kd.models.perceptron((hidden,), **data.sizes, seed=seed)
     net.order = order(seed)
     return net
 
@@ -344,7 +344,7 @@ def noise_on(split, seed):
 
 
 def student(seed, hidden=64):
-    return kd.models.perceptron((hidden,), seed=seed)
+    return kd.models.perceptron((hidden,), **data.sizes, seed=seed)
 
 
 class StoppedEarly(kd.Recipe):
