@@ -453,18 +453,18 @@ def test_unreadable_files_are_counted_and_left_out(room, capsys):
     (root / "ant" / "notes.txt").write_text("not counted: not called a picture")
     (root / ".ipynb_checkpoints").mkdir()
     data = load(root)
-    assert "2 files could not be read as pictures" in capsys.readouterr().out
+    assert "2 files that cannot be read as pictures" in capsys.readouterr().out
     assert len(data.train) + len(data.validation) + len(data.test) == 28 and len(data.classes) == 3
 
 
 def test_sixteen_bits_and_cameras_held_upright(room):
-    for name, level in (("dark", 10), ("light", 200)):
+    for name, level in (("dark", 20), ("light", 200)):
         (room / "set" / name).mkdir(parents=True)
         for number in range(3):
             Image.fromarray(np.full((8, 8), level * 256, np.uint16)).save(room / "set" / name / f"{number}.png")
     data = load(room / "set", size=8)
     dark = data.pictures(data.train.images[data.train.labels == 0])
-    assert dark == pytest.approx(np.full_like(dark, 10 / 255), abs=1e-3)
+    assert dark == pytest.approx(np.full_like(dark, 20 / 255), abs=1e-3)
 
     turned = Image.new("RGB", (8, 8))
     turned.paste((255, 0, 0), (0, 0, 4, 8))  # red on the left; shown at the top once turned

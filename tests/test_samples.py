@@ -84,7 +84,7 @@ def test_unreadable_files_are_named(room, capsys):  # noqa: F811
     read_folder(root, 8)
     said = capsys.readouterr().out
     assert (
-        "4 files could not be read" in said and "ant/0.png, ant/1.png, ant/2.png, …" in said and str(room) not in said
+        "4 files that cannot be read" in said and "ant/0.png, ant/1.png, ant/2.png, …" in said and str(room) not in said
     )
 
 
@@ -95,7 +95,7 @@ def test_huge_pictures_are_cut_and_those_beyond_pillows_limit_left_out(room, cap
     assert "left out" not in capsys.readouterr().out
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000 * 3000 // 3)
     read_folder(root, 8)
-    assert "1 file could not be read as pictures and are left out: ant/huge.jpg." in capsys.readouterr().out
+    assert "1 file that cannot be read as pictures (ant/huge.jpg)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -2,9 +2,9 @@
 
 from kdcourse.data.augment import augmented, random_crop, random_shift_flip
 from kdcourse.data.characters import CharacterData, Windows, load_characters
-from kdcourse.data.folders import read_picture
 from kdcourse.data.images import load_images
 from kdcourse.data.imperfect import long_tail, noisy_labels, tail_counts
+from kdcourse.data.pictures import read_picture
 from kdcourse.data.samples import load_pictures, picture_folder
 from kdcourse.data.splits import ImageData, Split
 from kdcourse.data.tables import table

@@ -1,23 +1,31 @@
 """Pictures from folders: any ImageFolder, `<class>/<picture>`, on the disk or inside a tar."""
 
 import json
+import os
+import re
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from kdcourse.system.storage import DamagedFile, cache_folder, cached, load_tensors, save_tensors
+from kdcourse.data.pictures import ENDINGS, cut_square, open_picture
+from kdcourse.system.storage import DamagedFile, cache_folder, cached, fingerprint, load_tensors, save_tensors
 
-# What the parts of a data set are called by those who lay them out.
-PARTS = {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test", "testing")}
-
+# What the parts of a data set are called by those who lay them out, in any case, alone or with one of the words beside them.
+PARTS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid", "dev"),
+    "test": ("test", "testing"),
+}
+BESIDE = "seg|set|data|dataset|split|images?|imgs?|pictures?|photos?"
+LITTER = {"thumbs.db", "desktop.ini"}  # what systems lay into every folder
 NAMED = 3  # unreadable files that a line names
 
 
@@ -30,6 +38,18 @@ class RawImageData:
     validation: tuple[Tensor, Tensor] | None = None
     test: tuple[Tensor, Tensor] | None = None
     note: str = ""
+
+
+@dataclass
+class Scan:
+    """The files of one part of a folder: what is a picture by its name, and what was passed over and why."""
+
+    samples: list[tuple[Path, int]] = field(default_factory=list)
+    hidden: int = 0
+    linked_again: int = 0
+    endings: Counter = field(default_factory=Counter)
+    unreadable: list[Path] = field(default_factory=list)
+    copies: int = 0
 
 
 def disk_cached(key: str, make: Callable[[], RawImageData]) -> RawImageData:
@@ -57,24 +77,28 @@ def disk_cached(key: str, make: Callable[[], RawImageData]) -> RawImageData:
 def read_folder(root: Path, size: int) -> RawImageData:
     """Read an ImageFolder: `root/<class>/`, or the same below `root/train/` beside `test/` and perhaps `val/`.
 
-    Each picture is cut to a square about its centre and scaled to `size` pixels a side; all are grey if every one is,
-    else RGB. Files that are no readable pictures, or hold more pixels than Pillow opens (179 million), are left out, with a
-    line that counts them and names the first. Where there is `val/` but no `test/`, it serves as the test split. Raises
-    `ValueError` for fewer than two classes, for a class without pictures, and for parts whose classes differ.
+    Parts are known in any case and by their usual names, such as `Training/`, `seg_test/` and `val/`. Each picture is cut to a
+    square about its centre and scaled to `size` pixels a side; all are grey if every one is, else RGB. A line adds up the files
+    that were seen, read, and left out and why. Where there is `val/` but no `test/`, it serves as the test split. Raises
+    `ValueError` for fewer than two classes, for a class without pictures, for parts whose classes differ, for a `test/` without
+    a `train/`, and for folders that look like parts and are called otherwise.
     """
-    parts = _parts(root)
-    classes = _classes(parts["train"])
-    decoded = {}
+    parts = parts_of(root)
+    if "test" not in parts and "validation" in parts:
+        parts["test"] = parts.pop("validation")
+    classes = classes_of(parts["train"])
+    decoded, scans = {}, []
     for part, folder in parts.items():
-        if _classes(folder) != classes:
-            differing = ", ".join(sorted(set(_classes(folder)) ^ set(classes)))
+        if classes_of(folder) != classes:
+            differing = ", ".join(sorted(set(classes_of(folder)) ^ set(classes)))
             raise ValueError(f"the folders {folder.name}/ and {parts['train'].name}/ differ in the classes {differing}")
-        decoded[part] = _read_part(folder, classes, size)
-    _report([path for _, _, unreadable in decoded.values() for path in unreadable])
-    pictures = {part: (images, labels) for part, (images, labels, _) in decoded.items()}
-    if all(_is_grey(images) for images, _ in pictures.values()):
-        pictures = {part: (images[:, :1], labels) for part, (images, labels) in pictures.items()}
-    return RawImageData(classes, **pictures)
+        found = scan(folder, classes)
+        decoded[part] = _decode_all(found, folder, classes, size)
+        scans.append(found)
+    report(scans)
+    if all(_is_grey(images) for images, _ in decoded.values()):
+        decoded = {part: (images[:, :1], labels) for part, (images, labels) in decoded.items()}
+    return RawImageData(classes, **decoded)
 
 
 def read_tar(path: Path, size: int) -> RawImageData:
@@ -87,7 +111,7 @@ def read_tar(path: Path, size: int) -> RawImageData:
         with tarfile.open(path) as tar:
             for member in sorted((member for member in tar if member.isfile()), key=lambda member: member.name):
                 part, label, _ = member.name.removeprefix("./").split("/")
-                picture = _decode(BytesIO(tar.extractfile(member).read()), size)
+                picture = _decode(tar.extractfile(member).read(), size)
                 if picture is None:
                     raise DamagedFile(f"{member.name} in {path.name} cannot be read")
                 pictures[part].append((label, picture))
@@ -103,86 +127,180 @@ def read_tar(path: Path, size: int) -> RawImageData:
     return RawImageData(classes, **parts)
 
 
-def _parts(root: Path) -> dict[str, Path]:
-    """The folder of each part; only "train" where the class folders lie directly in `root`."""
-    found = {part: root / name for part, names in PARTS.items() for name in names if (root / name).is_dir()}
+def parts_of(root: Path) -> dict[str, Path]:
+    """The folder of each part; only "train" where the class folders lie directly in `root`. Raises as `read_folder` does."""
+    found: dict[str, Path] = {}
+    for folder in _subfolders(root):
+        part = part_called(folder.name)
+        if part is None or not (_subfolders(folder) or part == "test"):  # a class may be called train
+            continue
+        if part in found:
+            raise ValueError(
+                f"the folder {_name(root)}/ must hold one {part} part, got {found[part].name}/ and {folder.name}/"
+            )
+        found[part] = folder
     if "train" not in found:
+        split = [folder for folder in found.values() if _subfolders(folder)]
+        if split:
+            raise ValueError(
+                f"the folder {_name(root)}/ holds {split[0].name}/ and must hold a train/ beside it; found none"
+            )
+        _refuse_parts_as_classes(root)
         return {"train": root}
-    if "test" not in found and "validation" in found:
-        found["test"] = found.pop("validation")
     return found
 
 
-def _classes(folder: Path) -> tuple[str, ...]:
-    # Hidden folders, such as .ipynb_checkpoints, are no classes.
-    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] not in "._")
+def part_called(name: str) -> str | None:
+    """Which part of a data set a folder is by its name: "Training", "seg_test" and "val-images" are; a class is none."""
+    bare = re.sub(rf"[^a-z]|^({BESIDE})(?=[^a-z])|({BESIDE})$", "", name.lower())
+    return next((part for part, names in PARTS.items() if bare in names), None)
+
+
+def _refuse_parts_as_classes(root: Path) -> None:
+    """Folds and the like: folders that hold nothing but the same folders are no classes."""
+    inner = [tuple(folder.name for folder in _subfolders(one)) for one in _subfolders(root)]
+    if len(inner) > 1 and len(inner[0]) > 1 and len(set(inner)) == 1:
+        names = ", ".join(f"{folder.name}/" for folder in _subfolders(root))
+        raise ValueError(
+            f"the folders {names} of {_name(root)}/ hold the same folders, so they are parts and no classes: "
+            f"call them train/, val/ and test/, or put them together"
+        )
+
+
+def classes_of(folder: Path) -> tuple[str, ...]:
+    """Names of the class folders, sorted. Raises `ValueError` for fewer than two."""
+    classes = [entry.name for entry in _subfolders(folder)]
     if len(classes) < 2:
         raise ValueError(
-            f"the folder {folder.resolve().name}/ must hold at least two class folders, <class>/<picture>, "
+            f"the folder {_name(folder)}/ must hold at least two class folders, <class>/<picture>, "
             f"directly or below train/ and test/; found {', '.join(classes) or 'none'}"
         )
     return tuple(classes)
 
 
-def read_picture(source: str | Path | bytes, size: int, channels: int) -> Tensor:
-    """One picture, a file or its content, as `read_folder` would read it: pixels (1, channels, size, size) within [0, 1].
-
-    channels: 1 for grey, to which colours are turned by their brightness, or 3. Raises `ValueError` for what is no picture.
-    """
-    picture = _decode(BytesIO(source) if isinstance(source, bytes) else source, size)
-    if picture is None:
-        raise ValueError("source must be a picture that can be read, such as a JPEG or a PNG")
-    pixels = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1).unsqueeze(0)
-    if channels == 1:
-        pixels = torch.einsum("nchw,c->nhw", pixels, torch.tensor([0.299, 0.587, 0.114])).unsqueeze(1)
-    return pixels
+def _subfolders(folder: Path) -> list[Path]:
+    """Without hidden ones, such as .ipynb_checkpoints, and what a Mac lays into its archives."""
+    return sorted(
+        (one for one in folder.iterdir() if one.is_dir() and one.name[0] != "." and one.name != "__MACOSX"),
+        key=lambda one: one.name,
+    )
 
 
-def _report(unreadable: Sequence[str]) -> None:
-    if unreadable:
-        named = ", ".join("/".join(Path(path).parts[-2:]) for path in unreadable[:NAMED])
-        more = ", …" if len(unreadable) > NAMED else ""
-        files = "file" if len(unreadable) == 1 else "files"
-        print(f"{len(unreadable)} {files} could not be read as pictures and are left out: {named}{more}.")
+def _name(folder: Path) -> str:
+    return folder.resolve().name
 
 
-def _read_part(folder: Path, classes: Sequence[str], size: int) -> tuple[Tensor, Tensor, list[str]]:
-    """Pictures (N, 3, size, size), labels (N,) and the files that could not be read."""
-    from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+def scan(folder: Path, classes: Sequence[str]) -> Scan:
+    """What lies in the class folders and below them; nothing is opened. A folder that links lead to again is not read twice."""
+    found, visited = Scan(), set()
+    for label, name in enumerate(classes):
+        for place, folders, files in os.walk(folder / name, followlinks=True):
+            facts = os.stat(place)
+            if (facts.st_dev, facts.st_ino) in visited:
+                found.linked_again += 1
+                folders.clear()
+                continue
+            visited.add((facts.st_dev, facts.st_ino))
+            folders.sort()
+            for file in sorted(files):
+                _note(found, Path(place, file), Path(place, file).relative_to(folder).parts, label)
+    return found
 
-    index = {name: label for label, name in enumerate(classes)}
-    samples = make_dataset(folder, index, extensions=IMG_EXTENSIONS, allow_empty=True)
+
+def _note(found: Scan, path: Path, below: Sequence[str], label: int) -> None:
+    ending = path.suffix.lower()
+    if any(part.startswith(".") for part in below):
+        found.hidden += ending in ENDINGS and not path.name.startswith("._")
+    elif ending in ENDINGS:
+        if path.exists():  # a link may lead nowhere
+            found.samples.append((path, label))
+    elif path.name.lower() not in LITTER:
+        found.endings[ending or "no ending"] += 1
+
+
+def check_readable(found: Scan) -> None:
+    """Decode every picture once, move those that cannot be read from `samples` to `unreadable`, and count copies."""
     with ThreadPoolExecutor() as pool:
-        decoded = list(pool.map(partial(_decode, size=size), [path for path, _ in samples]))
-    readable = [(picture, label) for picture, (_, label) in zip(decoded, samples, strict=True) if picture is not None]
-    empty = set(range(len(classes))) - {label for _, label in readable}
-    if empty:
-        names = ", ".join(classes[label] for label in sorted(empty))
-        raise ValueError(
-            f"no readable picture in the class {names} of the folder {folder.resolve().name}/ "
-            f"(accepted: {' '.join(IMG_EXTENSIONS)})"
-        )
-    unreadable = [path for picture, (path, _) in zip(decoded, samples, strict=True) if picture is None]
-    pictures = _stack([picture for picture, _ in readable])
-    return pictures, torch.tensor([label for _, label in readable]), unreadable
+        read = list(pool.map(lambda sample: _content_of(sample[0]), found.samples))
+    _keep_readable(found, read)
 
 
-def _decode(source: str | Path | BytesIO, size: int) -> np.ndarray | None:
-    """One picture as (size, size, 3) uint8, upright; None if it cannot be read."""
-    from PIL import Image, ImageOps
-
+def _content_of(path: Path) -> str | None:
+    """A short name for a file's content; None where it is no picture."""
     try:
-        with Image.open(source) as image:
-            image.draft(None, (4 * size, 4 * size))  # a large JPEG is decoded no finer than it needs to be
-            image = ImageOps.exif_transpose(image)  # cameras store the way up beside the pixels
-            if image.mode in ("I", "I;16"):  # 16 bits a pixel, which convert() would clip at 255
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            image = image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        content = path.read_bytes()
+        open_picture(content, 1)
+    except (OSError, ValueError):
         return None
-    if image.size != (size, size):
-        image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
-    return np.asarray(image)
+    return fingerprint(content)
+
+
+def _keep_readable(found: Scan, contents: Sequence[str | None]) -> None:
+    found.unreadable = [path for content, (path, _) in zip(contents, found.samples, strict=True) if content is None]
+    found.samples = [sample for content, sample in zip(contents, found.samples, strict=True) if content is not None]
+    readable = [content for content in contents if content is not None]
+    found.copies = len(readable) - len(set(readable))
+
+
+def report(scans: Sequence[Scan]) -> None:
+    """One line: files seen, read, left out by reason and ending, and copies; nothing where all was read and is there once."""
+    read = sum(len(one.samples) for one in scans)
+    unreadable = [path for one in scans for path in one.unreadable]
+    named = ", ".join("/".join(path.parts[-2:]) for path in unreadable[:NAMED]) + (
+        ", …" if len(unreadable) > NAMED else ""
+    )
+    endings = sum((one.endings for one in scans), Counter())
+    hidden, links = sum(one.hidden for one in scans), sum(one.linked_again for one in scans)
+    left_out = [
+        (len(unreadable), f"{'file' if len(unreadable) == 1 else 'files'} that cannot be read as pictures ({named})"),
+        (hidden, "hidden"),
+        *(
+            (count, ending if ending == "no ending" else f"with the ending {ending}")
+            for ending, count in sorted(endings.items())
+        ),
+        (links, "already read, to which a link leads again"),
+    ]
+    reasons = [f"{count:,} {why}" for count, why in left_out if count]
+    copies = sum(one.copies for one in scans)
+    if not reasons and not copies:
+        return
+    seen = read + len(unreadable) + hidden + endings.total()
+    left = f" Left out: {', '.join(reasons)}." if reasons else ""
+    twice = (
+        f" {copies:,} of those read are copies of another: a copy in two splits flatters the score." if copies else ""
+    )
+    print(f"Of {seen:,} files {read:,} are read as pictures.{left}{twice}")
+
+
+def _decode_all(found: Scan, folder: Path, classes: Sequence[str], size: int) -> tuple[Tensor, Tensor]:
+    """Pictures (N, 3, size, size) and labels (N,); what cannot be read is noted in `found`."""
+    with ThreadPoolExecutor() as pool:
+        decoded = list(pool.map(partial(_decode_with_content, size=size), [path for path, _ in found.samples]))
+    _keep_readable(found, [content for _, content in decoded])
+    labels = [label for _, label in found.samples]
+    empty = ", ".join(name for label, name in enumerate(classes) if label not in labels)
+    if empty:
+        raise ValueError(
+            f"no readable picture in the class {empty} of the folder {_name(folder)}/ (accepted: {' '.join(ENDINGS)})"
+        )
+    return _stack([picture for picture, _ in decoded if picture is not None]), torch.tensor(labels)
+
+
+def _decode_with_content(path: Path, size: int) -> tuple[np.ndarray | None, str | None]:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None, None
+    picture = _decode(content, size)
+    return picture, None if picture is None else fingerprint(content)
+
+
+def _decode(source: str | Path | bytes, size: int) -> np.ndarray | None:
+    """One picture as (size, size, 3) uint8; None if it cannot be read."""
+    try:
+        return cut_square(open_picture(source, size), size)
+    except ValueError:
+        return None
 
 
 def _stack(pictures: Iterable[np.ndarray]) -> Tensor:

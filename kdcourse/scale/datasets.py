@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from kdcourse.data import DownloadError, load_characters, load_images, load_texts
+from kdcourse.data import DownloadError, folders, load_characters, load_images, load_texts
 from kdcourse.data.augment import draw_moves, move
 from kdcourse.data.glyphs import CHARACTERS, glyphs
+from kdcourse.data.pictures import open_picture
 from kdcourse.data.splits import Examples, Split, picked, standardised
 from kdcourse.data.texts import joined
 from kdcourse.data.tokens import as_tokens
@@ -50,10 +51,7 @@ def open_data(
 ) -> tuple["InMemoryDataset | ImageFolderDataset", "InMemoryDataset | ImageFolderDataset", DataSpec]:
     """What is learnt from, what is judged on, and what models must know of both. Raises `RecipeError`."""
     if data.folder is not None:
-        train, test = (ImageFolderDataset(Path(data.folder), split, data, seed, device) for split in ("train", "val"))
-        if train.classes != test.classes:
-            raise RecipeError(f"data.folder must hold the same classes in train/ and val/, got others in {data.folder}")
-        return train, test, DataSpec(len(train.classes), 3, 3 * data.size**2)
+        return _open_folder(data, seed, device)
     if data.name in SENTENCES:
         return _open_sentences(data, seed, device)
     train, test, classes = _load(data, device)
@@ -108,17 +106,12 @@ class InMemoryDataset:
 class ImageFolderDataset(torch.utils.data.Dataset):
     """An ImageFolder, `<split>/<class>/<picture>`, decoded by worker processes while the models compute."""
 
-    def __init__(self, root: Path, split: str, data: Data, seed: int, device: torch.device):
-        from torchvision.datasets import ImageFolder
+    def __init__(
+        self, root: Path, samples: list, classes: tuple[str, ...], data: Data, seed: int, device: torch.device
+    ):
         from torchvision.transforms import v2
 
-        try:
-            found = ImageFolder(root / split)
-        except FileNotFoundError as error:
-            raise RecipeError(f"data.folder must hold {split}/<class>/<picture>, got {str(root)!r}: {error}") from error
-        self.samples, self.classes = found.samples, found.classes
-        if split == "train" and data.pictures:
-            self.samples = self.samples[:: max(1, len(self.samples) // data.pictures)][: data.pictures]
+        self.samples, self.classes = samples, classes
         self.root, self.data, self.seed, self.device = root, data, seed, device
         plain = [v2.Resize(data.size * 8 // 7), v2.CenterCrop(data.size)]
         mirror = [v2.RandomHorizontalFlip()] if data.mirror else []
@@ -139,12 +132,9 @@ class ImageFolderDataset(torch.utils.data.Dataset):
         return fingerprint(files, IMAGENET, self.data.size, self.data.crop, self.data.mirror, self.seed)
 
     def __getitem__(self, place: tuple[int | None, int]) -> tuple[Tensor, int]:
-        from PIL import Image
-
         view, position = place
         path, label = self.samples[position]
-        with Image.open(path) as file:
-            picture = file.convert("RGB")
+        picture = open_picture(path)
         if view is None:
             return self.finish(self.plain(picture)), label
         with seeded_rng(derive_seed(self.seed, view, position)):
@@ -162,6 +152,40 @@ class ImageFolderDataset(torch.utils.data.Dataset):
         for (view, index), (inputs, labels) in zip(sampler, loader, strict=True):
             inputs = inputs.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
             yield Minibatch(inputs, labels.to(self.device, non_blocking=True), index, view)
+
+
+def _open_folder(
+    data: Data, seed: int, device: torch.device
+) -> tuple[ImageFolderDataset, ImageFolderDataset, DataSpec]:
+    """Both parts, every file of which is decoded once before the first step: none stops a run in its middle."""
+    root = Path(data.folder)
+    try:
+        parts = folders.parts_of(root)
+        if "validation" not in parts:
+            raise ValueError(f"it must hold val/<class>/<picture> beside train/, found {', '.join(parts)} alone")
+        classes, others = (folders.classes_of(parts[part]) for part in ("train", "validation"))
+        if classes != others:
+            raise ValueError(
+                f"it must hold the same classes in train/ and val/, {', '.join(set(classes) ^ set(others))} in one"
+            )
+        scans = {part: folders.scan(parts[part], classes) for part in ("train", "validation")}
+    except (ValueError, OSError) as error:
+        raise RecipeError(f"data.folder {data.folder!r}: {error}") from error
+    for part, found in scans.items():
+        folders.check_readable(found)
+        if empty := [name for label, name in enumerate(classes) if label not in {label for _, label in found.samples}]:
+            raise RecipeError(
+                f"data.folder {data.folder!r}: no readable picture in the class {empty[0]} of its {part} part"
+            )
+    folders.report(list(scans.values()))
+    taught = scans["train"].samples
+    if data.pictures:
+        taught = taught[:: max(1, len(taught) // data.pictures)][: data.pictures]
+    train, test = (
+        ImageFolderDataset(root, samples, classes, data, seed, device)
+        for samples in (taught, scans["validation"].samples)
+    )
+    return train, test, DataSpec(len(classes), 3, 3 * data.size**2)
 
 
 def draw_folder(root: Path, pictures: int = 24) -> Path:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kdcourse import plots
-from kdcourse.data.folders import read_picture
+from kdcourse.data.pictures import read_picture
 from kdcourse.data.splits import Split
 from kdcourse.plots import Figure
 from kdcourse.plots.palette import array
