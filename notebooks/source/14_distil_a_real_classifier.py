@@ -337,8 +337,8 @@ kd.say(
 
 # %% [markdown]
 # Was your prediction right? We believed that answers to the whole picture hurt. One teacher had said so: the body that has seen these
-# classes, trained on briefly, body and head. The other teachers are the control: the price of the mistake depends on who teaches, and the
-# verdicts above name it. A guess at why: the whole picture's answer is right more often, and that helps; but it also speaks of what is not
+# classes, trained on briefly, body and head. The two teachers here are the control, and the verdicts above say what the mistake costs with
+# each. A guess at why it need not hurt: the whole picture's answer is right more often, and that helps; but it also speaks of what is not
 # in the window, and of that a student can only guess.
 
 # %% [markdown]
