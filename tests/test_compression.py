@@ -9,7 +9,7 @@ from torch import nn
 import kdcourse as kd
 from kdcourse import models
 from kdcourse.data.splits import Split
-from kdcourse.deployment.compression import linear_layers, prune, prune_units, quantize, remove_masks
+from kdcourse.deployment.compression import linear_layers, prune, prune_units, quantize, remove_masks, round_weights
 from kdcourse.evaluation import measure
 
 SPLIT = Split(torch.randn(40, 1, 3, 4, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3)
@@ -96,3 +96,22 @@ def test_without_torchao_it_says_what_to_install(monkeypatch, network):
     monkeypatch.setitem(sys.modules, "torchao", None)
     with pytest.raises(ModuleNotFoundError, match="this needs torchao; run: pip install torchao"):
         quantize(network)
+
+
+def test_weights_of_few_bits_learn_on_and_stay_of_few_bits(network):
+    before = measure.predict(network, SPLIT)
+    coarse = round_weights(network, 2)
+    for layer in linear_layers(coarse):
+        assert all(len(row.abs().unique()) <= 2 for row in layer.weight)  # zero and the row's scale
+    answers = measure.predict(coarse, SPLIT)
+    kd.train(coarse, SPLIT, steps=5, progress=False)
+    assert not torch.equal(measure.predict(coarse, SPLIT), answers)
+    for layer in linear_layers(coarse):
+        assert all(len((row.detach() / row.abs().max()).abs().round(decimals=4).unique()) <= 2 for row in layer.weight)
+    assert torch.equal(measure.predict(network, SPLIT), before)
+    one = linear_layers(round_weights(network, 2, layers=[1]))
+    kept = zip(linear_layers(network), one, strict=True)
+    assert [torch.equal(old.weight, new.weight) for old, new in kept] == [True, False, True]
+    torch.testing.assert_close(measure.predict(round_weights(network, 16), SPLIT), before, rtol=1e-2, atol=1e-2)
+    with pytest.raises(ValueError, match="bits must be a whole number of at least 2, got 1"):
+        round_weights(network, 1)

@@ -55,6 +55,16 @@ def test_grey_pictures_begin_from_the_network_that_ships():
     assert model(data.test.images).shape == (9, 3) and all(one.requires_grad for one in model.parameters())
 
 
+def test_a_body_from_grey_pictures_takes_colour_ones_and_answers_as_it_did():
+    grey, colour = (kd.zoo.body(folder(channels), "fashion-mnist").eval() for channels in (1, 3))
+    images = torch.randn(4, 3, 32, 32)
+    torch.testing.assert_close(colour(images), grey(images.mean(dim=1, keepdim=True)), rtol=1e-3, atol=1e-3)
+    back = kd.models.with_channels(colour, 1)
+    torch.testing.assert_close(back(images[:, :1]), grey(images[:, :1]), rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match="home must be one of cifar10, glyphs, fashion-mnist, got 'mars'"):
+        kd.zoo.pretrained(folder(), "mars")
+
+
 def test_a_network_that_is_not_stored_is_made_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path))
     monkeypatch.setattr(kd.zoo.store, "SHIPPED", tmp_path / "nothing")

@@ -1,9 +1,11 @@
 """A trained network made smaller: weights set to zero, units taken out, numbers in fewer bits. What is given is not changed."""
 
 import copy
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.nn.utils import prune as masks
 
 from kdcourse.models.images import Perceptron
@@ -64,6 +66,33 @@ def quantize(model: nn.Module, *, activations: bool = False) -> nn.Module:
     coarse = _trainable(model).eval().requires_grad_(False)
     quantize_(coarse, Int8DynamicActivationInt8WeightConfig() if activations else Int8WeightOnlyConfig())
     return coarse
+
+
+def round_weights(model: nn.Module, bits: int, *, layers: Iterable[int] | None = None) -> nn.Module:
+    """A copy whose linear layers compute with weights of this many bits, and go on learning; the numbers still lie in 32.
+
+    One scale for each row, 2^(bits − 1) − 1 steps on either side of zero. Training moves the weights in 32 bits: the gradient
+    passes the rounding as if it were not there, a straight-through estimator. layers: which, counted from 0; all by default.
+    Source: Bengio, Léonard, Courville (2013), *Estimating or Propagating Gradients Through Stochastic Neurons*; Jacob et al.
+    (2018). Raises `ValueError` for fewer than two bits.
+    """
+    if not isinstance(bits, int) or bits < 2:
+        raise ValueError(f"bits must be a whole number of at least 2, got {bits!r}")
+    rounded = _trainable(model)
+    every = linear_layers(rounded)
+    for number in range(len(every)) if layers is None else layers:
+        parametrize.register_parametrization(every[number], "weight", _Rounded(2 ** (bits - 1) - 1))
+    return rounded
+
+
+class _Rounded(nn.Module):
+    def __init__(self, steps: int):
+        super().__init__()
+        self.steps = steps
+
+    def forward(self, weight: Tensor) -> Tensor:
+        scale = weight.detach().abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / self.steps
+        return weight + ((weight / scale).round() * scale - weight).detach()
 
 
 def linear_layers(model: nn.Module) -> list[nn.Linear]:

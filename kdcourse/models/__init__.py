@@ -24,4 +24,4 @@ from kdcourse.models.images import (
 )
 from kdcourse.models.language import LanguageModel, gpt
 from kdcourse.models.sentiment import SentimentClassifier, bert, every_second_layer, pretrained
-from kdcourse.models.transfer import from_torchvision, with_new_head
+from kdcourse.models.transfer import from_torchvision, with_channels, with_new_head

@@ -38,16 +38,22 @@ def from_torchvision(name: str, *, classes: int, channels: int = 3, weights: str
     """
     model = with_new_head(torchvision_model(name, weights=weights), classes)
     if channels == 1:
-        _take_grey(model)
+        with_channels(model, 1)
     model.label = name
     return model.to(memory_format=torch.channels_last)
 
 
-def _take_grey(model: nn.Module) -> None:
-    """The first convolution's weights, added over the colours: the same as showing it the grey picture three times."""
+def with_channels(model: nn.Module, channels: int) -> nn.Module:
+    """Let a network's first convolution take grey (1) or colour (3) pictures, in place: it answers as it did. Returns the model.
+
+    A network for colour sees a grey picture as three equal colours, one for grey pictures sees the mean of the colours.
+    """
     first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
-    first.weight = nn.Parameter(first.weight.detach().sum(dim=1, keepdim=True))
-    first.in_channels = 1
+    if first.in_channels != channels:
+        whole = first.weight.detach().sum(dim=1, keepdim=True)
+        first.weight = nn.Parameter(whole.repeat(1, channels, 1, 1) / channels)
+        first.in_channels = channels
+    return model
 
 
 def torchvision_model(name: str, *, weights: str | None = None, **arguments: Any) -> nn.Module:

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from kdcourse.data.augment import random_shift_flip
-from kdcourse.data.splits import ImageData
+from kdcourse.data.splits import ImageData, Split
 from kdcourse.evaluation import measure
-from kdcourse.models import convnet, perceptron, with_new_head
+from kdcourse.models import convnet, perceptron, with_channels, with_new_head
 from kdcourse.system.storage import cached
 from kdcourse.training.loop import train
 from kdcourse.zoo import store
@@ -55,7 +55,9 @@ RECIPES = {
 }
 # A smaller network, made for its body alone: what colour pictures of one's own begin from (lab 14).
 BODY = TeacherRecipe(_body, steps=3000, quick_steps=800, batch_size=128, learning_rate=5e-3, weight_decay=0.05, shift=2)
-BODIES = {1: ("convnet", "glyphs"), 3: ("body", "cifar10")}  # by channels: the network, and what it has learnt on
+# What each has learnt on: the network, and the channels of its pictures.
+BODIES = {"cifar10": ("body", 3), "glyphs": ("convnet", 1), "fashion-mnist": ("convnet", 1)}
+HOMES = {1: "glyphs", 3: "cifar10"}  # by the channels of one's own pictures
 # Data sets whose pictures mean the same in a mirror.
 MIRRORED = {"fashion-mnist", "cifar10", "cifar100"}
 
@@ -78,24 +80,34 @@ def teacher(name: str, data: ImageData, *, progress: bool = True, announce: bool
     return model.to(data.train.device).eval().requires_grad_(False)
 
 
-def pretrained(data: ImageData) -> nn.Module:
-    """A network that has learnt on other pictures of this kind, with a new head for these classes: to be trained on.
+def pretrained(data: ImageData, home: str | None = None) -> nn.Module:
+    """A network that has learnt on other pictures, with a new head for these classes: to be trained on.
 
-    Its pictures were CIFAR-10's where `data` are in colour, glyphs where they are grey; shipped, else from the cache, else made
-    on the spot. Trainable, on the data's device. Raises `DownloadError` where it has to be made and CIFAR-10 cannot be had.
+    home: the set that it has learnt on, "cifar10", "glyphs" or "fashion-mnist". Default: CIFAR-10 where `data` are in colour,
+    glyphs where they are grey. Shipped, else from the cache, else made on the spot. Trainable, on the data's device.
+    Raises `ValueError` for another home, and `DownloadError` where the network has to be made and its pictures cannot be had.
     """
+    return with_new_head(body(data, home), len(data.classes)).to(data.train.device)
+
+
+def body(data: ImageData, home: str | None = None) -> nn.Module:
+    """The network of `pretrained` with the head that it came with: logits of its home's classes, in their order."""
     from kdcourse.data import load_images
 
-    name, home = BODIES[data.train.images.shape[1]]
+    channels = data.train.images.shape[1]
+    home = home or HOMES[channels]
+    if home not in BODIES:
+        raise ValueError(f"home must be one of {', '.join(BODIES)}, got {home!r}")
+    name, its_channels = BODIES[home]
     recipe, places = _recipe(name), store.checkpoint_paths(f"{home}-{name}.safetensors")
     missing = f"No network that has learnt on {home} is stored yet: training one takes a few minutes, once."
 
     def train_body() -> tuple[nn.Module, dict]:
         return _train(name, load_images(home, fallback=False), recipe.quick_steps, progress=True)
 
-    fresh = recipe.build(replace(data, classes=("",) * HOME_CLASSES))
-    model, _, _ = store.load_or_train(fresh, places, missing, train_body)
-    return with_new_head(model, len(data.classes)).to(data.train.device)
+    like = replace(data, classes=("",) * HOME_CLASSES, train=Split(torch.zeros(1, its_channels, 1, 1)))
+    model, _, _ = store.load_or_train(recipe.build(like), places, missing, train_body)
+    return with_channels(model, channels).to(data.train.device)
 
 
 def card(name: str, data: ImageData) -> dict:
