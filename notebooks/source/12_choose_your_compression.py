@@ -52,7 +52,16 @@ lab = kd.studies.lab_12
 # student of 8 units gets 200 rows with labels, or the same 200 rows with the teacher's answers, or every row with the teacher's answers and no
 # label at all.
 #
-# **Predict** the order.
+# **Predict** what the answers for all rows bring.
+
+# %%
+all_rows = kd.predict(
+    "12.all-rows",
+    "By how many points do the answers for all rows beat 200 labels, on the test rows?",
+    between=(-5, 20),
+    unit="points",
+)
+all_rows
 
 # %%
 rows = kd.data.table()
@@ -77,7 +86,9 @@ outcome.table()
 
 # %%
 same = outcome.difference("the same 200, taught")
-kd.claim("Answers for all rows beat 200 labels", outcome.difference("all rows, taught"))
+every = outcome.difference("all rows, taught")
+kd.claim("Answers for all rows beat 200 labels", every)
+all_rows.answer(every.mean)
 kd.say(
     f"On the same 200 rows the teacher brings {same}: **{same.verdict}**. The teacher itself has "
     f"{kd.measure.accuracy(teacher, rows.test):.1f} %. The loop, the losses and the words are those of the picture labs: to them, a row "
@@ -138,6 +149,14 @@ def magnitude_mask(weight, share):
 # %%
 magnitude_mask = kd.exercise("12.magnitude_mask").check(magnitude_mask)
 
+# %%
+matrix = kd.compression.linear_layers(network)[0].weight.detach()
+kept = matrix[magnitude_mask(matrix, 0.875)]
+kd.say(
+    f"Of the first matrix's {matrix.numel():,} weights {len(kept):,} stay when seven in eight go. They hold "
+    f"**{kept.square().sum() / matrix.square().sum():.0%}** of the sum of all squares: most weights carry little."
+)
+
 # %% [markdown]
 # `torch.nn.utils.prune` does this for a whole network, and keeps the masks while it trains on; `kd.compression.prune` calls it.
 #
@@ -166,6 +185,14 @@ assert torch.equal(narrow.weight, weight) and torch.equal(narrow.bias, bias)
 # %% [markdown]
 # **Predict**, before you move the slider: half the weights, or half the units: which hurts more? Which of the two becomes faster?
 # Models that are compared take turns under the stopwatch, so that a slow moment of the machine falls on all of them.
+
+# %%
+worse = kd.predict(
+    "12.which-half",
+    "Which takes more of the accuracy?",
+    options=["half the weights", "half the units", "both alike, to a tenth of a point"],
+)
+worse
 
 # %%
 shares = [0, 25, 50, 75, 87.5, 95]
@@ -206,6 +233,10 @@ for share in (0, 75, 95):
     assert f"share taken out, % {share:g}." in pruning.description
 
 # %%
+half = [round(accuracy[way][shares.index(50)], 1) for way in ("weights", "units")]
+worse.answer(worse.options[2 if half[0] == half[1] else half.index(min(half))])
+
+# %%
 place = shares.index(87.5)
 holes, fewer = waiting["weights"][place], waiting["units"][place]
 whole, whole_again = waiting["weights"][0], waiting["units"][0]
@@ -235,9 +266,25 @@ def to_int8(weight):
 # %%
 to_int8 = kd.exercise("12.to_int8").check(to_int8)
 
+# %%
+codes, scale = to_int8(matrix)
+error = (codes * scale - matrix).abs() / scale
+kd.say(
+    f"Your codes of the first matrix are off by at most **{error.max():.2f}** of a step, {error.mean():.2f} on the mean: rounding to the "
+    "nearest whole number can be off by half a step and no more."
+)
+
 # %% [markdown]
 # `torchao` does it for a network, in two ways. With *weights only*, each matrix is unpacked before it is used. With *activations too*, what flows
 # in is rounded as it comes, and the product itself is one of whole numbers. **Predict**: bytes, accuracy, time?
+
+# %%
+int8_time = kd.predict(
+    "12.int8-time",
+    "For one picture, is the network with its weights in int8 faster or slower than before, here in plain PyTorch?",
+    options=["faster", "slower"],
+)
+int8_time
 
 # %%
 coarse = {
@@ -259,6 +306,7 @@ def pace(before, after):
 
 
 in_32, unpacked, rounded = costs.to_dict("records")
+int8_time.answer("faster" if unpacked["ms for 1"] < in_32["ms for 1"] else "slower")
 kd.say(
     f"{unpacked['kB']:,} kB in place of {in_32['kB']:,}, {unpacked['accuracy, %']:.1f} and {rounded['accuracy, %']:.1f} % right in place of "
     f"{in_32['accuracy, %']:.1f} %. And for one picture the first is **{pace(in_32['ms for 1'], unpacked['ms for 1'])}**, the second "
@@ -271,6 +319,14 @@ kd.say(
 #
 # Fewer than eight have no kernel here, but rounding alone can be tried. **Predict**: at how many bits does the accuracy break? And is it one
 # layer's fault?
+
+# %%
+breaks = kd.predict(
+    "12.bits",
+    "Going down, where is more than one point of the accuracy gone first?",
+    options=["at 8 bits", "at 4 bits", "at 3 bits", "at 2 bits, or not even there"],
+)
+breaks
 
 # %%
 layers = range(len(kd.compression.linear_layers(network)))
@@ -295,6 +351,8 @@ fewer_bits
 gone = fewer_bits["all layers"] - round(accuracy["units"][0], 1)
 alone = fewer_bits.drop(columns="all layers").loc[2]
 assert gone[8] > -1 and gone[2] < gone[8]
+broken = [bits for bits in (8, 4, 3) if gone[bits] < -1]
+breaks.answer(breaks.options[[8, 4, 3, 2].index(max(broken, default=2))])
 kd.say(
     f"Eight bits change the validation accuracy by {gone[8]:+.1f} points, four by {gone[4]:+.1f}, two by {gone[2]:+.1f}. Rounded "
     f"alone to two bits, {alone.idxmin()} takes the most with it. Where nothing is lost, a teacher has nothing to repair; what it "
@@ -334,6 +392,14 @@ kd.say(
 # seeds, stored (`kdcourse results 12` repeats it).
 #
 # **Predict**: does it matter where a small network's first weights come from?
+
+# %%
+first_weights = kd.predict(
+    "12.first-weights",
+    "For one budget, against first weights by chance, starting from the cut network",
+    options=["helps", "hurts", "no clear difference"],
+)
+first_weights
 
 # %%
 study = kd.study("12-compression", data)
@@ -386,12 +452,21 @@ beside
 # **Predict**: how much comes back, and is it the teacher or the training?
 
 # %%
+comes_back = kd.predict(
+    "12.two-bits",
+    "How many points does training with labels bring the network in two bits?",
+    between=(0, 60),
+    unit="points",
+)
+comes_back
+
+# %%
 two_bits = kd.study("12-bits", data).stored()
 two_bits.table()
 
 # %%
 trained = two_bits.only("2 bits, labels", "2 bits, teacher", "all bits, labels")
-trained.figure()
+comes_back.answer(two_bits.difference("2 bits, labels", "2 bits").mean, on=trained.figure())
 
 # %%
 training = two_bits.difference("2 bits, labels", "2 bits")
@@ -416,6 +491,7 @@ inherited = stored.difference("units pruned, teacher", "small, teacher")
 longer = stored.difference("small, teacher, budget × 4", "small, teacher")
 patient = stored.difference("units pruned, teacher", "small, teacher, budget × 4")
 kd.claim("Weights that are inherited beat first weights by chance, for one budget", inherited)
+first_weights.answer(inherited.verdict)
 kd.say(
     f"Four times the budget, on the same 5,000 pictures, brings the student from nothing {longer}: **{longer.verdict}**. The pruned "
     f"network then has {patient} against it: inheriting **{patient.verdict}**. Where the large network is yours and its architecture "
@@ -465,6 +541,14 @@ kd.say(
 #
 # Every candidate in one runtime, so that only the networks differ: the network and three pruned copies of it, repaired by their teacher, and
 # the student from nothing; each in 32 bits and in 8, which ONNX Runtime has kernels for. **Predict**: which are worth their time?
+
+# %%
+worth_it = kd.predict(
+    "12.front",
+    "Ten candidates. For how many is no other both at most as slow, for 64 pictures, and better on validation data?",
+    between=(0, 10),
+)
+worth_it
 
 # %%
 cache = kd.TeacherCache(network)
@@ -521,6 +605,7 @@ for pictures in (1, 64, 1):
 
 # %%
 runs, size = measured["ms for 64"], measured["kB"]
+worth_it.answer(len(kd.tuning.front(runs.to_numpy(), scores)))
 assert runs["1/8"] < runs["whole"] / 2
 kd.say(
     f"On 64 pictures int8 is **{pace(runs['whole'], runs['whole, int8'])}** here, by kernels made for it; keeping one unit in eight is "
