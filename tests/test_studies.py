@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+import torch
 
 import kdcourse as kd
 from kdcourse import studies
 from kdcourse.evaluation import measure
 from kdcourse.experiments import ledger
+from kdcourse.experiments.experiment import TextRecipe
 from kdcourse.studies.engine import Study, all_studies
 from tests.test_experiment import data, recipe  # noqa: F401  the toy data and recipe are fixtures
 
@@ -100,3 +102,39 @@ def test_unknown_studies_are_named(data):  # noqa: F811
             look_up("77-none")
     assert studies.family_of("77-none").sets == ("fashion-mnist", "glyphs")
     assert set(studies.of_lab("04")) == {name for name in all_studies() if name.startswith("04-")} != set()
+
+
+def test_a_bag_of_words_learns_from_words_whatever_their_order():
+    from kdcourse.data.texts import Sentences
+
+    texts = ("a good film", "a bad film", "good", "bad")
+    split = Sentences(texts, torch.tensor([1, 0, 1, 0]))
+    like = TextRecipe(lambda seed: kd.models.bert(8, 1, seed=seed), split, steps=40, batch_size=4)
+    arm = studies.lab_09.Counting(like)
+    student = arm.run(seed=0)
+    assert student.predict(texts).argmax(dim=1).tolist() == [1, 0, 1, 0]
+    torch.testing.assert_close(student.predict(["film good a"]), student.predict(["a good film"]))
+    assert student.predict(["unheard of"]).tolist() == [[0.0, 0.0]]
+    facts, theirs = arm.facts(), like.facts()
+    assert (facts.inputs, facts.labels, facts.steps, arm.budget) == (4, 4, 40, like.budget)
+    assert 0 < facts.multiply_adds < theirs.multiply_adds
+
+
+def test_an_arm_that_is_not_trained_gives_what_it_begins_with():
+    arm = studies.lab_09.AsItIs(lambda seed: kd.models.bert(8, 1, seed=seed))
+    torch.testing.assert_close(arm.run(3).state_dict(), kd.models.bert(8, 1, seed=3).state_dict())
+    assert arm.budget == arm.facts().steps == arm.facts().inputs == 0
+
+
+def test_variety_is_the_share_of_sequences_that_differ():
+    assert studies.lab_13.different(torch.tensor([[1, 1, 1, 1, 1]])) == 50
+    assert studies.lab_13.different(torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 4, 6]])) == 75
+
+
+def test_the_teachers_writing_stands_beside_the_windows_that_begin_it():
+    windows = kd.load_characters("plays").train.sample(2)
+    teacher = kd.models.gpt(8, 1, characters=54, heads=2)
+    both = studies.lab_13.written_by(teacher, windows, seed=0)
+    assert both.inputs.shape == both.labels.shape == (4, windows.inputs.shape[1] - 1)
+    assert both.inputs[:2].equal(windows.inputs[:, :-1]) and both.inputs[2:, :16].equal(windows.inputs[:, :16])
+    assert both.inputs[:, 1:].equal(both.labels[:, :-1])

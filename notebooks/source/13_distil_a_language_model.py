@@ -17,7 +17,8 @@
 # character there is. And a language model can do what no classifier can: write its own training text.
 #
 # **You will** drag a student over a teacher with two minds, write three losses, and let teacher and students write side by side.
-# **You will learn** what *mode covering* and *mode seeking* mean, what exposure bias is, and what on-policy distillation does about it.
+# **You will learn** what *mode covering* and *mode seeking* mean, what exposure bias is, and how to hold a method against its
+# cheapest rival.
 # **You need** lab 03. **Time:** 60 minutes of yours; the machine needs about a minute and a half in all.
 
 # %% tags=["setup"]
@@ -26,8 +27,6 @@ import kdcourse as kd
 kd.setup()
 
 # %%
-from dataclasses import replace
-
 import ipywidgets as widgets
 import pandas as pd
 import torch
@@ -144,7 +143,8 @@ for position in (0, 30, 63):
 # ## Let the student learn on what it writes itself
 #
 # While it trains, a student continues given text; while it writes, it continues its own, mistakes and all. That gap is *exposure bias*.
-# On-policy distillation closes it: the student writes, the teacher says at each character what it would have written.
+# On-policy distillation is meant to close it: the student writes, the teacher says at each character what it would have written. Whether it
+# does is measured below.
 
 # %%
 kd.exercise("13.on_policy_loss")
@@ -164,48 +164,130 @@ on_policy_loss = kd.exercise("13.on_policy_loss").check(on_policy_loss)
 #
 # The student has less than a fifth of the teacher's parameters and little text: 600 windows of 64 characters. First it learns to write from the
 # text alone, 300 steps; from there each arm goes on for 200, told something else. Five paired seeds, stored (`kdcourse results 13`
-# repeats it). Judged twice, in percent, higher is better:
+# repeats it). Judged three times, in percent:
 #
 # 1. *foresight*: the probability that the student gives to the next character of the test text (geometric mean);
-# 2. *fluency*: the probability that the teacher gives to what the student writes.
+# 2. *fluency*: the probability that the teacher gives to what the student writes;
+# 3. *variety*: of all sequences of four characters that it writes, how many differ. Whoever repeats one safe phrase is fluent. But more is
+#    not better: noise has the most. What the teacher and the text itself have is the measure.
+#
+# What else differs between the arms?
 
 # %%
+lab = kd.studies.lab_13
 study = kd.study("13-language", data)
-foresight, fluency = study.stored(), study.stored("-written")
-foresight.table()
+foresight, fluency, variety = (
+    study.stored(),
+    study.stored("-written"),
+    study.stored("-variety"),
+)
+foresight.differs()
+
+# %% [markdown]
+# *Sequence level* learns from its 600 windows and a continuation of each that the teacher wrote (a character shorter, so they count as others).
+# Its rival is a student with twice as much text. *On policy* the student writes, on the reverse KL: that takes more arithmetic, and its text is
+# not counted. *Half forward KL, half on policy* changes two things at once, the divergence and the text; beside it stands one that changes
+# the divergence alone, *half forward, half reverse KL* on given text.
+#
+# **Predict**: which of these arms will be the most fluent, and what will it pay?
 
 # %%
-fluency.table()
+foresight.table()
 
 # %%
 foresight.figure(ylabel="foresight, %")
 
 # %%
+fluency.table()
+
+# %%
 fluency.figure(ylabel="fluency, %")
+
+# %% [markdown]
+# All three side by side, with the teacher's own numbers and those of the text that it was tested on:
+
+# %%
+measures = {"foresight": foresight, "fluency": fluency, "variety": variety}
+means = pd.DataFrame({name: found.scores.mean() for name, found in measures.items()})
+means.loc["the teacher"] = [
+    judge(teacher, data.test) for judge in (lab.foresight, lab.fluency, lab.variety)
+]
+means.loc["the text", "variety"] = lab.different(
+    data.test.sample(lab.PROMPTS).inputs[:, lab.PROMPT :]
+)
+means.round(1)
+
+# %%
+repeats = kd.difference(variety.scores["reverse KL"] - means.loc["the teacher", "variety"])
+kd.say(
+    f"Is the reverse KL fluent because it repeats itself? Its variety stands {repeats} against the teacher's own writing: "
+    + ("**it repeats more**." if repeats.high < 0 else "**not more than the teacher does**.")
+)
 
 # %%
 gain = foresight.difference("forward KL")
 kd.claim("The teacher's whole distribution teaches more than the next character alone", gain)
-said = {
-    arm: fluency.difference(arm, "forward KL")
-    for arm in ("reverse KL", "Jensen-Shannon", "on policy")
-}
+more_text, written = "text only, twice as much", "sequence level"
 kd.say(
-    f"Foresight: forward KL brings {gain} over the text alone, the reverse KL {foresight.difference('reverse KL')}, the "
-    f"teacher's own writing {foresight.difference('sequence level')}. Fluency against the forward KL: "
-    + "; ".join(f"{arm} {change} ({change.verdict})" for arm, change in said.items())
-    + "."
+    f"Foresight: the whole distribution (forward KL) brings {gain} over the text alone, as much text again "
+    f"{foresight.difference(more_text)}; against each other {foresight.difference('forward KL', more_text)} "
+    f"(**{foresight.difference('forward KL', more_text).verdict}**)."
+)
+kd.say(
+    f"The teacher's writing brings {foresight.difference(written)} ({foresight.difference(written).verdict}); against as much text by "
+    f"its authors it is {foresight.difference(written, more_text)} (**{foresight.difference(written, more_text).verdict}**)."
 )
 
 # %% [markdown]
+# ### What does the divergence do, and what the student's own text?
+#
+# Each row changes one thing, the last one two. The difference is clear where its interval leaves out zero.
+
+# %%
+mixed, control = "half forward KL, half on policy", "half forward, half reverse KL"
+pairs = {
+    "the divergence": [
+        ("reverse KL", "forward KL"),
+        ("Jensen-Shannon", "forward KL"),
+        ("Jensen-Shannon", "reverse KL"),
+        (control, "forward KL"),
+    ],
+    "the text": [("on policy", "reverse KL"), (mixed, control)],
+    "both": [(mixed, "forward KL")],
+}
+pd.DataFrame(
+    {
+        (changed, f"{arm} against {other}"): {
+            name: str(found.difference(arm, other)) for name, found in measures.items()
+        }
+        for changed, rows in pairs.items()
+        for arm, other in rows
+    }
+).T
+
+# %%
+kd.say(
+    f"*On policy* alone, against the text only: foresight {foresight.difference('on policy')} "
+    f"(**{foresight.difference('on policy').verdict}**), fluency {fluency.difference('on policy')} "
+    f"(**{fluency.difference('on policy').verdict}**)."
+)
+kd.say(
+    f"We believed that on-policy distillation buys fluency without losing foresight. Our arm was half forward KL. Against the same "
+    f"mixture on given text, the student's own text changes foresight by {foresight.difference(mixed, control)} "
+    f"(**{foresight.difference(mixed, control).verdict}**), fluency by {fluency.difference(mixed, control)} "
+    f"(**{fluency.difference(mixed, control).verdict}**) and variety by {variety.difference(mixed, control)}."
+)
+
+# %% [markdown]
+# Mind what even this comparison leaves open: what the student writes is new at every step, the given text is the same 600 windows again and again.
+# Part of a gain may be that there is more text, whoever wrote it.
+#
 # A part of it again, here and now:
 
 # %%
 again = study.run("forward KL", "reverse KL", seeds=2)
 beside = foresight.beside(again, within=2)  # processors round differently
 beside
-
-# %%
 
 # %% [markdown]
 # ## Read what they write
@@ -214,10 +296,10 @@ beside
 # divergences make of it.
 
 # %%
-prompts = kd.studies.lab_13.prompts(data.test)[:1]
+prompts = lab.prompts(data.test)[:1]
 writers = {
     "teacher": teacher,
-    "before distillation": study.recipes["forward KL"].student(seed=0),
+    "before distillation": study.recipes["forward KL"].student(seed=study.seeds[0]),
     **{arm: again.students[arm][0] for arm in again.students},
 }
 texts = {
@@ -234,10 +316,10 @@ pd.DataFrame(
 # ### Measure exposure bias
 #
 # How unlikely does the teacher find each character that a student writes? If mistakes add up, the curve rises with the distance from
-# the given text.
+# the given text. Here are one student of each kind, to see what is meant:
 
 # %%
-many = kd.studies.lab_13.prompts(data.test)
+many = lab.prompts(data.test)
 paths = {
     name: kd.measure.free_running_loss(model, teacher, many, 48)
     .mean(dim=0)
@@ -252,37 +334,88 @@ kd.plots.profiles(
     ylabel="nats a character, by the teacher",
 )
 
+# %% [markdown]
+# A verdict needs more than one student. By how much, in percent, does the fluency of the second half of what is written fall below that of the
+# first? The teacher's own fall is no mistake of anybody's: it is the text getting away from its beginning. So what counts is a student's fall
+# beyond the teacher's, over five students of each arm, and five texts of the teacher.
+
+
 # %%
-rise = {name: float(path[-3:].mean() - path[:3].mean()) for name, path in paths.items()}
+def fall(whole, late):
+    """Fluency of all that is written and of its second half -> by how many percent that falls below the first."""
+    return 100 * (1 - (late / whole) ** 2)  # whole is the geometric mean of both halves
+
+
+falls = fall(fluency.scores, study.stored("-late").scores)
+own_fall = [
+    fall(
+        lab.fluency(teacher, data.test, seed=n),
+        lab.fluency(teacher, data.test, skip=24, seed=n),
+    )
+    for n in range(len(falls))
+]
+beyond = {arm: kd.difference(falls[arm] - own_fall) for arm in falls}
+pd.DataFrame(
+    {
+        "fall, %": falls.mean().round(1),
+        "beyond the teacher's": {arm: str(found) for arm, found in beyond.items()},
+    }
+)
+
+# %%
+less = {
+    "the reverse KL": kd.difference(falls["reverse KL"] - falls["on policy"]),
+    "the mixture": kd.difference(falls[control] - falls[mixed]),
+}
+rising = [arm for arm, found in beyond.items() if found.low > 0]
 kd.say(
-    "From the first half to the second the text becomes less likely by "
-    + ", ".join(f"{value:+.2f} nats ({name})" for name, value in rise.items())
-    + ". What the teacher's own curve does is no mistake of anybody's: it is the text getting away from its beginning."
+    f"The teacher's text falls by {sum(own_fall) / len(own_fall):.1f} % (below 0 it rises). Clearly beyond that falls the writing of: "
+    f"**{', '.join(rising) or 'no arm'}**. Learning on its own text in place of given text takes off the fall "
+    + ", ".join(f"{found} with {name} (**{found.verdict}**)" for name, found in less.items())
+    + "."
 )
 
 # %% [markdown]
-# ## When it does not help: a student that only ever hears itself
+# ## When it does not help: a student that begins with noise
 #
-# On-policy from the first step, and nothing else: the student begins by writing noise, and the teacher comments on noise.
+# We believed: a student with fresh weights cannot learn from what it writes, for it writes noise, and the teacher comments on noise. But the arm
+# that showed it had the reverse KL as well, and was held against the forward KL on given text. So here are all four: given text or the
+# student's own, forward or reverse, after 60 steps. Own text takes three times the arithmetic; else nothing differs.
 #
-# **Predict**: after 60 steps, how far is its foresight from that of a student that learns on given text?
+# **Predict**: which costs more foresight, the student's own text or the reverse KL?
 
 # %%
-fresh = replace(
-    study.recipes["forward KL"], student=kd.studies.lab_13.warm_start(data).student, steps=60
-)
-from_noise = replace(fresh, method=kd.methods.OnPolicy(1), teacher=teacher)
-found = {
-    name: kd.studies.lab_13.foresight(recipe.run(seed=0), data.test)
-    for name, recipe in {
-        "on policy from noise": from_noise,
-        "forward KL from noise": fresh,
-    }.items()
+fresh = kd.study("13-noise", data)
+noise = fresh.stored()
+noise.figure(ylabel="foresight, %")
+
+# %%
+cell = "{} text, {} KL".format
+by_text = {
+    kl: noise.difference(cell("own", kl), cell("given", kl)) for kl in ("forward", "reverse")
 }
+by_divergence = {
+    text: noise.difference(cell(text, "reverse"), cell(text, "forward"))
+    for text in ("given", "own")
+}
+scores = noise.scores
+crosswise = kd.difference(scores[cell("own", "forward")] - scores[cell("given", "reverse")])
 kd.say(
-    "; ".join(f"{name}: **{value:.1f} %**" for name, value in found.items())
-    + " after 60 steps, one seed. That is why on-policy distillation starts from a student that can already write, or mixes, as ours does."
+    f"Reverse in place of forward KL: {by_divergence['given']} on given text, {by_divergence['own']} on its own. Own text in place of given: "
+    f"{by_text['forward']} with the forward KL (**{by_text['forward'].verdict}**), {by_text['reverse']} with the reverse "
+    f"(**{by_text['reverse'].verdict}**). Own text with the forward KL stands {crosswise} against given text with the reverse: "
+    f"**{crosswise.verdict}**."
 )
+kd.claim(
+    "From noise, the reverse KL costs more foresight than the student's own text", crosswise
+)
+
+# %% [markdown]
+# The reverse KL weights each character with the student's own probability, and a student that has learnt nothing gives the likely ones no more of it
+# than the others. That is a reason to begin with a student that can already write, on whatever text. Two of the four again, here and now:
+
+# %%
+noise.beside(fresh.run(cell("given", "forward"), cell("given", "reverse"), seeds=2), within=2)
 
 # %% [markdown]
 # ## At full size
@@ -313,8 +446,10 @@ full = kd.at_full_size(
 # ## Recap
 #
 # - A language model is distilled token by token; the divergence decides what a small student gives up.
-# - Forward KL covers, reverse KL seeks; Jensen-Shannon stands between.
-# - A teacher can write the training text, or comment on the student's.
+# - Forward KL covers, reverse KL seeks.
+# - A teacher can write the training text: hold it against as much more text. It can comment on the student's: hold that against the same
+#   divergence on given text.
+# - Whether the teacher likes a text is not all: measure how much of it is repetition.
 #
 # ### Check yourself
 
