@@ -73,6 +73,12 @@ sentences = [
     "the film is long .",
     "although the plot is dull , the ending is wonderful .",
 ]
+least_sure = kd.predict(
+    "09.least-sure", "Of which is the teacher least sure?", options=sentences
+)
+least_sure
+
+# %%
 logits = teacher.predict(sentences)
 
 
@@ -94,6 +100,10 @@ softened
 for temperature in (0.1, 4.0, 10**1.3):
     softened.move(temperature=temperature)
     assert sentences[0] in softened.description
+
+# %%
+surest = logits.softmax(dim=1).amax(dim=1)
+least_sure.answer(sentences[surest.argmin().item()])
 
 # %% [markdown]
 # ## Write the trainer's loss
@@ -296,11 +306,20 @@ box.move(sentence=torn)
 # **Predict**: how good is the copy before any training?
 
 # %%
+untrained = kd.predict(
+    "09.untrained-copy",
+    "How many test sentences does the copy get right before any training?",
+    between=(50, 100),
+    unit="%",
+)
+untrained
+
+# %%
 depth = kd.study("09-half-depth", data).stored()
 depth.table().rename(columns={"pictures seen in training": "sentences seen in training"})
 
 # %%
-depth.figure()
+untrained.answer(depth.scores["copied, before training"].mean(), on=depth.figure())
 
 # %%
 start = "copied, before training"
@@ -329,10 +348,19 @@ kd.say(
 # **Predict**: what does the teacher add when those many sentences are all labelled?
 
 # %%
+with_all_labels = kd.predict(
+    "09.every-label",
+    "With every label, the teacher",
+    options=["helps", "hurts", "no clear difference"],
+)
+with_all_labels
+
+# %%
 rich = stored.difference("KD, every label", "every label")
 stored.against("every label").only("KD, every label", "KD, no labels").table()
 
 # %%
+with_all_labels.answer(rich.verdict)
 kd.say(
     f"With every label the teacher adds {rich} (**{rich.verdict}**). Its answers alone, without a label, differ by "
     f"{stored.difference('KD, no labels', 'every label')} from all the labels."

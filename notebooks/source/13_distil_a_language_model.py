@@ -47,6 +47,14 @@ teacher = kd.zoo.language_teacher(data)
 # **Predict**: where does the bump go at beta = 0, and where at beta = 1? In between, does it wander, or jump?
 
 # %%
+seeks = kd.predict(
+    "13.one-peak",
+    "At beta = 1 (reverse KL), where does the best student put its bump?",
+    options=["between the peaks, over both", "on one of the two peaks"],
+)
+seeks
+
+# %%
 peaks = kd.widgets.TwoPeaks(centers=(-2.0, 2.0), widths=(0.5, 0.7), shares=(0.6, 0.4))
 playground = kd.widgets.divergence_playground(peaks)
 playground
@@ -67,6 +75,7 @@ playground.move(best=True, beta=0.5)
 # %%
 between = [peaks.between(*peaks.best(beta)) for beta in (0.0, 1.0)]
 assert between[0] > 10 * between[1]
+seeks.answer(seeks.options[between[1] < 0.1 * between[0]])
 kd.say(
     f"The student of the forward KL puts **{between[0]:.0%}** of its probability between the peaks, where the teacher has next to "
     f"nothing: it *covers*. That of the reverse KL puts {between[1]:.1%} there: it *seeks* one peak and ignores the other."
@@ -159,6 +168,17 @@ def on_policy_loss(text, prompt, write, student, teacher, loss):
 # %%
 on_policy_loss = kd.exercise("13.on_policy_loss").check(on_policy_loss)
 
+# %%
+beginner = kd.studies.lab_13.warm_start(data).student(seed=0).to(data.train.device)
+eight = data.train.sample(8, seed=0).inputs
+with torch.no_grad():
+    given = reverse_kl(beginner(eight), teacher(eight)).item()
+    own = on_policy_loss(eight, 16, beginner.write, beginner, teacher, reverse_kl).item()
+kd.say(
+    f"By your functions: a student that has learnt nothing is {given:.2f} nats a character away from its teacher on given text, and "
+    f"{own:.2f} on the text that it writes itself."
+)
+
 # %% [markdown]
 # ## Measure
 #
@@ -192,10 +212,22 @@ foresight.differs()
 # **Predict**: which of these arms will be the most fluent, and what will it pay?
 
 # %%
+pays = kd.predict(
+    "13.fluent-pays",
+    "The reverse KL is told to write what the teacher finds likely. Against the forward KL, its foresight",
+    options=["is higher", "is lower", "no clear difference"],
+)
+pays
+
+# %%
 foresight.table()
 
 # %%
-foresight.figure(ylabel="foresight, %")
+seeking = foresight.difference("reverse KL", "forward KL").verdict
+words = {"helps": "is higher", "hurts": "is lower"}
+pays.answer(
+    words.get(seeking, "no clear difference"), on=foresight.figure(ylabel="foresight, %")
+)
 
 # %%
 fluency.table()
@@ -385,9 +417,17 @@ kd.say(
 # **Predict**: which costs more foresight, the student's own text or the reverse KL?
 
 # %%
+costs_more = kd.predict(
+    "13.noise",
+    "From noise, which costs more foresight?",
+    options=["its own text", "the reverse KL", "no clear difference"],
+)
+costs_more
+
+# %%
 fresh = kd.study("13-noise", data)
 noise = fresh.stored()
-noise.figure(ylabel="foresight, %")
+noise.table()
 
 # %%
 cell = "{} text, {} KL".format
@@ -408,6 +448,10 @@ kd.say(
 )
 kd.claim(
     "From noise, the reverse KL costs more foresight than the student's own text", crosswise
+)
+words = {"helps": "the reverse KL", "hurts": "its own text"}
+costs_more.answer(
+    words.get(crosswise.verdict, "no clear difference"), on=noise.figure(ylabel="foresight, %")
 )
 
 # %% [markdown]

@@ -110,7 +110,15 @@ new_head = kd.exercise("14.new_head").check(new_head)
 
 # %% [markdown]
 # There are two ways on. The cheap one trains the new head alone and takes a second: a *linear probe*. The other trains body and head.
-# **Predict**, for each of the two bodies, which makes the better teacher. Validation pictures choose.
+# **Predict** which makes the better teacher of a body that has seen none of these classes. Validation pictures choose.
+
+# %%
+better_way = kd.predict(
+    "14.probe",
+    "For the body that has seen none of these classes, what is the better way on validation pictures?",
+    options=["new head only", "body and head"],
+)
+better_way
 
 # %%
 home, second = lab.homes(data)
@@ -127,6 +135,10 @@ rows = {
 }
 teachers = pd.DataFrame.from_dict(rows, orient="index").round(1)
 teachers
+
+# %%
+chosen = teachers.loc["this body", "validation, %"].idxmax()
+better_way.answer(chosen)
 
 # %%
 teacher = lab.teacher(data)
@@ -154,6 +166,14 @@ if own is not None:
 #
 # **Predict**: a cached answer to the *whole* picture is the better informed one. Is it the better target for a student that sees
 # the window? Does that depend on the teacher?
+
+# %%
+wrong_view = kd.predict(
+    "14.whole-picture",
+    "For a student that sees windows, answers to the whole picture in place of the window",
+    options=["helps", "hurts", "no clear difference"],
+)
+wrong_view
 
 # %%
 cache, views = lab.asked(data, home), lab.views(data)
@@ -321,10 +341,13 @@ kd.say(
 # built around it: `WholeImageAnswers` in `kdcourse/studies/lab_14.py`.)
 
 # %%
-stored.only(
+four = stored.only(
     *("KD, whole picture", "KD, same view"),
     *("second body: KD, whole picture", "second body: KD, same view"),
-).figure()
+)
+wrong_view.answer(
+    stored.difference("KD, whole picture", "KD, same view").verdict, on=four.figure()
+)
 
 # %%
 kd.say(
@@ -359,6 +382,14 @@ def from_pixels(pixels, mean, std):
 
 # %%
 from_pixels = kd.exercise("14.from_pixels").check(from_pixels)
+
+# %%
+eight = data.pictures(data.test.images[:8])
+if eight.ndim == 4:  # in colour
+    bytes_of_a_camera = torch.from_numpy((255 * eight).round().astype("uint8"))
+    mean, std = torch.tensor(data.mean), torch.tensor(data.std)
+    standardised = from_pixels(bytes_of_a_camera, mean, std)
+    assert torch.allclose(standardised, data.test.images[:8].cpu(), atol=1e-2)
 
 # %% [markdown]
 # So it goes into the file. Of the students trained above we take the one that is best on *validation* pictures, and write it as ONNX,
