@@ -118,7 +118,7 @@ def test_two_mistakes_come_with_their_two_numbers():
     assert numbers["the default reduction"] == pytest.approx(1 / 5)
 
 
-@pytest.mark.parametrize("temperature", [2.0, 4.0, 7.0])
+@pytest.mark.parametrize("temperature", [2.0, 3.3, 4.0, 7.0])
 def test_a_hidden_temperature_is_found_out(temperature):
     right = audit(lambda student, teacher: response.soft_target(student, teacher, temperature=temperature))
     assert right.what.endswith(f"T = {temperature:g}") and not right.findings
@@ -197,6 +197,18 @@ RIGHT = {
     "cosine": lambda student, teacher: 1 - F.cosine_similarity(student, teacher.detach()).mean(),
     "Huber": lambda student, teacher: F.smooth_l1_loss(student, teacher.detach()),
     "the teacher's decisions": lambda student, teacher: F.cross_entropy(student, teacher.argmax(1)),
+    "the teacher first, without names": lambda one, other: response.soft_target(other, one),
+    "a value for each picture": lambda student, teacher, T: (
+        T**2 * F.kl_div(log_q(student, T), p(teacher, T), reduction="none").sum(1)
+    ),
+    "y, labels, teacher": lambda y, labels, teacher_scores, T, alpha: response.distillation(
+        y, teacher_scores, labels, temperature=T, alpha=alpha
+    ),
+    "DKD and labels": kd.Decoupled() + kd.HardTarget(),
+    "logits and labels": kd.LogitMSE() * 0.5 + kd.HardTarget() * 0.5,
+    "a skewed KL": lambda s, t, T: (
+        (p(t, T) * (p(t, T).log() - (0.1 * p(t, T) + 0.9 * log_q(s, T).exp()).log())).sum(1).mean()
+    ),
     "a weight": lambda student, teacher: 0.3 * response.soft_target(student, teacher),
 }
 

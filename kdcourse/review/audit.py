@@ -9,7 +9,7 @@ from kdcourse.methods import Method
 from kdcourse.review import bank
 from kdcourse.review.calling import Calling
 from kdcourse.review.masks import mask_findings
-from kdcourse.review.probing import TEMPERATURES, Case, Match, Outcome, outcome, recognise
+from kdcourse.review.probing import TEMPERATURES, Case, Match, Outcome, hidden_temperature, outcome, recognise
 from kdcourse.review.report import Finding, Report
 from kdcourse.review.scales import Setting, scale_findings
 
@@ -42,6 +42,8 @@ def audit(
         return Report(subject, "a loss that asks no teacher, so there is no distillation to look at")
     cases = _cases(call, temperature, alpha)
     call, seen = _tried(call, cases)
+    if not seen["base"].gradient.any() and seen["base"].into_teacher and (other := call.swapped()):
+        call, seen = _tried(other, cases)
     cases = {name: case for name, case in cases.items() if name in seen}
     if blunt := _blunt(call, cases["base"], seen["base"]):
         return Report(subject, "a loss that cannot teach", tuple(blunt))
@@ -106,8 +108,11 @@ def _matched(call: Calling, cases: dict[str, Case], seen: dict[str, Outcome], gi
     candidates = list(bank.with_labels()) if call.labelled else bank.soft()
     if call.takes == "log-probabilities":
         return recognise(cases, seen, bank.soft(), [1.0])
-    hidden = None if call.temperature is not None else [given] if given else TEMPERATURES
-    return recognise(cases, seen, candidates, hidden)
+    if call.temperature is not None:
+        return recognise(cases, seen, candidates, None)
+    if given or (found := recognise(cases, seen, candidates, TEMPERATURES)) is None:
+        return recognise(cases, seen, candidates, [given or hidden_temperature(cases["base"], seen["base"])])
+    return found
 
 
 def _blunt(call: Calling, case: Case, base: Outcome) -> list[Finding]:
@@ -209,7 +214,7 @@ def _unreduced(base: Outcome) -> list[Finding]:
         Finding(
             "no reduction",
             float(count),
-            f"It returns {count} numbers, shape {base.shape}; their sum was looked at.",
+            f"It returns {count} numbers, shape {base.shape}; their mean over the batch was looked at.",
             "backward() wants one number: sum over classes, mean over the batch.",
             "caution",
         )

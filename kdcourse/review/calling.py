@@ -71,6 +71,18 @@ class Calling:
         """Whether it is given a mask."""
         return "mask" in self.roles
 
+    def swapped(self) -> "Calling | None":
+        """The same loss with the teacher first; None where names say who is who."""
+        names = [self.roles.get(role, "") for role in ("student", "teacher")]
+        if isinstance(self.loss, Method) or any(_role(name) in ("student", "teacher") for name in names):
+            return None
+        other = copy.copy(self)
+        if self.roles:
+            other.roles = self.roles | {"student": names[1], "teacher": names[0]}
+        else:
+            other.function = lambda student, teacher: self.function(teacher, student)
+        return other
+
     @property
     def mask_wanted(self) -> bool:
         """Whether it cannot do without a mask."""
@@ -151,7 +163,10 @@ def _roles(function: Callable) -> dict[str, str]:
         return {}
     roles: dict[str, str] = {}
     for one in parameters:
-        roles.setdefault(_role(one.name), one.name)
+        role = _role(one.name)
+        if role == "labels" and roles.get("labels") == "y":  # (y, labels, teacher): y is what the student says
+            roles["labels"] = one.name
+        roles.setdefault(role, one.name)
     roles.pop("", None)
     wanted = [one.name for one in parameters if one.default is one.empty]
     # (outputs, targets) are a student and its teacher; (outputs, teacher, targets) hold labels.

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from kdcourse.review.bank import Known, Part
@@ -42,7 +43,7 @@ class Case:
 class Outcome:
     """value: the loss, a float. gradient: the student's, (M, C). into_teacher: the largest entry of the teacher's gradient.
 
-    shape: of what was returned, before it was summed.
+    shape: of what was returned, before it was made one number.
     """
 
     value: float
@@ -71,17 +72,20 @@ class Match:
 def outcome(
     call: Calling, case: Case, student: Tensor | None = None, teacher: Tensor | None = None, mask=None
 ) -> Outcome:
-    """What the loss makes of a case: also where it returns no scalar, whose sum is then taken."""
+    """What the loss makes of a case: also where it returns no scalar."""
     given = case.logits
     student = (given[0] if student is None else student).clone().requires_grad_()
     teacher = (given[1] if teacher is None else teacher).clone().requires_grad_()
     with torch.enable_grad():
         result = call.at(case.temperature, case.alpha)(student, teacher, case.labels, mask)
+        # Unreduced, (N,) or (N, C) or (N, L), it is taken as the mean over rows of the sum over classes.
+        rows = math.prod(result.shape[:-1] if result.shape == student.shape else result.shape)
+        total = result.sum() / rows
         if result.requires_grad:
-            result.sum().backward()
+            total.backward()
     grads = [torch.zeros_like(side) if side.grad is None else side.grad for side in (student, teacher)]
     ours, theirs = grads[0].reshape(-1, case.classes), grads[1]
-    return Outcome(result.detach().float().sum().item(), ours, theirs.abs().max().item(), tuple(result.shape))
+    return Outcome(total.detach().float().item(), ours, theirs.abs().max().item(), tuple(result.shape))
 
 
 def part_outcome(part: Part, case: Case, temperature: float) -> tuple[float, Tensor]:
@@ -113,6 +117,19 @@ def recognise(
             else:
                 return Match(known, factors, temperature or cases["base"].temperature)
     return None
+
+
+def hidden_temperature(case: Case, seen: Outcome) -> float:
+    """The T at which T · (q − p) lies nearest to the gradient in direction, between 0.3 and 30."""
+    student, teacher = (side.reshape(-1, case.classes) for side in case.logits)
+
+    def apart(log_temperature: float) -> float:
+        temperature = math.exp(log_temperature)
+        wanted = (student / temperature).softmax(1) - (teacher / temperature).softmax(1)
+        return -torch.cosine_similarity(wanted.flatten().double(), seen.gradient.flatten().double(), dim=0).item()
+
+    found = minimize_scalar(apart, bounds=(math.log(0.3), math.log(30)), method="bounded", options={"xatol": 1e-5})
+    return float(f"{math.exp(found.x):.3g}")
 
 
 def _factors(parts: tuple[Part, ...], case: Case, gradient: Tensor, temperature: float) -> list[float] | None:

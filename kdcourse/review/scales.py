@@ -161,7 +161,7 @@ def _shares(setting: Setting, soft: float, square: int, powers: dict[str, int]) 
                 "note",
             )
         )
-    if "share" not in match.factors:
+    if "share" not in match.factors or match.known.what.startswith("DKD"):  # whose alpha is another
         said = f"Teacher {soft:.4g}, labels {hard:.4g}."
         kind = "fault" if min(soft, hard) < 0 else "note"
         name = "percent for share" if kind == "fault" else "the weights"
