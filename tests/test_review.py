@@ -395,7 +395,15 @@ def test_a_healthy_set_up_gives_no_finding(name, seed):
     )
     assert report.findings == (), str(report)
     assert all(torch.equal(value, before[key]) for key, value in student.state_dict().items())
-    assert str(diagnose(student, teacher, data)) == str(diagnose(student, teacher, data))
+    assert str(diagnose(student, teacher, data, count=200)) == str(kd.diagnose(student, teacher, data, count=200))
+
+
+@pytest.mark.parametrize("method", [kd.LogitMSE(), kd.Decoupled(), kd.SoftTarget() * 0.5 + kd.HardTarget() * 0.5])
+def test_a_student_of_another_method_gives_no_finding(method):
+    data, teacher = pictures("fashion-mnist"), teacher_cache("fashion-mnist")
+    student = kd.models.perceptron((64,), seed=1)
+    history = kd.train(student, data.train, method, teacher=teacher, steps=400, progress=False)
+    assert diagnose(student, teacher, data, method=method, history=history, count=256).findings == ()
 
 
 def changed(part, **what):

@@ -29,9 +29,10 @@ CAUSES = (
 # Part of a finding's name -> what is its effect, and no finding of its own beside it.
 _LOW = ("the teacher is at chance", "the teacher is no better than the student", "training labels are noisy")
 EFFECTS = {
-    "labels shifted": _LOW,
+    "dropout is on": _LOW,
+    "labels shifted": (*_LOW, "the student overfits"),
     "labels beyond the classes": (*_LOW, "a class is missing from training"),
-    "classes permuted": _LOW,
+    "classes permuted": (*_LOW, "the student overfits"),
     "preprocessing differs": (*_LOW, "classes permuted", "labels shifted"),
     "prepared differently": ("training labels are noisy",),
     "gives probabilities": _LOW,
