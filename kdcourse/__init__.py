@@ -13,8 +13,10 @@ __version__ = "0.1.0"
 _PLACES = {
     "Recipe": "experiments.experiment",
     "at_full_size": "experiments.full_size",
+    "audit": "review.audit",
     "claim": "evaluation.intervals",
     "compare": "experiments.experiment",
+    "diagnose": "review.diagnose",
     "difference": "evaluation.intervals",
     "exercise": "exercises",
     "predict": "exercises",
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
         StandardizedSoftTarget,
     )
     from kdcourse.models import tapping
+    from kdcourse.review import audit, diagnose
     from kdcourse.studies import study
     from kdcourse.system.runtime import say, setup
     from kdcourse.training.cache import TeacherCache
