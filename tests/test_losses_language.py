@@ -107,3 +107,33 @@ def test_bad_shapes_are_named():
         losses.generalized_jsd(draw(2, 3, 5), draw(2, 3, 6))
     with pytest.raises(ValueError, match="must not hold NaN"):
         losses.generalized_jsd(draw(2, 3, 5) * torch.nan, draw(2, 3, 5))
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3, 0.5])
+def test_tokens_that_both_rule_out_count_nothing(beta):
+    student, teacher = torch.randn(2, 2, 3, 5, generator=torch.Generator().manual_seed(0))
+    barred = torch.zeros(5).index_fill(0, torch.tensor([2]), -torch.inf)
+    student.requires_grad_()
+    found = losses.generalized_jsd(student + barred, teacher + barred, beta=beta)
+    (gradient,) = torch.autograd.grad(found, student)
+    kept = [0, 1, 3, 4]
+    wanted = losses.generalized_jsd(student[..., kept], teacher[..., kept], beta=beta)
+    torch.testing.assert_close(found, wanted)
+    assert gradient.isfinite().all() and (gradient[..., 2] == 0).all()
+
+
+@pytest.mark.parametrize("filling", [float("nan"), -torch.inf, 1e30])
+@pytest.mark.parametrize("loss", [losses.generalized_jsd, losses.hidden_cosine], ids=lambda loss: loss.__name__)
+def test_padding_is_never_looked_at(loss, filling):
+    student, teacher = torch.randn(2, 2, 4, 5, generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]])
+    padded = [side.masked_fill(mask[..., None] == 0, filling).requires_grad_() for side in (student, teacher)]
+    found = loss(*padded, mask=mask)
+    torch.testing.assert_close(found, loss(student, teacher, mask=mask))
+    assert torch.autograd.grad(found, padded[0])[0].isfinite().all()
+
+
+@pytest.mark.parametrize("mask", [torch.tensor([[5, -100]]), torch.tensor([[0.5, 1.0]])])
+def test_a_mask_of_other_values_is_refused(mask):
+    with pytest.raises(ValueError, match="mask must hold 0 and 1, or false and true"):
+        losses.generalized_jsd(torch.zeros(1, 2, 3), torch.zeros(1, 2, 3), mask=mask)

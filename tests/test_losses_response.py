@@ -1,5 +1,7 @@
 """The response losses against their formulas: gradients, identities, limits, extremes, errors."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -299,3 +301,64 @@ def test_one_class_cannot_be_decoupled_or_standardized():
         losses.decoupled(one, one, torch.zeros(3, dtype=torch.int64))
     with pytest.raises(ValueError, match="at least 2 classes"):
         losses.standardized_soft_target(one, one)
+
+
+RULED_OUT = torch.tensor([[1.0, -1.0, 2.0, -torch.inf], [0.5, 0.0, -torch.inf, 1.0]])
+RULING = {
+    "soft_target": lambda s, t: losses.soft_target(s, t, temperature=2.0),
+    "hot soft_target": lambda s, t: losses.soft_target(s, t, temperature=500.0),
+    "distillation": lambda s, t: losses.distillation(s, t, torch.tensor([0, 1])),
+    "decoupled": lambda s, t: losses.decoupled(s, t, torch.tensor([0, 1])),
+}
+
+
+@pytest.mark.parametrize("name", RULING)
+def test_a_class_that_the_teacher_rules_out_counts_nothing(name):
+    """Its logit is minus infinity; one of −1,000 says the same in numbers."""
+    student = torch.tensor([[0.3, 0.1, -0.2, 0.7], [0.0, 1.0, 0.4, -1.0]], requires_grad=True)
+    found = RULING[name](student, RULED_OUT)
+    (gradient,) = torch.autograd.grad(found, student)
+    far = RULED_OUT.clamp(min=-1e6)
+    wanted = RULING[name](student, far)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(gradient, torch.autograd.grad(wanted, student)[0])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: losses.logit_mse(torch.zeros(2, 4), RULED_OUT),
+            "teacher must be finite here, got 2 infinite of 8 values",
+        ),
+        (lambda: losses.standardized_soft_target(torch.zeros(2, 4), RULED_OUT), "teacher must be finite here"),
+        (lambda: losses.soft_target(RULED_OUT, torch.zeros(2, 4)), "student must be finite here"),
+        (lambda: losses.soft_target(torch.zeros(2, 4), -RULED_OUT), r"teacher must not hold \+infinity, got 2 of 8"),
+        (
+            lambda: losses.soft_target(torch.zeros(2, 4), torch.zeros(2, 4), temperature="4"),
+            "temperature must be a number above 0",
+        ),
+        (
+            lambda: losses.soft_target(torch.zeros(2, 4), torch.zeros(2, 4), temperature=math.inf),
+            "temperature must be above 0",
+        ),
+        (
+            lambda: losses.soft_target(torch.zeros(2, 4), torch.zeros(2, 4), temperature=1e-38),
+            "temperature must be from 1e-06",
+        ),
+        (
+            lambda: losses.distillation(torch.zeros(2, 4), torch.zeros(2, 4), torch.zeros(2).long(), alpha=None),
+            "alpha must be a",
+        ),
+    ],
+)
+def test_infinities_and_other_numbers_are_refused_by_name(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("temperature", [20.0, 99.0, 101.0, 1e3, 1e4, 1e5])
+def test_hot_divergences_keep_their_digits_in_float32(temperature):
+    student, teacher = 5 * torch.randn(2, 8, 10, generator=torch.Generator().manual_seed(1))
+    exact = losses.soft_target(student.double(), teacher.double(), temperature=temperature)
+    assert float(losses.soft_target(student, teacher, temperature=temperature)) == pytest.approx(float(exact), rel=0.01)

@@ -18,7 +18,7 @@ from kdcourse.data.splits import Split
 from kdcourse.evaluation import measure
 from kdcourse.experiments.experiment import Recipe
 from kdcourse.experiments.facts import Facts, Work, temperature_of, untrained
-from kdcourse.losses.checks import check_positive, check_share
+from kdcourse.losses.checks import check_share, check_temperature
 from kdcourse.losses.response import soft_target
 from kdcourse.methods.base import Batch, Method
 from kdcourse.training.cache import TeacherCache
@@ -44,7 +44,7 @@ class Ensemble(nn.Module):
         super().__init__()
         if not len(models):
             raise ValueError("models must hold at least one teacher, got none")
-        check_positive("temperature", temperature)
+        check_temperature(temperature)
         if mean not in ("probabilities", "logits"):
             raise ValueError(f'mean must be "probabilities" or "logits", got {mean!r}')
         weights = [1.0] * len(models) if weights is None else list(map(float, weights))
@@ -142,7 +142,7 @@ class MutualLearning(Method):
 
     def __init__(self, weight: float = 1.0, temperature: float = 1.0):
         super().__init__()
-        check_positive("temperature", temperature)
+        check_temperature(temperature)
         if not weight >= 0:
             raise ValueError(f"weight must be 0 or more, got {weight}")
         self.weight, self.temperature = weight, temperature
@@ -174,7 +174,7 @@ class CoTraining(Method):
     def __init__(self, alpha: float = 0.5, temperature: float = 4.0):
         super().__init__()
         check_share("alpha", alpha)
-        check_positive("temperature", temperature)
+        check_temperature(temperature)
         self.alpha, self.temperature = alpha, temperature
 
     def forward(self, batch: Batch) -> Tensor:

@@ -1,12 +1,16 @@
 """Argument checks that all losses share: an error names the argument, what came and what is accepted."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from numbers import Real
 
 import torch
 from torch import Tensor
+
+# Of a temperature: below it logits leave float32's range, above it so small a divergence has no digits left in it.
+COLDEST, HOTTEST = 1e-6, 1e5
 
 _trusted = ContextVar("trusted", default=False)
 
@@ -24,14 +28,38 @@ def trusted(looked_at: bool = True) -> Iterator[None]:
         _trusted.reset(before)
 
 
-def as_logits(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Two (N, C) tensors of one shape, at least float32, the teacher cut off from the graph."""
-    return _as_pair(student, teacher, 2, "logits (N, C)")
+def as_logits(student: Tensor, teacher: Tensor, *, may_rule_out: bool = False) -> tuple[Tensor, Tensor]:
+    """Two (N, C) tensors of one shape, at least float32, the teacher cut off from the graph.
+
+    may_rule_out: whether the teacher may hold −∞, the logit of a class that cannot be.
+    """
+    student, teacher = _as_pair(student, teacher, 2, "logits (N, C)")
+    if not _trusted.get():
+        check_finite("student", student)
+        if not may_rule_out:
+            check_finite("teacher", teacher)
+    return student, teacher
 
 
 def as_token_logits(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """The same for (N, L, V)."""
+    """The same for (N, L, V); either may hold −∞, of a token that cannot be."""
     return _as_pair(student, teacher, 3, "token logits (N, L, V)")
+
+
+def as_counted(student: Tensor, teacher: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Token logits (N, L, V) of both, 0 where the mask (N, L) lets nothing count, and the mask as numbers; default all ones."""
+    for name, tensor in (("student", student), ("teacher", teacher)):
+        check_tensor(name, tensor)
+    if mask is None:
+        return *as_token_logits(student, teacher), torch.ones(student.shape[:2], device=student.device)
+    mask = check_mask(mask, student.shape[:2])
+    student, teacher = (without_padding(side, mask) for side in (student, teacher))
+    return *as_token_logits(student, teacher), mask
+
+
+def without_padding(tensor: Tensor, mask: Tensor) -> Tensor:
+    """(N, L, D) with 0 wherever the mask (N, L) has 0: what stands there, NaN too, reaches neither value nor gradient."""
+    return tensor.masked_fill(mask.unsqueeze(2) == 0, 0.0) if tensor.shape[:2] == mask.shape else tensor
 
 
 def _as_pair(student: Tensor, teacher: Tensor, dimensions: int, wanted: str) -> tuple[Tensor, Tensor]:
@@ -91,8 +119,11 @@ def check_mask(mask: Tensor, shape) -> Tensor:
     """A mask (N, L) of real tokens, as numbers; at least one token is real."""
     if not isinstance(mask, Tensor) or mask.shape != tuple(shape):
         raise ValueError(f"mask must be a tensor (N, L) of shape {tuple(shape)}, got {_kind(mask)}")
-    if mask.device.type == "cpu" and not mask.any():
-        raise ValueError("mask must let at least one token count, got none")
+    if mask.device.type == "cpu":
+        if not ((mask == 0) | (mask == 1)).all():
+            raise ValueError(f"mask must hold 0 and 1, or false and true, got values from {mask.min()} to {mask.max()}")
+        if not mask.any():
+            raise ValueError("mask must let at least one token count, got none")
     return mask.to(torch.float32)
 
 
@@ -130,25 +161,49 @@ def check_classes(labels: Tensor, classes: int) -> None:
         raise ValueError(f"labels must be from 0 to {classes - 1}, got values from {low} to {high}")
 
 
-def check_positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{name} must be above 0, got {value}")
+def check_temperature(temperature: float | Tensor) -> None:
+    """A number from 1e-6 to 100,000. Beyond, take the limits: one-hot targets of the teacher, and `logit_mse`."""
+    check_positive("temperature", temperature)
+    if not isinstance(temperature, Tensor) and not COLDEST <= temperature <= HOTTEST:
+        raise ValueError(
+            f"temperature must be from {COLDEST:g} to {HOTTEST:g}, got {temperature}; logit_mse is its limit"
+        )
 
 
-def check_share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must be within [0, 1], got {value}")
+def check_positive(name: str, value: float | Tensor) -> None:
+    _check_number(name, value, "above 0", lambda number: number > 0)
 
 
-def check_weight(name: str, value: float) -> None:
-    if not value >= 0:
-        raise ValueError(f"{name} must be 0 or more, got {value}")
+def check_share(name: str, value: float | Tensor) -> None:
+    _check_number(name, value, "within [0, 1]", lambda number: 0 <= number <= 1)
+
+
+def check_weight(name: str, value: float | Tensor) -> None:
+    _check_number(name, value, "0 or more", lambda number: number >= 0)
+
+
+def _check_number(name: str, value: object, wanted: str, holds: Callable) -> None:
+    if not isinstance(value, Real | Tensor):
+        raise ValueError(f"{name} must be a number {wanted}, got {value!r}")
+    if not holds(value) or (not isinstance(value, Tensor) and not math.isfinite(value)):
+        raise ValueError(f"{name} must be {wanted}, got {value}")
 
 
 def check_no_nan(name: str, tensor: Tensor) -> None:
-    # As with labels: cheap on the CPU, a wait on a GPU. A sum is NaN where a value is, and one pass; few others are NaN.
-    if tensor.device.type == "cpu" and math.isnan(tensor.detach().sum()) and tensor.isnan().any():
-        raise ValueError(f"{name} must not hold NaN, got {int(tensor.isnan().sum())} of {tensor.numel()} values")
+    """Neither NaN nor +∞. −∞ passes: as a logit it rules out."""
+    # As with labels: cheap on the CPU, a wait on a GPU. A sum shows at once that all is well, in one pass; few others do not.
+    if tensor.device.type == "cpu" and not float(tensor.detach().sum()) < math.inf:
+        wrong = tensor.isnan() | tensor.isposinf()
+        if wrong.any():
+            what = "NaN" if tensor.isnan().any() else "+infinity"
+            raise ValueError(f"{name} must not hold {what}, got {int(wrong.sum())} of {tensor.numel()} values")
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    if tensor.device.type == "cpu" and not math.isfinite(tensor.detach().sum()) and not tensor.isfinite().all():
+        raise ValueError(
+            f"{name} must be finite here, got {int((~tensor.isfinite()).sum())} infinite of {tensor.numel()} values"
+        )
 
 
 def _kind(thing: object) -> str:

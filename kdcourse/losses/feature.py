@@ -18,6 +18,8 @@ from kdcourse.losses.checks import (
     check_labels,
     check_mask,
     check_positive,
+    check_tensor,
+    without_padding,
 )
 from kdcourse.losses.vectors import unit
 
@@ -238,8 +240,10 @@ def hidden_cosine(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     student, teacher: (N, L, D). mask: (N, L), true or 1 where a token is real; at least one must be.
     Source: Sanh, Debut, Chaumond, Wolf (2019), *DistilBERT*, §2, the cosine embedding loss.
     """
-    student, teacher = as_equal_features(student, teacher)
+    for name, states in (("student", student), ("teacher", teacher)):
+        check_tensor(name, states)
     mask = check_mask(mask, student.shape[:2])
+    student, teacher = as_equal_features(*(without_padding(states, mask) for states in (student, teacher)))
     distance = 1 - (unit(student) * unit(teacher)).sum(dim=2)
     return (distance * mask).sum() / mask.sum()
 

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from kdcourse.losses.checks import as_token_logits, check_mask, check_positive, check_share
+from kdcourse.losses.checks import as_counted, check_share, check_temperature
+from kdcourse.losses.response import LOWEST
 
 
 def generalized_jsd(
@@ -20,14 +21,15 @@ def generalized_jsd(
     without a factor T².
 
     student, teacher: token logits (N, L, V). beta: in [0, 1], default 0.5. temperature: T > 0, default 1. mask: (N, L), true
-    or 1 where a token counts, default all. Raises `ValueError` for other shapes, NaN, and a mask that lets no token count.
+    or 1 where a token counts, default all; what stands where none does is not looked at. −∞ rules a token out. Raises
+    `ValueError` for other shapes, NaN, +∞, and a mask of other values or that lets no token count.
     Source: Agarwal et al. (2024), *On-Policy Distillation of Language Models (GKD)*, §2 and appendix A.
     """
-    student, teacher = as_token_logits(student, teacher)
     check_share("beta", beta)
-    check_positive("temperature", temperature)
-    mask = torch.ones(student.shape[:2], device=student.device) if mask is None else check_mask(mask, student.shape[:2])
-    ours, theirs = (logits.div(temperature).log_softmax(dim=2) for logits in (student, teacher))
+    check_temperature(temperature)
+    student, teacher, mask = as_counted(student, teacher, mask)
+    # The logarithm of 0 stays finite, or the mixture of two of them would have no gradient.
+    ours, theirs = (logits.div(temperature).log_softmax(dim=2).clamp_min(LOWEST) for logits in (student, teacher))
     if beta == 0:
         divergence = _kl(theirs, ours)
     elif beta == 1:

@@ -1,8 +1,9 @@
 """Response knowledge: losses on the last layer's logits.
 
 Student first, teacher second if there is one, then labels. Logits are (N, C). Each function returns one scalar, the mean over the
-batch, and lets no gradient reach the teacher. All raise `ValueError` for other shapes, NaN, a temperature that is
-not above 0, a share outside [0, 1] or a label that names no class. Half precision is computed in float32.
+batch, and lets no gradient reach the teacher. A teacher's −∞ rules a class out where a divergence is computed. All raise
+`ValueError` for other shapes, NaN and other infinities, a temperature that is not above 0 or as in `check_temperature`, a share
+outside [0, 1] or a label that names no class. Half precision is computed in float32.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdcourse.losses.checks import as_logits, at_least_float32, check_labels, check_positive, check_share, check_weight
+from kdcourse.losses.checks import (
+    as_logits,
+    at_least_float32,
+    check_labels,
+    check_share,
+    check_temperature,
+    check_weight,
+)
+
+HOT = 100  # a temperature from which on the divergence is too small for a difference of logarithms
+LOWEST = -1e30  # for the logarithm of 0: times a probability of 0 it is 0, where minus infinity is NaN
 
 
 def soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 4.0) -> Tensor:
@@ -23,8 +34,8 @@ def soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 4.0) -
     student, teacher: logits (N, C). temperature: T > 0, default 4.
     Source: Hinton, Vinyals, Dean (2015), §2 and eq. 2; Kullback-Leibler form as in common use.
     """
-    student, teacher = as_logits(student, teacher)
-    check_positive("temperature", temperature)
+    student, teacher = as_logits(student, teacher, may_rule_out=True)
+    check_temperature(temperature)
     return _divergence(student / temperature, teacher / temperature, temperature**2)
 
 
@@ -94,9 +105,9 @@ def decoupled(
     default 4.
     Source: Zhao, Cui, Song, Qiu, Liang (2022), *Decoupled Knowledge Distillation*, eq. 7.
     """
-    student, teacher = as_logits(student, teacher)
+    student, teacher = as_logits(student, teacher, may_rule_out=True)
     check_labels(labels, student)
-    check_positive("temperature", temperature)
+    check_temperature(temperature)
     check_weight("alpha", alpha)
     check_weight("beta", beta)
     if student.shape[1] < 2:
@@ -134,7 +145,7 @@ def correlation(
     Source: Huang, You, Wang, Qian, Xu (2022), *Knowledge Distillation from A Stronger Teacher*, eq. 8–10.
     """
     student, teacher = as_logits(student, teacher)
-    check_positive("temperature", temperature)
+    check_temperature(temperature)
     check_weight("beta", beta)
     check_weight("gamma", gamma)
     q, p = (student / temperature).softmax(dim=1), (teacher / temperature).softmax(dim=1)
@@ -169,19 +180,32 @@ def ensemble_target(
     """
     if not len(list_of_logits):
         raise ValueError("list_of_logits must hold at least one teacher's logits, got none")
-    check_positive("temperature", temperature)
+    check_temperature(temperature)
     if mean not in ("probabilities", "logits"):
         raise ValueError(f'mean must be "probabilities" or "logits", got {mean!r}')
-    stacked = torch.stack([as_logits(list_of_logits[0], logits)[1] for logits in list_of_logits])
+    stacked = torch.stack([as_logits(list_of_logits[0], logits, may_rule_out=True)[1] for logits in list_of_logits])
     if mean == "logits":
         return (stacked.mean(dim=0) / temperature).softmax(dim=1)
     return (stacked / temperature).softmax(dim=2).mean(dim=0)
 
 
 def _divergence(student: Tensor, teacher: Tensor, weight: float) -> Tensor:
-    """weight · KL(softmax(teacher) ‖ softmax(student)), mean over the batch; logarithms on both sides stay finite."""
-    log_q, log_p = student.log_softmax(dim=1), teacher.log_softmax(dim=1)
+    """weight · KL(softmax(teacher) ‖ softmax(student)), mean over the batch. What the teacher rules out counts nothing."""
+    if weight > HOT**2:
+        return weight * _small_divergence(student, teacher).mean()
+    log_q, log_p = student.log_softmax(dim=1), teacher.log_softmax(dim=1).clamp_min(LOWEST)
     return (log_p.exp() * (weight / len(student)) * (log_p - log_q)).sum()
+
+
+def _small_divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """The same KL for each row where logits hardly differ: log(1 + Σ p (eᵃ − 1 − a)), a the gap of the logits less its mean by p.
+
+    The logarithms of p and q would agree in nearly all their digits, and little but rounding would be left of their difference.
+    """
+    p = teacher.softmax(dim=1)
+    gap = (student - teacher).masked_fill(p == 0, 0.0)
+    gap = gap - (p * gap).sum(dim=1, keepdim=True)
+    return (p * (gap.expm1() - gap)).sum(dim=1).log1p()
 
 
 def _pearson(left: Tensor, right: Tensor) -> Tensor:

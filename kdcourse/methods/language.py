@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdcourse.losses.checks import check_positive, check_share
+from kdcourse.losses.checks import check_share, check_temperature
 from kdcourse.losses.language import generalized_jsd
 from kdcourse.methods.base import Batch, Method
 
@@ -24,7 +24,7 @@ class TokenDivergence(Method):
     def __init__(self, beta: float = 0.0, temperature: float = 1.0):
         super().__init__()
         check_share("beta", beta)
-        check_positive("temperature", temperature)
+        check_temperature(temperature)
         self.beta, self.temperature = beta, temperature
 
     def forward(self, batch: Batch) -> Tensor:

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from kdcourse.losses import attention_mse, hidden_cosine, soft_target
-from kdcourse.losses.checks import check_positive, check_share, check_weight
+from kdcourse.losses.checks import check_share, check_temperature, check_weight
 from kdcourse.system.generators import seeded_rng
 
 ADAPTERS = "distillation_adapters"  # the student's attribute that holds them while it trains
@@ -48,7 +48,7 @@ class DistillationTrainingArguments(TrainingArguments):
 
     def __post_init__(self):
         super().__post_init__()
-        check_positive("temperature", self.temperature)
+        check_temperature(self.temperature)
         check_share("alpha", self.alpha)
         check_weight("hidden", self.hidden)
         check_weight("attention", self.attention)
