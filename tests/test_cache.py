@@ -139,3 +139,44 @@ def test_a_teacher_that_computes_otherwise_with_the_same_weights_is_another_teac
     cold.temperature = 2.0
     with pytest.raises(ValueError, match="teacher has changed"):
         cache.logits(split)
+
+
+class Scaled(nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.linear, self.scale = nn.Linear(4, 3), scale
+        nn.init.ones_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, images):
+        return self.linear(images.flatten(1)) * self.scale
+
+
+def test_a_teachers_plain_attributes_are_part_of_it(tmp_path):
+    split = Split(torch.randn(6, 1, 2, 2), torch.zeros(6).long())
+    first = kd.TeacherCache(Scaled(1.0), tmp_path)
+    answers = first.logits(split)
+    torch.testing.assert_close(kd.TeacherCache(Scaled(10.0), tmp_path).logits(split), 10 * answers)
+    first.teacher.scale = 3.0
+    with pytest.raises(ValueError, match="teacher has changed"):
+        first.logits(split)
+
+
+@pytest.mark.parametrize(
+    "write", [lambda images: images.data.__setitem__(2, 9.0), lambda images: images.numpy().__setitem__(2, 9.0)]
+)
+def test_pictures_that_are_written_to_behind_a_tensors_back_are_asked_about_anew(write):
+    split = Split(torch.randn(6, 1, 2, 2), torch.zeros(6).long())
+    cache = kd.TeacherCache(Scaled(1.0))
+    before = cache.logits(split)
+    behind(split.images)[2] = 9.0
+    after = cache.logits(split)
+    assert not torch.equal(before[2], after[2]) and torch.equal(before[[0, 1, 3]], after[[0, 1, 3]])
+
+
+def test_answers_that_lie_on_disk_are_measured_like_others(tmp_path):
+    split = Split(torch.randn(6, 1, 2, 2), torch.arange(6) % 3)
+    answers = kd.TeacherCache(Scaled(1.0), tmp_path, limit=1).logits(split)
+    assert isinstance(answers, OnDisk) and kd.measure.accuracy(answers, split) == kd.measure.accuracy(
+        Scaled(1.0), split
+    )

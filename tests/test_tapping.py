@@ -4,6 +4,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.nn import functional as F
 
 import kdcourse as kd
 from kdcourse.models.tapping import Tapped, layers
@@ -80,3 +81,55 @@ def test_a_mistyped_layer_is_named_with_those_there_are():
 def test_layers_come_in_the_order_of_the_computation():
     names = layers(kd.models.convnet((4, 8)))
     assert names[0] == "stage1.0" and names[-1] == "classifier" and names.index("stage1.3") < names.index("stage2.0")
+
+
+class InPlace(nn.Module):
+    def __init__(self, change):
+        super().__init__()
+        self.first, self.second, self.change = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 3, 3), change
+
+    def forward(self, images):
+        return self.second(self.change(self.first(images))).mean((2, 3))
+
+
+def drops(x):
+    x.add_(1)
+    return x
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        F.relu_,
+        torch.relu_,
+        lambda x: x.relu_(),
+        lambda x: x.mul_(2),
+        lambda x: x.clamp_(min=0),
+        lambda x: F.leaky_relu_(x, 0.1),
+    ],
+    ids=["F.relu_", "torch.relu_", "x.relu_", "x.mul_", "x.clamp_", "F.leaky_relu_"],
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_tap_keeps_what_is_overwritten_later(change, training):
+    model, images = InPlace(change), torch.randn(2, 1, 6, 6)
+    tapped = Tapped(model, ["first"]).train(training)
+    logits, taps = tapped(images)
+    torch.testing.assert_close(taps["first"], model.first(images))
+    torch.testing.assert_close(logits, model(images))
+    assert tapped.training is training
+
+
+def test_a_model_that_traces_to_something_else_is_refused():
+    with pytest.raises(ValueError, match=r"InPlace computes something else when its layers are tapped: .*x\.add_\(1\)"):
+        Tapped(InPlace(drops), ["first"])(torch.randn(2, 1, 6, 6))
+
+
+@pytest.mark.parametrize(
+    "wrap", [nn.DataParallel, lambda model: torch.compile(model, backend="eager")], ids=["parallel", "compiled"]
+)
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
+def test_wrapped_models_are_tapped_by_either_name(wrap, prefix):
+    model, images = InPlace(torch.relu), torch.randn(2, 1, 6, 6)
+    logits, taps = Tapped(wrap(model), [f"{prefix}first"])(images)
+    torch.testing.assert_close(taps[f"{prefix}first"], model.first(images))
+    torch.testing.assert_close(logits, model(images))

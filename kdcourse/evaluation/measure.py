@@ -292,6 +292,8 @@ def _logits(model_or_logits: nn.Module | Tensor, split: Split) -> Tensor:
         raise ValueError(
             f"model_or_logits must be a model or logits ({len(split)}, C), got shape {tuple(model_or_logits.shape)}"
         )
+    if not isinstance(model_or_logits, Tensor):  # answers of a TeacherCache that stay in a file
+        model_or_logits = model_or_logits[torch.arange(len(split))]
     return _finite("logits", model_or_logits.to(split.device))
 
 

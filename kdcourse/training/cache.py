@@ -38,6 +38,10 @@ class OnDisk:
             raise DamagedFile(f"{path.name} is truncated") from error
         self.device, self.shape = device, self.values.shape
 
+    @property
+    def ndim(self) -> int:
+        return self.values.ndim
+
     def to(self, device: torch.device) -> "OnDisk":
         """The same file, read to another device."""
         other = copy.copy(self)
@@ -58,7 +62,7 @@ class OnDisk:
 class TeacherCache:
     """A teacher's logits and features, computed once for each split and looked up by example ever after.
 
-    The key is a fingerprint of the teacher (its weights and how it prints) and of the split's pictures, in their order;
+    The key is a fingerprint of the teacher (weights, plain attributes, how it prints) and of the split's pictures, in order;
     batches then select by the example's own position, so that shuffling cannot put answers and pictures out of step.
 
     folder: where answers survive the session; a damaged file is computed again, with a message.
@@ -93,10 +97,10 @@ class TeacherCache:
 
     def _fingerprint(self, images: Tensor) -> str:
         """Taken once for each tensor, and anew when it was written to: for 60,000 pictures it takes half an epoch's time."""
-        version, known = self._pictures.get(images, (None, ""))
-        if version != images._version:
+        mark, known = self._pictures.get(images, (None, ""))
+        if mark != (now := _mark(images)):
             known = fingerprint(images)
-            self._pictures[images] = images._version, known
+            self._pictures[images] = now, known
         return known
 
     def _ask(self, split: Split, pictures: str, names: Sequence[str]) -> dict[str, Tensor | OnDisk]:
@@ -154,14 +158,36 @@ class TeacherCache:
 
 
 def _marks(teacher: nn.Module) -> tuple:
-    """What changes with the teacher, at a glance: the bits of its weights summed, a tenth of the time that their hash takes."""
+    """What changes with the teacher, at a glance."""
+    return (
+        repr(teacher),
+        repr(_attributes(teacher)),
+        *(_mark(tensor.detach()) for tensor in teacher.state_dict().values()),
+    )
+
+
+def _mark(tensor: Tensor) -> tuple[int, int]:
+    """What changes with a tensor: the sum of its bits, a tenth of the time that their hash takes.
+
+    Its version alone does not move with what is written through NumPy or `.data`.
+    """
     whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    tensors = [tensor.detach() for tensor in teacher.state_dict().values()]
-    return repr(teacher), *((tensor._version, int(tensor.view(whole[tensor.itemsize]).sum())) for tensor in tensors)
+    return tensor._version, int(tensor.view(whole[tensor.itemsize]).sum())
 
 
 def _key(teacher: nn.Module) -> str:
-    return fingerprint(teacher, repr(teacher))
+    return fingerprint(teacher, repr(teacher), _attributes(teacher))
+
+
+def _attributes(teacher: nn.Module) -> list[tuple[str, str, object]]:
+    """(module, name, value) of all plain attributes: a scale, a switch that `forward` looks at."""
+    plain = (bool, int, float, str, type(None), tuple, list, dict)
+    return [
+        (place, name, value)
+        for place, module in teacher.named_modules()
+        for name, value in sorted(vars(module).items())
+        if name != "training" and not name.startswith("_") and isinstance(value, plain) and " at 0x" not in repr(value)
+    ]
 
 
 @contextmanager
