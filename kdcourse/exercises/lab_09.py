@@ -66,6 +66,80 @@ def _attached(student_logits, teacher_logits, labels, temperature, alpha):
     return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
 
 
+def _soft(student_logits, teacher_logits, temperature):
+    return compute_loss(
+        student_logits, teacher_logits, torch.zeros(len(student_logits), dtype=torch.long), temperature, 1.0
+    )
+
+
+def _mixed(change):
+    """The loss with its two weighted parts changed."""
+
+    def mixed(student_logits, teacher_logits, labels, temperature, alpha):
+        soft, hard = _soft(student_logits, teacher_logits, temperature), F.cross_entropy(student_logits, labels)
+        return change(soft, hard, alpha, temperature, student_logits)
+
+    return mixed
+
+
+_CLASSES, _ADDED = 'It averages over classes as well: reduction="batchmean".', "The two shares are alpha and 1 − alpha."
+for _name, _explanation, _change in (
+    (
+        "T² left out, with the default reduction",
+        f"Without T² the soft part shrinks as 1/T². {_CLASSES}",
+        lambda soft, hard, alpha, t, logits: alpha * soft / t**2 / logits.shape[1] + (1 - alpha) * hard,
+    ),
+    (
+        "alpha on the labels, and T² left out",
+        "alpha is the teacher's share, and without T² the soft part shrinks as 1/T².",
+        lambda soft, hard, alpha, t, logits: (1 - alpha) * soft / t**2 + alpha * hard,
+    ),
+    (
+        "alpha on the labels, with the default reduction",
+        f"alpha is the teacher's share. {_CLASSES}",
+        lambda soft, hard, alpha, t, logits: (1 - alpha) * soft / logits.shape[1] + alpha * hard,
+    ),
+    (
+        "the sum over the batch",
+        'Average over the batch, as cross-entropy does: reduction="batchmean".',
+        lambda soft, hard, alpha, t, logits: alpha * soft * len(logits) + (1 - alpha) * hard,
+    ),
+    (
+        "T in place of T²",
+        "The gradient shrinks as 1/T²: multiply by temperature**2.",
+        lambda soft, hard, alpha, t, logits: alpha * soft / t + (1 - alpha) * hard,
+    ),
+    (
+        "T² on the labels' part too",
+        "Only the soft part carries temperature**2.",
+        lambda soft, hard, alpha, t, logits: alpha * soft + (1 - alpha) * hard * t**2,
+    ),
+    ("no alpha", _ADDED, lambda soft, hard, alpha, t, logits: soft + hard),
+    ("alpha on the soft part only", _ADDED, lambda soft, hard, alpha, t, logits: alpha * soft + hard),
+):
+    compute_loss.mistake(_name, _explanation)(_mixed(_change))
+
+
+@compute_loss.mistake("KL the other way round", "KL(teacher ‖ student): the teacher's probabilities are the weights.")
+def _swapped(student_logits, teacher_logits, labels, temperature, alpha):
+    p, q = (side.div(temperature).log_softmax(1) for side in (teacher_logits.detach(), student_logits))
+    soft = temperature**2 * (q.exp() * (q - p)).sum(1).mean()
+    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+
+
+@compute_loss.mistake("cross-entropy in place of KL", "Same gradient, but the teacher's entropy is not subtracted.")
+def _cross_entropy(student_logits, teacher_logits, labels, temperature, alpha):
+    p = F.softmax(teacher_logits.detach() / temperature, dim=1)
+    soft = temperature**2 * F.cross_entropy(student_logits / temperature, p)
+    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+
+
+@compute_loss.mistake("temperature on the labels' part too", "The labels are compared at T = 1: give plain logits.")
+def _softened(student_logits, teacher_logits, labels, temperature, alpha):
+    soft = alpha * _soft(student_logits, teacher_logits, temperature)
+    return soft + (1 - alpha) * F.cross_entropy(student_logits / temperature, labels)
+
+
 @define(
     "09.hidden_cosine",
     goal="1 − cosine of the two networks' hidden states at each token, mean over the real tokens of the batch.",
@@ -110,10 +184,18 @@ def _moving(student_states, teacher_states, mask):
 
 
 def _maps(answer) -> dict[str, object]:
-    return {
-        f"{ours} layers from {theirs}": torch.tensor(list(filled(answer(ours, theirs))))
-        for ours, theirs in ((2, 4), (3, 12), (4, 4))
-    }
+    """A dictionary too, student's layer -> teacher's, as `layers=` takes it."""
+    found = {}
+    for ours, theirs in ((2, 4), (3, 12), (4, 4)):
+        given = filled(answer(ours, theirs))
+        if isinstance(given, dict):
+            given = (
+                [given[layer] for layer in range(ours)] if sorted(given) == list(range(ours)) else list(given.items())
+            )
+        found[f"{ours} layers from {theirs}"] = torch.as_tensor(
+            given if isinstance(given, torch.Tensor) else list(given)
+        )
+    return found
 
 
 @define(
@@ -136,6 +218,11 @@ def layer_map(student_layers, teacher_layers):
 )
 def _from_zero(student_layers, teacher_layers):
     return [layer * teacher_layers // student_layers for layer in range(student_layers)]
+
+
+@layer_map.mistake("the teacher's layers first", "A dictionary leads from the student's layer to the teacher's.")
+def _upside_down_map(student_layers, teacher_layers):
+    return {theirs: ours for ours, theirs in enumerate(layer_map(student_layers, teacher_layers))}
 
 
 @layer_map.mistake("counted from 1", "Layers are counted from 0 here: subtract 1.")
