@@ -246,6 +246,8 @@ def table(way):
         ("02.entropy", lambda p: -p.mul_(p.log()).sum(1), "An operation in place did it"),
         ("03.soft_target", lambda s, t, T: plain(s.div_(T), t.div_(T), 1) * T**2, "An operation in place did it"),
         ("04.parameters_to_train", lambda s, t, h: [*s.parameters(), *h], "nothing but parameters: no"),
+        ("05.rkd_distance", lambda s, t: losses.rkd_distance(s.detach(), t), r"hang on the student\?"),
+        ("07.born_again", UNKNOWN["07.born_again"][1], "A network is returned: no"),
         ("14.new_head", lambda model, classes: nn.Linear(4, classes), "still has its body and its classifier: no"),
         ("12.to_int8", UNKNOWN["12.to_int8"][0], "Codes 1 are int8: no"),
     ],
@@ -275,6 +277,7 @@ def test_a_single_number_is_no_multiple_of_the_right_one():
         (lambda p: torch.special.entr(p).sum(1) / len(p), "divided by N, the number of rows"),
         (lambda p: torch.special.entr(p).sum(1) * 100, "multiplied by a hundred"),
         (lambda p: torch.special.entr(p).sum(1) * 0.3, "multiplied by 0.3"),
+        (lambda p: torch.special.entr(p).sum(1) * len(p) ** 2, "multiplied by N · N, the number of pairs"),
     ],
 )
 def test_a_constant_factor_is_said(answer, factor):

@@ -388,7 +388,11 @@ for _name, _explanation, _function in (
         _habits(graph=True),
     ),
     ("zero_grad is missing", "Gradients add up from step to step: clear them before backward.", _habits(zero=False)),
-    ("the optimiser never steps", "backward computes gradients; optimizer.step() uses them.", _habits(update=False)),
+    (
+        "the student's weights never move",
+        "optimizer.step() uses the gradients of backward: call it after that, and clear none in between.",
+        _habits(update=False),
+    ),
     (
         "the student is in evaluation mode",
         "Its batch norm learns nothing of the data and dropout does not regularise: call student.train().",

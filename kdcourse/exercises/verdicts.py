@@ -95,7 +95,7 @@ def _together(one: Found, other: Found, wanted: Found) -> Found | None:
             found[name] = other[name] if _close(one[name], value) else one[name]
             continue
         sides = [as_tensor(side) for side in (one[name], other[name], value)]
-        if isinstance(value, bool) or any(side is None or side.shape != sides[2].shape for side in sides):
+        if any(side is None or side.shape != sides[2].shape or not side.is_floating_point() for side in sides):
             return None
         first, second, right = (side.detach().double() for side in sides)
         found[name] = first + second - right
@@ -170,6 +170,7 @@ def factor_in_words(factors: Mapping[int, float], names: Sequence[str], argument
         if first is not None:
             sizes |= {"N, the number of rows": len(first), "C, the number of columns": first.shape[-1]}
             sizes |= {"N · C, the number of entries": len(first) * first.shape[-1]}
+            sizes |= {"N · N, the number of pairs": len(first) ** 2}
         if isinstance(given.get("temperature"), float | int):
             sizes |= {
                 "T, the temperature": given["temperature"],
@@ -200,7 +201,7 @@ def first_difference(given: Found, wanted: Found, names: Sequence[str] = (), arg
             case = f" An operation in place did it: work on a copy, `.clone()`.{case}"
         return f"{title}: {'yes' if mine is True else 'no'}, and it should be {'yes' if theirs else 'no'}.{case}"
     if mine is None:
-        return f"{title}: there is none. Does the result still hang on the student's logits?"
+        return f"{title}: there is none. Does the result still hang on the student?"
     if theirs is None:
         return f"{title}: there is one, and there should be none.{case}"
     mine, theirs = as_tensor(mine), as_tensor(theirs)

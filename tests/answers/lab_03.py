@@ -177,7 +177,7 @@ WRONG = {
         "the teacher is not frozen": step(grad=True, cut=False),
         "the teacher's graph is kept": step(grad=True),
         "zero_grad is missing": step(zero=False),
-        "the optimiser never steps": step(move=False),
+        "the student's weights never move": step(move=False),
         "the student is in evaluation mode": step(student_mode="eval"),
     },
     "03.cached_targets": {

@@ -23,6 +23,13 @@ def generations(nets, train):
     return nets[-1]
 
 
+def as_train_returns(nets, train):
+    teacher = None
+    for net in nets:
+        teacher = train(net, teacher)
+    return teacher
+
+
 def one_teacher(nets, train):
     for n, net in enumerate(nets):
         train(net, None if n == 0 else nets[0])
@@ -62,6 +69,7 @@ RIGHT = {
     "07.born_again": [
         lambda nets, train: [train(net, nets[n - 1] if n else None) for n, net in enumerate(nets)] and nets[-1],
         generations,
+        as_train_returns,
     ],
 }
 WRONG = {
@@ -85,5 +93,5 @@ WRONG = {
 }  # fmt: skip
 UNKNOWN = {
     "07.peer_loss": [lambda s, o, y: 0.4 * (ce(s, y) + kl(ls(o.detach()), ls(s))), lambda s, o, y: ce(s, y) + kl(ls(o.detach() / 3), ls(s / 3))],
-    "07.born_again": [lambda nets, train: generations(nets[::-1], train), lambda nets, train: (generations(nets, train), generations(nets, train))[1]],
+    "07.born_again": [lambda nets, train: generations(nets[::-1], train), lambda nets, train: [train(net, last) for net, last in zip(nets, [None, *nets], strict=False)]],
 }  # fmt: skip
