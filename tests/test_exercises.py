@@ -215,6 +215,7 @@ def pooled_share(z, y, rare):
          {"the default reduction", "cross-entropy on probabilities"}),
         ("09.compute_loss", lambda s, t, y, T, a: a * plain(s, t, T) + F.cross_entropy(s, y),
          {"T² left out", "alpha on the soft part only"}),
+        ("13.forward_kl", lambda s, t: F.kl_div(s, t.detach()), {"KL on raw logits", "a mean over the vocabulary"}),
         ("11.rare_accuracy", pooled_share, {"pictures, not classes, have equal weight", "a share, not percent"}),
         ("12.remove_units", lambda w, b, n, k: (w[k], b, n[k]), {"rows of the next layer", "the bias stays whole"}),
         ("13.forward_kl", lambda s, t: F.kl_div(t.detach().log_softmax(2), s.softmax(2)),

@@ -258,6 +258,10 @@ def _default_without_square(student_logits, teacher_logits, temperature):
     return _default_reduction(student_logits, teacher_logits, temperature) / temperature**2
 
 
+def _entropies_without_square(student_logits, teacher_logits, temperature):
+    return _cross_entropy(student_logits, teacher_logits, temperature) / temperature**2
+
+
 _ADDED, _CLASSES = "The two shares are alpha and 1 − alpha.", 'It averages over classes as well: reduction="batchmean".'
 for _name, _explanation, _function in (
     ("the default reduction", _CLASSES, _mixed(_default_reduction)),
@@ -277,6 +281,11 @@ for _name, _explanation, _function in (
         "T² left out, with the default reduction",
         f"The soft part carries temperature**2. {_CLASSES}",
         _mixed(_default_without_square),
+    ),
+    (
+        "T² left out, with cross-entropy in place of KL",
+        "The soft part carries temperature**2, and the teacher's entropy is not subtracted.",
+        _mixed(_entropies_without_square),
     ),
     (
         "alpha the other way round, and T² left out",

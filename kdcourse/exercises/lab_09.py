@@ -134,6 +134,56 @@ def _cross_entropy(student_logits, teacher_logits, labels, temperature, alpha):
     return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
 
 
+@compute_loss.mistake(
+    "T² left out, with cross-entropy in place of KL",
+    "Without T² the soft part shrinks as 1/T², and the teacher's entropy is not subtracted.",
+)
+def _cross_entropy_no_t2(student_logits, teacher_logits, labels, temperature, alpha):
+    soft = F.cross_entropy(student_logits / temperature, F.softmax(teacher_logits.detach() / temperature, dim=1))
+    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+
+
+def _divergence(student_side, teacher_side):
+    """The loss, with something else given to F.kl_div."""
+
+    def mixed(student_logits, teacher_logits, labels, temperature, alpha):
+        given, target = student_side(student_logits, temperature), teacher_side(teacher_logits.detach(), temperature)
+        soft = F.kl_div(given, target, reduction="batchmean") * temperature**2
+        return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+
+    return mixed
+
+
+def _softened_log(logits, temperature):
+    return F.log_softmax(logits / temperature, dim=1)
+
+
+def _softened_p(logits, temperature):
+    return F.softmax(logits / temperature, dim=1)
+
+
+def _scaled(logits, temperature):
+    return logits / temperature
+
+
+for _name, _explanation, _function in (
+    (
+        "softmax where log_softmax belongs",
+        "F.kl_div takes log-probabilities first.",
+        _divergence(_softened_p, _softened_p),
+    ),
+    ("KL on raw logits", "F.kl_div takes log-probabilities and probabilities.", _divergence(_scaled, _scaled)),
+    ("the student's logits are raw", "F.kl_div takes log-probabilities first.", _divergence(_scaled, _softened_p)),
+    ("the teacher's logits are raw", "F.kl_div takes probabilities second.", _divergence(_softened_log, _scaled)),
+    (
+        "softmax twice",
+        "What comes out of a softmax are no logits.",
+        _divergence(lambda z, t: _softened_log(z.softmax(1), t), lambda z, t: _softened_p(z.softmax(1), t)),
+    ),
+):
+    compute_loss.mistake(_name, _explanation)(_function)
+
+
 @compute_loss.mistake("temperature on the labels' part too", "The labels are compared at T = 1: give plain logits.")
 def _softened(student_logits, teacher_logits, labels, temperature, alpha):
     soft = alpha * _soft(student_logits, teacher_logits, temperature)

@@ -93,6 +93,21 @@ def _teacher_moves(student_logits, teacher_logits):
     return (log_p.exp() * (log_p - log_q)).sum(dim=2).mean()
 
 
+@forward_kl.mistake("KL on raw logits", "F.kl_div wants log-probabilities and probabilities: logits are neither.")
+def _raw(student_logits, teacher_logits):
+    return F.kl_div(student_logits, teacher_logits.detach(), reduction="none").sum(dim=2).mean()
+
+
+@forward_kl.mistake("the student's logits are raw", "F.kl_div wants the student's log-probabilities: log_softmax.")
+def _raw_student(student_logits, teacher_logits):
+    return F.kl_div(student_logits, teacher_logits.detach().softmax(dim=2), reduction="none").sum(dim=2).mean()
+
+
+@forward_kl.mistake("softmax twice", "What comes out of a softmax are no logits: give both networks' own logits.")
+def _twice(student_logits, teacher_logits):
+    return forward_kl(student_logits.softmax(dim=2), teacher_logits.softmax(dim=2))
+
+
 @forward_kl.mistake("cross-entropy in place of KL", "Same gradient, but not zero where the two agree.")
 def _cross_entropy(student_logits, teacher_logits):
     p = teacher_logits.detach().softmax(dim=2)

@@ -163,6 +163,7 @@ WRONG = {
         "the labels are left out": lambda s, t, y, T, a: a * soft(s, t, T),
         "T² on the labels' part too": lambda s, t, y, T, a: T**2 * mix(lambda *g: soft(*g) / T**2, s, t, y, T, a),
         "T² left out, with the default reduction": lambda s, t, y, T, a: mix(lambda *g: soft(*g) / T**2 / s.shape[1], s, t, y, T, a),
+        "T² left out, with cross-entropy in place of KL": lambda s, t, y, T, a: mix(lambda *g: F.cross_entropy(s / T, p(t, T)), s, t, y, T, a),
         "alpha the other way round, and T² left out": lambda s, t, y, T, a: mix(lambda *g: soft(*g) / T**2, s, t, y, T, 1 - a),
         "alpha the other way round, with the default reduction": lambda s, t, y, T, a: mix(lambda *g: soft(*g) / s.shape[1], s, t, y, T, 1 - a),
 

@@ -31,6 +31,10 @@ def mix(s, t, y, T, a, *, on_soft=1.0, on_hard=1.0):
     return a * on_soft * soft(s, t.detach(), T) + (1 - a) * on_hard * hard(s, y)
 
 
+def batchmean(s, t):
+    return F.kl_div(s, t.detach(), reduction="sum") / len(s)
+
+
 def reverse(s, t, T):
     return soft(t.detach(), s, T)
 
@@ -80,6 +84,12 @@ WRONG = {
         "alpha on the soft part only": lambda s, t, y, T, a: a * soft(s, t.detach(), T) + hard(s, y),
         "KL the other way round": lambda s, t, y, T, a: a * reverse(s, t, T) + (1 - a) * hard(s, y),
         "cross-entropy in place of KL": lambda s, t, y, T, a: a * entropies(s, t, T) + (1 - a) * hard(s, y),
+        "T² left out, with cross-entropy in place of KL": lambda s, t, y, T, a: a * entropies(s, t, T) / T**2 + (1 - a) * hard(s, y),
+        "softmax where log_softmax belongs": lambda s, t, y, T, a: a * T**2 * batchmean(F.softmax(s / T, 1), F.softmax(t / T, 1)) + (1 - a) * hard(s, y),
+        "KL on raw logits": lambda s, t, y, T, a: a * T**2 * batchmean(s / T, t / T) + (1 - a) * hard(s, y),
+        "the student's logits are raw": lambda s, t, y, T, a: a * T**2 * batchmean(s / T, F.softmax(t / T, 1)) + (1 - a) * hard(s, y),
+        "the teacher's logits are raw": lambda s, t, y, T, a: a * T**2 * batchmean(F.log_softmax(s / T, 1), t / T) + (1 - a) * hard(s, y),
+        "softmax twice": lambda s, t, y, T, a: a * soft(F.softmax(s, 1), F.softmax(t.detach(), 1), T) + (1 - a) * hard(s, y),
         "temperature on the labels' part too": lambda s, t, y, T, a: a * soft(s, t.detach(), T) + (1 - a) * hard(s / T, y),
 
         "alpha on the labels": lambda s, t, y, T, a: (1 - a) * soft(s, t.detach(), T) + a * hard(s, y),

@@ -58,6 +58,9 @@ RIGHT = {
 WRONG = {
     "13.forward_kl": {
         "the teacher is not detached": lambda s, t: kl(t, s).mean(),
+        "KL on raw logits": lambda s, t: F.kl_div(s.flatten(0, 1), t.detach().flatten(0, 1), reduction="batchmean"),
+        "the student's logits are raw": lambda s, t: (t.detach().softmax(2) * (t.detach().log_softmax(2) - s)).sum(2).mean(),
+        "softmax twice": lambda s, t: kl(t.detach().softmax(2), s.softmax(2)).mean(),
         "cross-entropy in place of KL": lambda s, t: F.cross_entropy(s.flatten(0, 1), t.detach().softmax(2).flatten(0, 1)),
         "the sum over tokens": lambda s, t: F.kl_div(s.log_softmax(2), t.detach().softmax(2), reduction="sum"),
         "not averaged": lambda s, t: kl(t.detach(), s),
