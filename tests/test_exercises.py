@@ -307,6 +307,12 @@ def test_right_numbers_in_another_form_are_right_and_the_lab_gets_tensors(conver
     assert torch.is_tensor(kept(torch.tensor([[0.5, 0.5]])))
 
 
+def test_numpys_doubles_come_back_as_pytorchs_floats(capsys):
+    """Lab 01 holds the loss against F.cross_entropy's, in its type."""
+    kept = CARDS["01.one_hot"].check(lambda labels, classes: np.eye(classes)[labels])
+    assert SIGNS["right"] in capsys.readouterr().out and kept(torch.tensor([1]), 3).dtype == torch.float32
+
+
 def test_a_form_that_the_check_cannot_read_is_no_error_of_the_students():
     outcome, text = CARDS["12.to_int8"].judge(lambda weight: weight)
     assert outcome == "wrong" and "Your function returns a float32 tensor of shape" in text and "is wanted" in text

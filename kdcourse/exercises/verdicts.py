@@ -30,7 +30,12 @@ def all_close(one: Found, other: Found) -> bool:
 
 
 def as_tensor(value: object) -> Tensor | None:
-    """Numbers in whatever form: a tensor, an array, a number, lists of these. None for what is none of them."""
+    """Numbers in whatever form: a tensor, an array, a number, lists of these. None for what is none of them.
+
+    NumPy's doubles become PyTorch's default: the labs go on computing with them beside networks' outputs.
+    """
+    if isinstance(value, np.ndarray | np.generic) and value.dtype == np.float64:
+        value = value.astype(np.float32)
     try:
         if isinstance(value, list | tuple) and any(isinstance(part, Tensor) for part in value):
             return torch.stack([torch.as_tensor(part) for part in value])
