@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,178 +25,15 @@ from kdcourse import losses
 from kdcourse.exercises import exercise, progress
 from kdcourse.exercises.cards import as_html
 from kdcourse.exercises.engine import SIGNS, all_exercises, summary
-from tests.answers import lab_04, lab_05, lab_06, lab_07, lab_08, lab_09, lab_10, lab_11, lab_12, lab_13, lab_14
 
 kl = nn.KLDivLoss(reduction="batchmean")
-
-
-def step(*, student_mode="train", teacher_mode="eval", grad=False, cut=True, zero=True, move=True):
-    """Training steps as students write them, with one habit missing."""
-
-    def answer(student, teacher, images, labels, optimizer):
-        getattr(student, student_mode)()
-        getattr(teacher, teacher_mode)()
-        if zero:
-            optimizer.zero_grad()
-        if grad:
-            t = teacher(images)
-            t = t.detach() if cut else t
-        else:
-            with torch.inference_mode():
-                t = teacher(images)
-            t = t.clone()
-        s = student(images)
-        loss = 0.9 * 16 * kl(F.log_softmax(s / 4, -1), F.softmax(t / 4, -1)) + 0.1 * F.cross_entropy(s, labels)
-        loss.backward()
-        if move:
-            optimizer.step()
-        return loss
-
-    return answer
-
-
-def others(z, c):
-    return torch.cat([z[:, :c], z[:, c + 1 :]], dim=1).amax(1) - z[:, c]
-
-
-RIGHT = {
-    "00.accuracy": [lambda z, y: 100.0 * sum(a == b for a, b in zip(z.max(1).indices.tolist(), y.tolist())) / len(y)],
-    "00.paired_difference": [
-        lambda a, b: (np.mean(a - b), (lambda i: (i.high - i.low) / 2)(stats.ttest_rel(a, b).confidence_interval()))
-    ],
-    "01.one_hot": [
-        lambda y, c: torch.eye(c)[y],
-        lambda y, c: torch.zeros(len(y), c).scatter(1, y[:, None], 1.0),
-        lambda y, c: (y[:, None] == torch.arange(c)).double(),
-    ],
-    "01.soft_cross_entropy": [
-        lambda z, p: F.cross_entropy(z, p),
-        lambda z, p: ((torch.logsumexp(z, 1, keepdim=True) - z) * p).sum() / len(z),
-    ],
-    "02.softmax_with_temperature": [
-        lambda z, t: F.softmax(z / t, dim=-1),
-        lambda z, t: torch.exp(z / t - torch.logsumexp(z / t, 1, keepdim=True)),
-    ],
-    "02.entropy": [
-        lambda p: torch.special.entr(p).sum(1),
-        lambda p: -(p * p.clamp(min=1e-30).log()).sum(-1),
-        lambda p: torch.distributions.Categorical(probs=p).entropy(),
-    ],
-    "02.soft_gradient": [
-        lambda s, t, T: torch.autograd.grad(
-            T * T * kl(F.log_softmax((x := s.requires_grad_()) / T, 1), F.softmax(t / T, 1)), x
-        )[0],
-    ],
-    "03.soft_target": [
-        lambda s, t, T: losses.soft_target(s, t, temperature=T),
-        lambda s, t, T: T * T * F.kl_div((s / T).log_softmax(1), (t.detach() / T).log_softmax(1), log_target=True, reduction="sum") / len(s),
-        lambda s, t, T: kl(F.log_softmax(s / T, 1), F.softmax(t.data / T, 1)).mul(T).mul(T),
-    ],
-    "03.distillation": [lambda s, t, y, T, a: losses.distillation(s, t, y, temperature=T, alpha=a)],
-    "03.training_step": [step()],
-    "03.cached_targets": [lambda z, i: torch.stack([z[k] for k in i.tolist()]), lambda z, i: z.index_select(0, i)],
-    "03.shift_bias": [lambda z, c, q: torch.quantile(others(z, c), q)],
-}  # fmt: skip
-
-WRONG = {
-    "00.accuracy": {
-        "a share, not percent": lambda z, y: torch.mean((torch.argmax(z, 1) == y).double()),
-        "argmax over the batch": lambda z, y: 100 * (z.argmax(0)[: len(y)] == y[: z.shape[1]]).double().mean(),
-        "a count, not percent": lambda z, y: sum(z.argmax(1) == y),
-        "the error rate": lambda z, y: 100 - 100 * (z.argmax(1) == y).double().mean(),
-    },
-    "00.paired_difference": {
-        "the pairing is lost": lambda a, b: (
-            a.mean() - b.mean(),
-            stats.t.ppf(0.975, len(a) - 1) * np.hypot(stats.sem(a), stats.sem(b)),
-        ),
-        "1.96 in place of Student's t": lambda a, b: ((a - b).mean(), 1.96 * stats.sem(a - b)),
-        "the standard deviation, not the standard error": lambda a, b: (
-            (a - b).mean(),
-            np.std(a - b, ddof=1) * stats.t.isf(0.025, len(a) - 1),
-        ),
-        "the biased standard deviation": lambda a, b: (
-            (a - b).mean(),
-            stats.sem(a - b, ddof=0) * stats.t.isf(0.025, len(a) - 1),
-        ),
-    },
-    "01.one_hot": {
-        "whole numbers": lambda y, c: (y[:, None] == torch.arange(c)).long(),
-        "columns for rows": lambda y, c: F.one_hot(y, c).float().t(),
-    },
-    "01.soft_cross_entropy": {
-        "the mean over classes too": lambda z, p: torch.mean(-p * F.log_softmax(z, -1)),
-        "the sum over the batch": lambda z, p: F.cross_entropy(z, p, reduction="sum"),
-        "softmax where log_softmax belongs": lambda z, p: -(p * F.softmax(z, -1)).sum() / len(z),
-        "log after softmax": lambda z, p: -(p * torch.log(F.softmax(z, 1))).sum(-1).mean(),
-        "the minus sign is missing": lambda z, p: -F.cross_entropy(z, p),
-        "softmax over the batch": lambda z, p: -(p * F.log_softmax(z, 0)).sum() / len(z),
-    },
-    "02.softmax_with_temperature": {
-        "multiplied by T": lambda z, t: F.softmax(t * z, 1),
-        "temperature after the softmax": lambda z, t: F.softmax(z, 1) / t,
-        "the temperature is ignored": lambda z, t: F.softmax(z, -1),
-        "softmax over the batch": lambda z, t: F.softmax(z / t, 0),
-        "exp overflows": lambda z, t: torch.exp(z / t) / torch.exp(z / t).sum(1, keepdim=True),
-    },
-    "02.entropy": {
-        "zero times minus infinity": lambda p: (-p * torch.log(p)).sum(-1),
-        "bits, not nats": lambda p: -(p * p.clamp(min=1e-30).log2()).sum(1),
-        "the mean over classes": lambda p: torch.special.entr(p).mean(1),
-        "the mean over the batch": lambda p: torch.special.entr(p).sum(1).mean(),
-        "the minus sign is missing": lambda p: -torch.special.entr(p).sum(1),
-    },
-    "02.soft_gradient": {
-        "the sign": lambda s, t, T: T * ((t / T).softmax(1) - (s / T).softmax(1)) / s.shape[0],
-        "the factor T is missing": lambda s, t, T: ((s / T).softmax(1) - (t / T).softmax(1)) / s.shape[0],
-        "T² in place of T": lambda s, t, T: T**2 * ((s / T).softmax(1) - (t / T).softmax(1)) / s.shape[0],
-        "T² left out of the loss": lambda s, t, T: ((s / T).softmax(1) - (t / T).softmax(1)) / s.shape[0] / T,
-        "the mean over the batch is missing": lambda s, t, T: T * ((s / T).softmax(1) - (t / T).softmax(1)),
-    },
-    "03.soft_target": {
-        "T² left out": lambda s, t, T: kl(F.log_softmax(s / T, 1), F.softmax(t.detach() / T, 1)),
-        "the default reduction": lambda s, t, T: T * T * kl(F.log_softmax(s / T, 1), F.softmax(t.detach() / T, 1)) / s.shape[1],
-        "softmax where log_softmax belongs": lambda s, t, T: T * T * kl(F.softmax(s / T, 1), F.softmax(t.detach() / T, 1)),
-        "the arguments of KL are swapped": lambda s, t, T: T * T * kl(F.log_softmax(t.detach() / T, 1), F.softmax(s / T, 1)),
-        "cross-entropy in place of KL": lambda s, t, T: T * T * F.cross_entropy(s / T, F.softmax(t.detach() / T, 1)),
-        "temperature on the student only": lambda s, t, T: T * T * kl(F.log_softmax(s / T, 1), F.softmax(t.detach(), 1)),
-        "temperature on the teacher only": lambda s, t, T: T * T * kl(F.log_softmax(s, 1), F.softmax(t.detach() / T, 1)),
-        "the teacher compared with itself": lambda s, t, T: T * T * kl(F.log_softmax(t.detach() / T, 1), F.softmax(t.detach() / T, 1)),
-        "the student compared with itself": lambda s, t, T: T * T * kl(F.log_softmax(s / T, 1), F.softmax(s.detach() / T, 1)),
-        "the teacher is not detached": lambda s, t, T: T * T * kl(F.log_softmax(s / T, 1), F.softmax(t / T, 1)),
-    },
-    "03.distillation": {
-        "alpha the other way round": lambda s, t, y, T, a: losses.distillation(s, t, y, temperature=T, alpha=1 - a),
-        "alpha on the soft part only": lambda s, t, y, T, a: a * losses.soft_target(s, t, temperature=T) + F.cross_entropy(s, y),
-        "T² left out": lambda s, t, y, T, a: a * losses.soft_target(s, t, temperature=T) / T**2 + (1 - a) * F.cross_entropy(s, y),
-        "temperature on the labels' part too": lambda s, t, y, T, a: a * losses.soft_target(s, t, temperature=T) + (1 - a) * F.cross_entropy(s / T, y),
-        "cross-entropy on probabilities": lambda s, t, y, T, a: a * losses.soft_target(s, t, temperature=T) + (1 - a) * F.cross_entropy(F.softmax(s, 1), y),
-    },
-    "03.training_step": {
-        "the teacher is left in training mode": step(teacher_mode="train"),
-        "the teacher is not frozen": step(grad=True, cut=False),
-        "the teacher's graph is kept": step(grad=True),
-        "zero_grad is missing": step(zero=False),
-        "the optimiser never steps": step(move=False),
-        "the student is in evaluation mode": step(student_mode="eval"),
-    },
-    "03.cached_targets": {
-        "the cache out of step with the shuffle": lambda z, i: z.narrow(0, 0, len(i)),
-        "the order within the batch is lost": lambda z, i: z[sorted(i.tolist())],
-    },
-    "03.shift_bias": {
-        "the sign": lambda z, c, q: -torch.quantile(others(z, c), q),
-        "the class among its own rivals": lambda z, c, q: torch.quantile(z.amax(1) - z[:, c], q),
-        "the quantile from the wrong end": lambda z, c, q: torch.quantile(others(z, c), 1 - q),
-        "the mean gap": lambda z, c, q: others(z, c).mean(),
-    },
-}  # fmt: skip
-
-for answers in (lab_04, lab_05, lab_06, lab_07, lab_08, lab_09, lab_10, lab_11, lab_12, lab_13, lab_14):
+CARDS = all_exercises()
+RIGHT, WRONG, UNKNOWN = {}, {}, {}
+for number in range(15):
+    answers = import_module(f"tests.answers.lab_{number:02d}")
     RIGHT |= answers.RIGHT
     WRONG |= answers.WRONG
-
-CARDS = all_exercises()
+    UNKNOWN |= getattr(answers, "UNKNOWN", {})
 
 
 @pytest.fixture
@@ -209,7 +47,8 @@ def own_progress(tmp_path, monkeypatch):
 def test_every_card_is_complete_and_tested_here(identity):
     card = CARDS[identity]
     assert card.hints and card.mistakes and card.goal and "minute" in card.minutes
-    assert RIGHT[identity] and set(WRONG[identity]) == {mistake.name for mistake in card.mistakes}
+    assert len(RIGHT[identity]) >= 2 and len(UNKNOWN[identity]) == 2
+    assert sorted(WRONG[identity]) == sorted(mistake.name for mistake in card.mistakes)
     assert card.judge(card.reference)[0] == "reference"
     namespace = {"torch": torch, "F": F, "np": np, "stats": stats}
     exec(card.source(), namespace)  # the solution that is shown stands on its own
@@ -236,22 +75,33 @@ def test_blanks_are_not_attempted_and_the_reference_takes_over(identity, blank, 
     assert SIGNS["not attempted"] in capsys.readouterr().out
 
 
-def slip(p):
-    return (p == p.max()).mean()
+@pytest.mark.parametrize(("identity", "number"), [(name, n) for name in UNKNOWN for n in range(len(UNKNOWN[name]))])
+def test_what_is_not_known_is_told_by_a_factor_or_the_first_difference_and_never_by_a_name(identity, number):
+    outcome, text = CARDS[identity].judge(UNKNOWN[identity][number])
+    told = ("the right result ", "it should be", "is wanted", "are wanted", "could not be looked at")
+    assert outcome == "wrong" and "looks like" not in text and any(words in text for words in told), text
 
 
-def forgetful(p):
-    entropy = torch.special.entr(p).sum(1)
-    entropy.mean()
+@pytest.mark.parametrize("identity", sorted(CARDS))
+def test_code_is_never_called_not_attempted(identity):
+    """A forgotten return gives None, and an error is named with its line: both are attempts."""
+    answer = RIGHT[identity][0]
 
+    def forgetful(*given):
+        answer(*given)
 
-def test_code_is_never_called_not_attempted():
-    """A mean of truth values raises an error of its own kind, and a forgotten return gives None: both are attempts."""
-    outcome, text = CARDS["02.entropy"].judge(slip)
-    assert outcome == "wrong" and "`return (p == p.max()).mean()`" in text and "NotImplementedError" in text
-    assert f"line {inspect.getsourcelines(slip)[1] + 1} " in text
-    outcome, text = CARDS["02.entropy"].judge(forgetful)
+    def stumbling(*given):
+        result = answer(*given)
+        return result / "a word"
+
+    outcome, text = CARDS[identity].judge(forgetful)
     assert outcome == "wrong" and "needs a `return`" in text
+    outcome, text = CARDS[identity].judge(stumbling)
+    line = inspect.getsourcelines(stumbling)[1] + 2
+    assert outcome == "wrong" and f'in line {line} of its cell, `return result / "a word"`, with TypeError' in text
+
+
+def test_a_mean_of_truth_values_is_named_with_its_error():
     outcome, text = CARDS["00.accuracy"].judge(lambda z, y: (z.argmax(1) == y).mean() * 100)
     assert outcome == "wrong" and "mean" in text
 
@@ -312,22 +162,114 @@ def test_other_wrong_answers_are_explained_and_never_raise(answer, message):
     assert outcome == "wrong" and re.search(message, text)
 
 
+def in_the_mix(part, hard=F.cross_entropy):
+    """The mix with a soft part of one's own."""
+    return lambda s, t, y, T, a: a * part(s, t, T) + (1 - a) * hard(s, y)
+
+
+def plain(s, t, T, reduction="batchmean"):
+    return F.kl_div(F.log_softmax(s / T, 1), F.softmax(t.detach() / T, 1), reduction=reduction)
+
+
+def by_mass(z, y):
+    order = z.softmax(1).amax(1).argsort()
+    gaps = ((z.argmax(1) == y).float() - z.softmax(1).amax(1))[order].view(10, -1).mean(1)
+    return gaps.abs().mean()
+
+
+def on_probabilities(s, y):
+    return F.cross_entropy(s.softmax(1), y)
+
+
+def pooled_share(z, y, rare):
+    inside = torch.isin(y, torch.tensor(rare))
+    return (z.argmax(1) == y)[inside].float().mean()
+
+
 @pytest.mark.parametrize(
     ("identity", "answer", "two"),
     [
-        ("03.soft_target", lambda s, t, T: kl(F.log_softmax(s / T, 1), F.softmax(t.detach() / T, 1)) / s.shape[1],
-         {"T² left out", "the default reduction"}),
-        ("03.soft_target", lambda s, t, T: T**2 * F.cross_entropy(s / T, F.softmax(t.detach() / T, 1)) / s.shape[1],
-         {"cross-entropy in place of KL", "the default reduction"}),
-        ("03.soft_target", lambda s, t, T: kl(F.log_softmax(t.detach() / T, 1), F.softmax(s / T, 1)),
-         {"the arguments of KL are swapped", "T² left out"}),
         ("02.soft_gradient", lambda s, t, T: T * ((t / T).softmax(1) - (s / T).softmax(1)),
          {"the sign", "the mean over the batch is missing"}),
+        ("02.soft_gradient", lambda s, t, T: (s / T).softmax(1) - (t / T).softmax(1),
+         {"the factor T is missing", "the mean over the batch is missing"}),
+        ("03.soft_target", lambda s, t, T: plain(s, t, T) / s.shape[1], {"T² left out", "the default reduction"}),
+        ("03.soft_target", lambda s, t, T: plain(s, t, T, "sum"), {"T² left out", "the sum over the batch"}),
+        ("03.soft_target", lambda s, t, T: T * plain(s, t, T) / s.shape[1], {"T in place of T²", "the default reduction"}),
+        ("03.soft_target", lambda s, t, T: T**2 * F.cross_entropy(s / T, F.softmax(t.detach() / T, 1)) / s.shape[1],
+         {"cross-entropy in place of KL", "the default reduction"}),
+        ("03.soft_target", lambda s, t, T: F.cross_entropy(s / T, F.softmax(t.detach() / T, 1)),
+         {"cross-entropy in place of KL", "T² left out"}),
+        ("03.soft_target", lambda s, t, T: kl(F.log_softmax(t.detach() / T, 1), F.softmax(s / T, 1)),
+         {"the arguments of KL are swapped", "T² left out"}),
+        ("03.soft_target", lambda s, t, T: kl(s / T, t.detach() / T), {"KL on raw logits", "T² left out"}),
+        ("03.soft_target", lambda s, t, T: plain(s.softmax(1), t.softmax(1), T), {"softmax twice", "T² left out"}),
+        ("03.distillation", in_the_mix(plain, on_probabilities), {"T² left out", "cross-entropy on probabilities"}),
+        ("03.distillation", lambda s, t, y, T, a: a * plain(s, t, T) + F.cross_entropy(s, y),
+         {"T² left out", "alpha on the soft part only"}),
+        ("03.distillation", in_the_mix(lambda s, t, T: T**2 * plain(s, t, T) / s.shape[1], on_probabilities),
+         {"the default reduction", "cross-entropy on probabilities"}),
+        ("06.calibration_error", lambda z, y: 100 * by_mass(z, y),
+         {"bins with equally many pictures", "percent, not a share"}),
+        ("07.peer_loss", lambda s, o, y: on_probabilities(s, y) + plain(s, o, 1) / s.shape[1],
+         {"the default reduction", "cross-entropy on probabilities"}),
+        ("09.compute_loss", lambda s, t, y, T, a: a * plain(s, t, T) + F.cross_entropy(s, y),
+         {"T² left out", "alpha on the soft part only"}),
+        ("13.forward_kl", lambda s, t: F.kl_div(s, t.detach()), {"KL on raw logits", "a mean over the vocabulary"}),
+        ("11.rare_accuracy", pooled_share, {"pictures, not classes, have equal weight", "a share, not percent"}),
+        ("12.remove_units", lambda w, b, n, k: (w[k], b, n[k]), {"rows of the next layer", "the bias stays whole"}),
+        ("13.forward_kl", lambda s, t: F.kl_div(t.detach().log_softmax(2), s.softmax(2)),
+         {"KL the other way round", "a mean over the vocabulary"}),
     ],
 )  # fmt: skip
 def test_two_mistakes_at_once_are_both_named(identity, answer, two):
     outcome, text = CARDS[identity].judge(answer)
-    assert outcome == "wrong" and "two mistakes at once" in text and all(name in text for name in two)
+    assert outcome == "wrong" and "two mistakes at once" in text and all(name in text for name in two), text
+
+
+def between(e):
+    return e[None] - e[:, None]
+
+
+def table(way):
+    return way @ way.mT
+
+
+@pytest.mark.parametrize(
+    ("identity", "answer", "said"),
+    [
+        ("01.one_hot", lambda y, c: np.eye(c, dtype=int)[y], "A distribution is floating point"),
+        ("05.angles", lambda e: table(F.normalize(between(e), dim=2, eps=1e-3)), "or one of your own"),
+        ("05.angles", lambda e: F.cosine_similarity(between(e)[:, :, None], between(e)[:, None], dim=3), "10⁻⁸ in F.cosine_similarity"),
+        ("05.angles", lambda e: torch.nan_to_num(table(between(e) / between(e).norm(dim=2, keepdim=True))), "the gradient is NaN"),
+        ("06.calibration_error", by_mass, "bins with equally many pictures"),
+        ("13.on_policy_loss", lambda x, p, w, s, t, loss: loss(s(w(x[:, :p], 4))[:, p:-1], t(w(x[:, :p], 4))[:, p:-1]), "should be 8"),
+        ("02.entropy", lambda p: -p.mul_(p.log()).sum(1), "An operation in place did it"),
+        ("03.soft_target", lambda s, t, T: plain(s.div_(T), t.div_(T), 1) * T**2, "An operation in place did it"),
+        ("04.parameters_to_train", lambda s, t, h: [*s.parameters(), *h], "nothing but parameters: no"),
+        ("05.rkd_distance", lambda s, t: losses.rkd_distance(s.detach(), t), r"hang on the student\?"),
+        ("07.born_again", UNKNOWN["07.born_again"][1], "A network is returned: no"),
+        ("14.new_head", lambda model, classes: nn.Linear(4, classes), "still has its body and its classifier: no"),
+        ("12.to_int8", UNKNOWN["12.to_int8"][0], "Codes 1 are int8: no"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_not_taken_for_another(identity, answer, said):
+    outcome, text = CARDS[identity].judge(answer)
+    assert outcome == "wrong" and re.search(said, text), text
+
+
+def test_a_single_number_is_no_multiple_of_the_right_one():
+    """Any number is: 66.7 for 66.67, or another loss whose factor is 1.07 in one case and 1.54 in the next."""
+    for identity, answer in (
+        ("01.soft_cross_entropy", lambda z, p: (z - p).square().mean()),
+        (
+            "05.recall_at_1",
+            lambda e, y: 100 * (y[(torch.cdist(e, e) + 1e9 * torch.eye(len(e))).argmin(1)] == y).float().mean(),
+        ),
+        ("12.milliseconds", lambda run, clock, repeats: 1.0),
+    ):
+        outcome, text = CARDS[identity].judge(answer)
+        assert outcome == "wrong" and "multiplied" not in text and "it should be" in text, text
 
 
 @pytest.mark.parametrize(
@@ -336,6 +278,7 @@ def test_two_mistakes_at_once_are_both_named(identity, answer, two):
         (lambda p: torch.special.entr(p).sum(1) / len(p), "divided by N, the number of rows"),
         (lambda p: torch.special.entr(p).sum(1) * 100, "multiplied by a hundred"),
         (lambda p: torch.special.entr(p).sum(1) * 0.3, "multiplied by 0.3"),
+        (lambda p: torch.special.entr(p).sum(1) * len(p) ** 2, "multiplied by N · N, the number of pairs"),
     ],
 )
 def test_a_constant_factor_is_said(answer, factor):
@@ -362,6 +305,12 @@ def test_right_numbers_in_another_form_are_right_and_the_lab_gets_tensors(conver
     kept = CARDS["02.entropy"].check(lambda p: convert(torch.special.entr(p).sum(1)))
     assert SIGNS["right"] in capsys.readouterr().out
     assert torch.is_tensor(kept(torch.tensor([[0.5, 0.5]])))
+
+
+def test_numpys_doubles_come_back_as_pytorchs_floats(capsys):
+    """Lab 01 holds the loss against F.cross_entropy's, in its type."""
+    kept = CARDS["01.one_hot"].check(lambda labels, classes: np.eye(classes)[labels])
+    assert SIGNS["right"] in capsys.readouterr().out and kept(torch.tensor([1]), 3).dtype == torch.float32
 
 
 def test_a_form_that_the_check_cannot_read_is_no_error_of_the_students():

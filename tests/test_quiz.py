@@ -63,6 +63,27 @@ def test_wrong_quizzes_are_refused():
         quiz("00").answer(0, 17)
 
 
+def test_the_right_option_is_not_known_by_its_length():
+    asked = [question for lab in labs() for question in questions(lab)]
+    longest = shortest = 0
+    for question in asked:
+        lengths = sorted(len(option.text) for option in question.options)
+        right = next(len(option.text) for option in question.options if option.right)
+        longest += right == lengths[-1]
+        shortest += right == lengths[0]
+        assert lengths[-1] < 25 or lengths[-1] <= 2.2 * lengths[0], question.text
+    assert longest <= 24 and shortest <= 24, (
+        f"of {len(asked)} it is the longest in {longest} and the shortest in {shortest}"
+    )
+
+
+def test_a_wrong_choice_is_told_why_that_very_one_is_wrong():
+    for lab in labs():
+        for question in questions(lab):
+            reasons = [option.why for option in question.options]
+            assert len(set(reasons)) == len(reasons) and all(len(why) >= 15 for why in reasons), question.text
+
+
 def test_the_files_are_plain_data():
     for path in FOLDER.glob("*.json"):
         assert json.loads(path.read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from kdcourse.exercises.probing import filled
 def _answers() -> list[tuple]:
     generator = torch.Generator().manual_seed(0)
     return [
-        (torch.randn(12, 5, generator=generator), torch.randint(5, (12,), generator=generator)),
+        (torch.randn(13, 5, generator=generator), torch.randint(5, (13,), generator=generator)),
         (F.one_hot(torch.arange(4), 4).float(), torch.tensor([0, 1, 2, 0])),
         (torch.randn(3, 3, generator=generator), torch.tensor([0, 1, 2])),
     ]
@@ -107,6 +107,31 @@ def _normal(ours, theirs):
 def _deviation(ours, theirs):
     gaps = ours - theirs
     return gaps.mean(), stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1)
+
+
+@paired_difference.mistake("theirs minus ours", "Positive must mean that ours is better: ours − theirs.")
+def _theirs_first(ours, theirs):
+    return paired_difference(theirs, ours)
+
+
+@paired_difference.mistake("the whole width", "Half of it is wanted: how far the interval reaches to either side.")
+def _whole_width(ours, theirs):
+    mean, half = paired_difference(ours, theirs)
+    return mean, 2 * half
+
+
+@paired_difference.mistake(
+    "5 % on one side", "An interval of 95 % leaves 2.5 % on either side: stats.t.ppf(0.975, n - 1)."
+)
+def _one_sided(ours, theirs):
+    gaps = ours - theirs
+    return gaps.mean(), stats.t.ppf(0.95, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps))
+
+
+@paired_difference.mistake("n degrees of freedom", "The mean has taken one: n − 1 are left.")
+def _one_too_many(ours, theirs):
+    gaps = ours - theirs
+    return gaps.mean(), stats.t.ppf(0.975, len(gaps)) * gaps.std(ddof=1) / np.sqrt(len(gaps))
 
 
 @paired_difference.mistake("the biased standard deviation", "NumPy divides by n unless you ask for ddof=1.")

@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 from kdcourse.exercises.engine import define
 from kdcourse.exercises.probing import values
+from kdcourse.exercises.verdicts import as_tensor
 
 
 def _labels() -> list[tuple]:
@@ -13,7 +14,8 @@ def _labels() -> list[tuple]:
 
 def _with_dtype(answer) -> dict[str, object]:
     found = values(answer, _labels())
-    return {**found, "floating point": torch.is_tensor(found["case 1"]) and found["case 1"].is_floating_point()}
+    numbers = as_tensor(found["case 1"])
+    return {**found, "floating point": numbers is not None and numbers.is_floating_point()}
 
 
 @define(
@@ -31,7 +33,10 @@ def one_hot(labels, classes):
     return F.one_hot(labels, classes).float()
 
 
-@one_hot.mistake("whole numbers", "F.one_hot gives int64; a distribution is floating point: add .float().")
+@one_hot.mistake(
+    "whole numbers",
+    "A distribution is floating point. F.one_hot, a comparison and a list of 0 and 1 are not: add .float(), or write 1.0.",
+)
 def _integers(labels, classes):
     return F.one_hot(labels, classes)
 
@@ -99,3 +104,34 @@ def _no_minus(logits, targets):
 @soft_cross_entropy.mistake("softmax over the batch", "dim=0 compares pictures; classes are dim=1.")
 def _over_batch(logits, targets):
     return -(targets * logits.log_softmax(dim=0)).sum(dim=1).mean()
+
+
+@soft_cross_entropy.mistake(
+    "the hard labels", "The whole distribution is the target: argmax throws all but one class away."
+)
+def _hard(logits, targets):
+    return F.cross_entropy(logits, targets.argmax(dim=1))
+
+
+@soft_cross_entropy.mistake(
+    "KL in place of cross-entropy", "Same gradient, another number: the targets' entropy has been subtracted."
+)
+def _divergence(logits, targets):
+    return F.kl_div(logits.log_softmax(dim=1), targets, reduction="batchmean")
+
+
+@soft_cross_entropy.mistake(
+    "softmax twice", "F.cross_entropy and log_softmax take logits: leave the first softmax out."
+)
+def _twice(logits, targets):
+    return F.cross_entropy(logits.softmax(dim=1), targets)
+
+
+@soft_cross_entropy.mistake("raw logits", "Logits are not log-probabilities before log_softmax.")
+def _raw(logits, targets):
+    return -(targets * logits).sum(dim=1).mean()
+
+
+@soft_cross_entropy.mistake("not averaged", "One number is wanted: the mean over the batch at the end.")
+def _each(logits, targets):
+    return -(targets * logits.log_softmax(dim=1)).sum(dim=1)

@@ -137,3 +137,15 @@ def _inverse(student_logits, teacher_logits, temperature):
 @soft_gradient.mistake("the mean over the batch is missing", "The loss is a mean over N pictures: divide by N.")
 def _no_mean(student_logits, teacher_logits, temperature):
     return soft_gradient(student_logits, teacher_logits, temperature) * len(student_logits)
+
+
+@soft_gradient.mistake("the mean over classes too", "The loss is a sum over classes: divide by N alone.")
+def _over_classes(student_logits, teacher_logits, temperature):
+    return soft_gradient(student_logits, teacher_logits, temperature) / student_logits.shape[1]
+
+
+@soft_gradient.mistake(
+    "probabilities at T = 1", "The loss compares softened probabilities: divide the logits by T first."
+)
+def _not_softened(student_logits, teacher_logits, temperature):
+    return temperature * (student_logits.softmax(dim=1) - teacher_logits.softmax(dim=1)) / len(student_logits)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from kdcourse.exercises.engine import define
 from kdcourse.exercises.probing import filled, gradients, values
-from kdcourse.exercises.verdicts import Mistake
+from kdcourse.exercises.verdicts import Mistake, as_tensor
 from kdcourse.system.generators import seeded_rng
 
 
@@ -117,6 +117,71 @@ def _undetached(student_logits, teacher_logits, temperature):
     return temperature**2 * F.kl_div(log_q, p, reduction="batchmean")
 
 
+@soft_target.mistake(
+    "the sum over the batch", 'Average over the batch, or the loss grows with it: reduction="batchmean".'
+)
+def _summed(student_logits, teacher_logits, temperature):
+    return soft_target(student_logits, teacher_logits, temperature) * len(student_logits)
+
+
+@soft_target.mistake("T in place of T²", "The gradient shrinks as 1/T²: multiply by temperature**2.")
+def _plain_t(student_logits, teacher_logits, temperature):
+    return soft_target(student_logits, teacher_logits, temperature) / temperature
+
+
+@soft_target.mistake("the temperature is ignored", "Both sides are divided by T before the softmax.")
+def _at_one(student_logits, teacher_logits, temperature):
+    return temperature**2 * _kl(student_logits, teacher_logits, 1, 1)
+
+
+@soft_target.mistake("KL on raw logits", "F.kl_div wants log-probabilities and probabilities: logits are neither.")
+def _raw(student_logits, teacher_logits, temperature):
+    target = teacher_logits.detach() / temperature
+    return temperature**2 * F.kl_div(student_logits / temperature, target, reduction="batchmean")
+
+
+@soft_target.mistake("the student's logits are raw", "F.kl_div wants the student's log-probabilities: F.log_softmax.")
+def _raw_student(student_logits, teacher_logits, temperature):
+    p = F.softmax(teacher_logits.detach() / temperature, dim=1)
+    return temperature**2 * F.kl_div(student_logits / temperature, p, reduction="batchmean")
+
+
+@soft_target.mistake("the teacher's logits are raw", "F.kl_div wants the teacher's probabilities as target: F.softmax.")
+def _raw_teacher(student_logits, teacher_logits, temperature):
+    log_q = F.log_softmax(student_logits / temperature, dim=1)
+    return temperature**2 * F.kl_div(log_q, teacher_logits.detach() / temperature, reduction="batchmean")
+
+
+@soft_target.mistake(
+    "KL on clipped logits",
+    "Keras' KL divergence takes probabilities and clips what it is given to [0, 1], logits too: softmax first.",
+)
+def _clipped(student_logits, teacher_logits, temperature):
+    q, p = ((side / temperature).clamp(1e-7, 1) for side in (student_logits, teacher_logits.detach()))
+    return temperature**2 * (p * (p / q).log()).sum(dim=1).mean()
+
+
+@soft_target.mistake("softmax twice", "What comes out of a softmax are no logits: give both networks' own logits.")
+def _twice(student_logits, teacher_logits, temperature):
+    return soft_target(student_logits.softmax(dim=1), teacher_logits.softmax(dim=1), temperature)
+
+
+@soft_target.mistake("softmax twice on the student", "F.log_softmax takes logits: leave the softmax before it out.")
+def _student_twice(student_logits, teacher_logits, temperature):
+    return soft_target(student_logits.softmax(dim=1), teacher_logits, temperature)
+
+
+@soft_target.mistake("log_softmax of a softmax", "F.log_softmax is the softmax and its logarithm in one step.")
+def _log_of_twice(student_logits, teacher_logits, temperature):
+    return temperature**2 * _kl((student_logits / temperature).softmax(dim=1), teacher_logits, 1, temperature)
+
+
+@soft_target.mistake("squared error of probabilities", "That is another loss: KL(teacher ‖ student) is wanted.")
+def _squares(student_logits, teacher_logits, temperature):
+    q, p = ((side / temperature).softmax(dim=1) for side in (student_logits, teacher_logits.detach()))
+    return temperature**2 * F.mse_loss(q, p)
+
+
 LABELS = torch.tensor([0, 3, 2, 1, 4, 0])
 
 
@@ -176,6 +241,70 @@ def _softened_labels(student_logits, teacher_logits, labels, temperature, alpha)
 def _twice_softmax(student_logits, teacher_logits, labels, temperature, alpha):
     soft, _ = _parts(student_logits, teacher_logits, labels, temperature)
     return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits.softmax(1), labels)
+
+
+def _mixed(soft, weights=lambda alpha: (alpha, 1 - alpha)):
+    """The mix with another soft loss, or with other weights."""
+
+    def mixed(student_logits, teacher_logits, labels, temperature, alpha):
+        on_soft, on_hard = weights(alpha)
+        hard = F.cross_entropy(student_logits, labels)
+        return on_soft * soft(student_logits, teacher_logits, temperature) + on_hard * hard
+
+    return mixed
+
+
+def _default_without_square(student_logits, teacher_logits, temperature):
+    return _default_reduction(student_logits, teacher_logits, temperature) / temperature**2
+
+
+def _entropies_without_square(student_logits, teacher_logits, temperature):
+    return _cross_entropy(student_logits, teacher_logits, temperature) / temperature**2
+
+
+_ADDED, _CLASSES = "The two shares are alpha and 1 − alpha.", 'It averages over classes as well: reduction="batchmean".'
+for _name, _explanation, _function in (
+    ("the default reduction", _CLASSES, _mixed(_default_reduction)),
+    ("the sum over the batch", 'Average over the batch: reduction="batchmean".', _mixed(_summed)),
+    ("T in place of T²", "The soft part carries temperature**2.", _mixed(_plain_t)),
+    (
+        "cross-entropy in place of KL",
+        "Same gradient, but the teacher's entropy is not subtracted.",
+        _mixed(_cross_entropy),
+    ),
+    ("the arguments of KL are swapped", "KL(teacher ‖ student): the teacher's are the weights.", _mixed(_swapped)),
+    ("softmax twice", "soft_target takes logits: leave the softmax before it out.", _mixed(_twice)),
+    ("alpha on the labels' part only", _ADDED, _mixed(soft_target, lambda alpha: (1, 1 - alpha))),
+    ("no alpha", _ADDED, _mixed(soft_target, lambda alpha: (1, 1))),
+    ("the labels are left out", "Their share is 1 − alpha.", _mixed(soft_target, lambda alpha: (alpha, 0))),
+    (
+        "T² left out, with the default reduction",
+        f"The soft part carries temperature**2. {_CLASSES}",
+        _mixed(_default_without_square),
+    ),
+    (
+        "T² left out, with cross-entropy in place of KL",
+        "The soft part carries temperature**2, and the teacher's entropy is not subtracted.",
+        _mixed(_entropies_without_square),
+    ),
+    (
+        "alpha the other way round, and T² left out",
+        "alpha weights the teacher, and the soft part carries temperature**2.",
+        _mixed(_no_square, lambda alpha: (1 - alpha, alpha)),
+    ),
+    (
+        "alpha the other way round, with the default reduction",
+        f"alpha weights the teacher. {_CLASSES}",
+        _mixed(_default_reduction, lambda alpha: (1 - alpha, alpha)),
+    ),
+):
+    distillation.mistake(_name, _explanation)(_function)
+
+
+@distillation.mistake("T² on the labels' part too", "Only the soft part carries temperature**2.")
+def _square_on_both(student_logits, teacher_logits, labels, temperature, alpha):
+    soft, hard = _parts(student_logits, teacher_logits, labels, temperature)
+    return alpha * soft + (1 - alpha) * hard * temperature**2
 
 
 def _step(answer) -> dict[str, object]:
@@ -268,7 +397,11 @@ for _name, _explanation, _function in (
         _habits(graph=True),
     ),
     ("zero_grad is missing", "Gradients add up from step to step: clear them before backward.", _habits(zero=False)),
-    ("the optimiser never steps", "backward computes gradients; optimizer.step() uses them.", _habits(update=False)),
+    (
+        "the student's weights never move",
+        "optimizer.step() uses the gradients of backward: call it after that, and clear none in between.",
+        _habits(update=False),
+    ),
     (
         "the student is in evaluation mode",
         "Its batch norm learns nothing of the data and dropout does not regularise: call student.train().",
@@ -319,6 +452,23 @@ def _bias_cases() -> list[tuple]:
     return [(logits, 3, 0.2), (logits, 0, 0.1)]
 
 
+def _reached(answer) -> dict[str, object]:
+    """The share that a bias reaches, and the bias. One that reaches it within a picture is as right as the quantile itself."""
+    found: dict[str, object] = {}
+    for number, (logits, class_index, share) in enumerate(_bias_cases(), start=1):
+        given = filled(answer(logits.clone(), class_index, share))
+        bias, quantile = as_tensor(given), shift_bias.reference(logits, class_index, share)
+        if bias is None or bias.shape:
+            return {f"share reached in case {number}": given}
+        shifted = logits.clone()
+        shifted[:, class_index] += bias
+        reached = (shifted.argmax(dim=1) == class_index).double().mean().item()
+        near = abs(reached - share) <= 1.5 / len(logits)  # a picture more or less; at a tie either may win
+        found[f"share reached in case {number}"] = share if near else reached
+        found[f"bias in case {number}"] = quantile if near else bias
+    return found
+
+
 @define(
     "03.shift_bias",
     goal="Find the number to add to one class's logits so that it wins for a given share of the pictures.",
@@ -327,7 +477,7 @@ def _bias_cases() -> list[tuple]:
     hints=("For one picture the class wins as soon as the bias exceeds (best other logit − its own logit).",
            "Sort those gaps: a bias at their 20 % quantile makes the class win for 20 % of the pictures.",
            "gaps.quantile(share) is that bias."),
-    cases=_bias_cases,
+    probe=_reached,
 )  # fmt: skip
 def shift_bias(logits, class_index, share):
     others = logits.clone()

@@ -106,13 +106,24 @@ class _Helper(nn.Module):
         self.project, self.softness = nn.Conv2d(2, 3, 1), nn.Parameter(torch.zeros(3))
 
 
+def _ungrouped(given):
+    """What an optimiser takes: parameters, groups of them, or pairs with their names."""
+    for one in given:
+        if isinstance(one, dict):
+            yield from _ungrouped(one.get("params", ()))
+        else:
+            yield one[1] if isinstance(one, tuple) and len(one) == 2 else one
+
+
 def _who_moves(answer) -> dict[str, object]:
     """Give the chosen parameters one step of gradient descent and see what has moved."""
     with seeded_rng(0):
         student, teacher, helpers = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 3, 1), [_Helper(), _Helper()]
-    chosen = [parameter for parameter in filled(answer(student, teacher, helpers)) if parameter is not None]
+    listed = list(_ungrouped(filled(answer(student, teacher, helpers))))
+    chosen = [one for one in listed if isinstance(one, nn.Parameter)]
     ids = {id(parameter) for parameter in chosen}
-    found = {
+    found: dict[str, object] = {
+        "the list holds nothing but parameters": len(chosen) == len(listed),
         "all of the student is trained": all(id(one) in ids for one in student.parameters()),
         "the teacher is trained": any(id(one) in ids for one in teacher.parameters()),
         "a parameter is named twice": len(chosen) != len(ids),

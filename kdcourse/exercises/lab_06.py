@@ -1,6 +1,7 @@
 """The exercises of lab 06, Learn from an ensemble."""
 
 import torch
+from torch.nn import functional as F
 
 from kdcourse.exercises.engine import define
 
@@ -58,6 +59,9 @@ def _answers(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     logits, labels = 2 * torch.randn(400, 5, generator=generator), torch.randint(5, (400,), generator=generator)
     logits[torch.arange(400), labels] += 1.5
+    logits[:150] = logits[:150] * 0.3 + F.one_hot(
+        labels[:150], 5
+    )  # right more often than they say: gaps of either sign
     return logits, labels
 
 
@@ -83,15 +87,15 @@ def calibration_error(logits, labels):
     return error
 
 
-def _by_bins(logits, labels, *, signed=False, weighted=True, of_label=False):
+def _by_bins(logits, labels, *, signed=False, weighted=True, of_label=False, count=10):
     p = logits.softmax(dim=1)
     confidence, decision = p.max(dim=1)
     if of_label:
         confidence = p.gather(1, labels[:, None])[:, 0]
     right = (decision == labels).float()
-    bins = (confidence * 10).ceil().clamp(1, 10)
+    bins = (confidence * count).ceil().clamp(1, count)
     gaps, shares = [], []
-    for number in range(1, 11):
+    for number in range(1, count + 1):
         inside = bins == number
         if inside.any():
             gap = right[inside].mean() - confidence[inside].mean()
@@ -126,6 +130,35 @@ def _one_bin(logits, labels):
     return ((decision == labels).float().mean() - confidence.mean()).abs()
 
 
+@calibration_error.mistake(
+    "bins with equally many pictures", "Asked are bins of equal width: from 0 to 0.1, from 0.1 to 0.2, and so on."
+)
+def _equal_mass(logits, labels):
+    confidence, decision = logits.softmax(dim=1).max(dim=1)
+    gaps = (decision == labels).float() - confidence
+    parts = gaps[confidence.argsort()].chunk(10)
+    return sum(len(part) / len(labels) * part.mean().abs() for part in parts)
+
+
+@calibration_error.mistake("fifteen bins", "Many libraries have 15; here it is 10, as in the rest of the course.")
+def _fifteen(logits, labels):
+    return _by_bins(logits, labels, count=15)
+
+
+@calibration_error.mistake("percent, not a share", "The lab multiplies by 100 itself: give a share.")
+def _percent(logits, labels):
+    return 100 * calibration_error(logits, labels)
+
+
+@calibration_error.mistake(
+    "the largest gap", "That is the maximum calibration error; the expected one is a weighted mean."
+)
+def _maximum(logits, labels):
+    confidence, decision = logits.softmax(dim=1).max(dim=1)
+    gaps, bins = (decision == labels).float() - confidence, (confidence * 10).ceil().clamp(1, 10)
+    return torch.stack([gaps[bins == number].mean().abs() for number in bins.unique()]).max()
+
+
 @define(
     "06.disagreement",
     goal="For M teachers' logits (M, N, C): the share of pictures on which each two of them decide differently, (M, M).",
@@ -156,3 +189,8 @@ def _of_probabilities(logits):
 @disagreement.mistake("a number of pictures, not a share", "Divide by N: the mean over pictures.")
 def _counted(logits):
     return disagreement(logits) * logits.shape[1]
+
+
+@disagreement.mistake("percent, not a share", "A share is wanted: no factor of 100.")
+def _in_percent(logits):
+    return 100 * disagreement(logits)

@@ -59,6 +59,29 @@ def _over_classes(own_logits, other_logits, labels):
     return hard + (peer_loss(own_logits, other_logits, labels) - hard) / own_logits.shape[1]
 
 
+@peer_loss.mistake("the sum over the batch", 'Average over the batch, as cross-entropy does: reduction="batchmean".')
+def _sum_over_batch(own_logits, other_logits, labels):
+    hard = F.cross_entropy(own_logits, labels)
+    return hard + (peer_loss(own_logits, other_logits, labels) - hard) * len(labels)
+
+
+@peer_loss.mistake("cross-entropy in place of KL", "Same gradient, but the other peer's entropy is not subtracted.")
+def _cross_entropies(own_logits, other_logits, labels):
+    return F.cross_entropy(own_logits, labels) + F.cross_entropy(own_logits, other_logits.detach().softmax(1))
+
+
+@peer_loss.mistake("softmax where log_softmax belongs", "F.kl_div takes the own log-probabilities: F.log_softmax.")
+def _no_logarithm(own_logits, other_logits, labels):
+    q, p = own_logits.softmax(1), other_logits.detach().softmax(1)
+    return F.cross_entropy(own_logits, labels) + F.kl_div(q, p, reduction="batchmean")
+
+
+@peer_loss.mistake("cross-entropy on probabilities", "F.cross_entropy applies the softmax itself: give it logits.")
+def _softmax_twice(own_logits, other_logits, labels):
+    hard = F.cross_entropy(own_logits, labels)
+    return peer_loss(own_logits, other_logits, labels) - hard + F.cross_entropy(own_logits.softmax(1), labels)
+
+
 def _two_updates(answer) -> dict[str, object]:
     """Two generations on a fixed batch, told apart by the weights that they end with."""
     with seeded_rng(0):
@@ -70,10 +93,12 @@ def _two_updates(answer) -> dict[str, object]:
         asked.append((nets.index(student), nets.index(teacher) if teacher is not None else -1))
         with torch.no_grad():
             student.weight += 1 if teacher is None else teacher.weight
+        return student
 
     final = filled(answer(nets, train))
     return {
         "order of (student, teacher)": torch.tensor(asked or [(-9, -9)]),
+        "a network is returned": isinstance(final, nn.Module),
         "the last generation is returned": final is nets[-1],
         "weights of the first": nets[0].weight - before[0],
     }

@@ -66,6 +66,130 @@ def _attached(student_logits, teacher_logits, labels, temperature, alpha):
     return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
 
 
+def _soft(student_logits, teacher_logits, temperature):
+    return compute_loss(
+        student_logits, teacher_logits, torch.zeros(len(student_logits), dtype=torch.long), temperature, 1.0
+    )
+
+
+def _mixed(change):
+    """The loss with its two weighted parts changed."""
+
+    def mixed(student_logits, teacher_logits, labels, temperature, alpha):
+        soft, hard = _soft(student_logits, teacher_logits, temperature), F.cross_entropy(student_logits, labels)
+        return change(soft, hard, alpha, temperature, student_logits)
+
+    return mixed
+
+
+_CLASSES, _ADDED = 'It averages over classes as well: reduction="batchmean".', "The two shares are alpha and 1 − alpha."
+for _name, _explanation, _change in (
+    (
+        "T² left out, with the default reduction",
+        f"Without T² the soft part shrinks as 1/T². {_CLASSES}",
+        lambda soft, hard, alpha, t, logits: alpha * soft / t**2 / logits.shape[1] + (1 - alpha) * hard,
+    ),
+    (
+        "alpha on the labels, and T² left out",
+        "alpha is the teacher's share, and without T² the soft part shrinks as 1/T².",
+        lambda soft, hard, alpha, t, logits: (1 - alpha) * soft / t**2 + alpha * hard,
+    ),
+    (
+        "alpha on the labels, with the default reduction",
+        f"alpha is the teacher's share. {_CLASSES}",
+        lambda soft, hard, alpha, t, logits: (1 - alpha) * soft / logits.shape[1] + alpha * hard,
+    ),
+    (
+        "the sum over the batch",
+        'Average over the batch, as cross-entropy does: reduction="batchmean".',
+        lambda soft, hard, alpha, t, logits: alpha * soft * len(logits) + (1 - alpha) * hard,
+    ),
+    (
+        "T in place of T²",
+        "The gradient shrinks as 1/T²: multiply by temperature**2.",
+        lambda soft, hard, alpha, t, logits: alpha * soft / t + (1 - alpha) * hard,
+    ),
+    (
+        "T² on the labels' part too",
+        "Only the soft part carries temperature**2.",
+        lambda soft, hard, alpha, t, logits: alpha * soft + (1 - alpha) * hard * t**2,
+    ),
+    ("no alpha", _ADDED, lambda soft, hard, alpha, t, logits: soft + hard),
+    ("alpha on the soft part only", _ADDED, lambda soft, hard, alpha, t, logits: alpha * soft + hard),
+):
+    compute_loss.mistake(_name, _explanation)(_mixed(_change))
+
+
+@compute_loss.mistake("KL the other way round", "KL(teacher ‖ student): the teacher's probabilities are the weights.")
+def _swapped(student_logits, teacher_logits, labels, temperature, alpha):
+    p, q = (side.div(temperature).log_softmax(1) for side in (teacher_logits.detach(), student_logits))
+    soft = temperature**2 * (q.exp() * (q - p)).sum(1).mean()
+    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+
+
+@compute_loss.mistake("cross-entropy in place of KL", "Same gradient, but the teacher's entropy is not subtracted.")
+def _cross_entropy(student_logits, teacher_logits, labels, temperature, alpha):
+    p = F.softmax(teacher_logits.detach() / temperature, dim=1)
+    soft = temperature**2 * F.cross_entropy(student_logits / temperature, p)
+    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+
+
+@compute_loss.mistake(
+    "T² left out, with cross-entropy in place of KL",
+    "Without T² the soft part shrinks as 1/T², and the teacher's entropy is not subtracted.",
+)
+def _cross_entropy_no_t2(student_logits, teacher_logits, labels, temperature, alpha):
+    soft = F.cross_entropy(student_logits / temperature, F.softmax(teacher_logits.detach() / temperature, dim=1))
+    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+
+
+def _divergence(student_side, teacher_side):
+    """The loss, with something else given to F.kl_div."""
+
+    def mixed(student_logits, teacher_logits, labels, temperature, alpha):
+        given, target = student_side(student_logits, temperature), teacher_side(teacher_logits.detach(), temperature)
+        soft = F.kl_div(given, target, reduction="batchmean") * temperature**2
+        return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+
+    return mixed
+
+
+def _softened_log(logits, temperature):
+    return F.log_softmax(logits / temperature, dim=1)
+
+
+def _softened_p(logits, temperature):
+    return F.softmax(logits / temperature, dim=1)
+
+
+def _scaled(logits, temperature):
+    return logits / temperature
+
+
+for _name, _explanation, _function in (
+    (
+        "softmax where log_softmax belongs",
+        "F.kl_div takes log-probabilities first.",
+        _divergence(_softened_p, _softened_p),
+    ),
+    ("KL on raw logits", "F.kl_div takes log-probabilities and probabilities.", _divergence(_scaled, _scaled)),
+    ("the student's logits are raw", "F.kl_div takes log-probabilities first.", _divergence(_scaled, _softened_p)),
+    ("the teacher's logits are raw", "F.kl_div takes probabilities second.", _divergence(_softened_log, _scaled)),
+    (
+        "softmax twice",
+        "What comes out of a softmax are no logits.",
+        _divergence(lambda z, t: _softened_log(z.softmax(1), t), lambda z, t: _softened_p(z.softmax(1), t)),
+    ),
+):
+    compute_loss.mistake(_name, _explanation)(_function)
+
+
+@compute_loss.mistake("temperature on the labels' part too", "The labels are compared at T = 1: give plain logits.")
+def _softened(student_logits, teacher_logits, labels, temperature, alpha):
+    soft = alpha * _soft(student_logits, teacher_logits, temperature)
+    return soft + (1 - alpha) * F.cross_entropy(student_logits / temperature, labels)
+
+
 @define(
     "09.hidden_cosine",
     goal="1 − cosine of the two networks' hidden states at each token, mean over the real tokens of the batch.",
@@ -110,10 +234,18 @@ def _moving(student_states, teacher_states, mask):
 
 
 def _maps(answer) -> dict[str, object]:
-    return {
-        f"{ours} layers from {theirs}": torch.tensor(list(filled(answer(ours, theirs))))
-        for ours, theirs in ((2, 4), (3, 12), (4, 4))
-    }
+    """A dictionary too, student's layer -> teacher's, as `layers=` takes it."""
+    found = {}
+    for ours, theirs in ((2, 4), (3, 12), (4, 4)):
+        given = filled(answer(ours, theirs))
+        if isinstance(given, dict):
+            given = (
+                [given[layer] for layer in range(ours)] if sorted(given) == list(range(ours)) else list(given.items())
+            )
+        found[f"{ours} layers from {theirs}"] = torch.as_tensor(
+            given if isinstance(given, torch.Tensor) else list(given)
+        )
+    return found
 
 
 @define(
@@ -136,6 +268,11 @@ def layer_map(student_layers, teacher_layers):
 )
 def _from_zero(student_layers, teacher_layers):
     return [layer * teacher_layers // student_layers for layer in range(student_layers)]
+
+
+@layer_map.mistake("the teacher's layers first", "A dictionary leads from the student's layer to the teacher's.")
+def _upside_down_map(student_layers, teacher_layers):
+    return {theirs: ours for ours, theirs in enumerate(layer_map(student_layers, teacher_layers))}
 
 
 @layer_map.mistake("counted from 1", "Layers are counted from 0 here: subtract 1.")

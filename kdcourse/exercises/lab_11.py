@@ -98,6 +98,16 @@ def _precision(logits, labels, rare):
     return 100 * torch.stack([(labels[decisions == label] == label).float().mean() for label in rare]).mean()
 
 
+@rare_accuracy.mistake("the mean over all classes", "Only the rare classes count here: go through `rare`.")
+def _balanced(logits, labels, rare):
+    return rare_accuracy(logits, labels, labels.unique().tolist())
+
+
+@rare_accuracy.mistake("the sum over classes", "The mean: divide by the number of rare classes.")
+def _summed(logits, labels, rare):
+    return rare_accuracy(logits, labels, rare) * len(rare)
+
+
 @rare_accuracy.mistake("a share, not percent", "Multiply by 100.")
 def _share(logits, labels, rare):
     return rare_accuracy(logits, labels, rare) / 100

@@ -184,8 +184,9 @@ def _codes(answer) -> dict[str, object]:
     found: dict[str, object] = {}
     for number, seed in enumerate((30, 31), start=1):
         codes, scale = filled(answer(_matrix(seed, 5, 9) * torch.tensor([0.1, 1, 3, 10, 0.5])[:, None]))
-        one_byte = torch.as_tensor(codes).dtype == torch.int8
-        found |= {f"codes {number}": codes, f"scale {number}": scale, f"codes {number} are int8": one_byte}
+        kind = torch.as_tensor(codes).dtype
+        found |= {f"codes {number}": codes, f"scale {number}": scale, f"codes {number} are int8": kind == torch.int8}
+        found[f"codes {number} are floats"] = kind.is_floating_point
     return found
 
 

@@ -87,31 +87,88 @@ def _reverse_over_vocabulary(student_logits, teacher_logits):
     return reverse_kl(student_logits, teacher_logits) / student_logits.shape[2]
 
 
+@forward_kl.mistake("the teacher is not detached", "The teacher stays as it is: teacher_logits.detach().")
+def _teacher_moves(student_logits, teacher_logits):
+    log_q, log_p = student_logits.log_softmax(dim=2), teacher_logits.log_softmax(dim=2)
+    return (log_p.exp() * (log_p - log_q)).sum(dim=2).mean()
+
+
+@forward_kl.mistake("KL on raw logits", "F.kl_div wants log-probabilities and probabilities: logits are neither.")
+def _raw(student_logits, teacher_logits):
+    return F.kl_div(student_logits, teacher_logits.detach(), reduction="none").sum(dim=2).mean()
+
+
+@forward_kl.mistake("the student's logits are raw", "F.kl_div wants the student's log-probabilities: log_softmax.")
+def _raw_student(student_logits, teacher_logits):
+    return F.kl_div(student_logits, teacher_logits.detach().softmax(dim=2), reduction="none").sum(dim=2).mean()
+
+
+@forward_kl.mistake("softmax twice", "What comes out of a softmax are no logits: give both networks' own logits.")
+def _twice(student_logits, teacher_logits):
+    return forward_kl(student_logits.softmax(dim=2), teacher_logits.softmax(dim=2))
+
+
+@forward_kl.mistake("cross-entropy in place of KL", "Same gradient, but not zero where the two agree.")
+def _cross_entropy(student_logits, teacher_logits):
+    p = teacher_logits.detach().softmax(dim=2)
+    return -(p * student_logits.log_softmax(dim=2)).sum(dim=2).mean()
+
+
+@reverse_kl.mistake("the teacher is not detached", "The teacher stays as it is: teacher_logits.detach().")
+def _reverse_teacher_moves(student_logits, teacher_logits):
+    log_q, log_p = student_logits.log_softmax(dim=2), teacher_logits.log_softmax(dim=2)
+    return (log_q.exp() * (log_q - log_p)).sum(dim=2).mean()
+
+
+for _card in (forward_kl, reverse_kl):
+
+    @_card.mistake("the sum over tokens", "A longer text would weigh more: take the mean over tokens.")
+    def _over_tokens(student_logits, teacher_logits, card=_card):
+        return card(student_logits, teacher_logits) * student_logits.shape[:2].numel()
+
+    @_card.mistake("not averaged", "One number is wanted: the mean over tokens at the end.")
+    def _each_token(student_logits, teacher_logits, card=_card):
+        pairs = zip(student_logits.flatten(0, 1), teacher_logits.flatten(0, 1), strict=True)
+        return torch.stack([card(s[None, None], t[None, None]) for s, t in pairs]).view(student_logits.shape[:2])
+
+
+def _toy_network(read: list[torch.Tensor], scale: float):
+    """Its logits tell their position, and `read` keeps what it was given."""
+
+    def logits(text):
+        read.append(text)
+        return scale * F.one_hot(text % 5, 5).float() + 100 * torch.arange(text.shape[1])[:, None]
+
+    return logits
+
+
 def _step(answer) -> dict[str, object]:
-    """One on-policy step on a toy whose writer only ever writes the character 7."""
-    read, compared = {"student": [0], "teacher": [0], "written": [0]}, [(0, 0)]
+    """One on-policy step on a toy whose writer only ever writes the character 7; the texts together or one by one.
+
+    The last position foretells a character that nobody wrote: whoever leaves it out is as right.
+    """
+    text, written, read, compared = torch.arange(14).view(2, 7) % 5, [], ([], []), (set(), set())
 
     def write(prompts, length):
-        read["written"] = [len(prompts) * length]
+        written.append(len(prompts) * length)
         return torch.cat([prompts, prompts.new_full((len(prompts), length), 7)], dim=1)
 
-    def network(name):
-        def logits(text):
-            read[name].append(int((text == 7).sum()))
-            return F.one_hot(text % 5, 5).float() * (1 if name == "teacher" else 2)
+    def loss(*sides):
+        for known, side in zip(compared, sides, strict=True):
+            known.update((side.reshape(-1, 5).amin(dim=1) / 100).int().tolist())
+        return (sides[0] - sides[1]).square().mean() + sides[0][:, 0].sum() / len(sides[0])
 
-        return logits
-
-    def loss(student, teacher):
-        compared.append((student.shape[1], teacher.shape[1]))
-        return (student - teacher).square().mean() + student[:, 0].sum()
-
-    value = filled(answer(torch.arange(12).view(2, 6) % 5, 2, write, network("student"), network("teacher"), loss))
+    networks = [_toy_network(texts, scale) for texts, scale in zip(read, (2, 1), strict=True)]
+    value = filled(answer(text, 3, write, *networks, loss))
+    last = text.shape[1] - 1
+    reached = [known | {last} if last - 1 in known else known for known in compared]
+    shares = [torch.cat([one.flatten() for one in texts] or [text.flatten()]).eq(7).float().mean() for texts in read]
     return {
-        "number of characters that the student wrote": torch.tensor(read["written"]),
-        "number of those that the student reads": torch.tensor(read["student"][-1]),
-        "number of those that the teacher reads": torch.tensor(read["teacher"][-1]),
-        "number of positions compared": torch.tensor(compared[-1]),
+        "number of characters that the student wrote": torch.tensor(sum(written)),
+        "share of what the student reads that it wrote": shares[0],
+        "share of what the teacher reads that the student wrote": shares[1],
+        "first position compared": torch.tensor([min(known, default=-1) for known in compared]),
+        "positions compared": torch.tensor([[place in known for place in range(2 * last)] for known in reached]),
         "loss": value,
     }
 
@@ -152,3 +209,41 @@ def _with_prompt(text, prompt, write, student, teacher, loss):
 def _late(text, prompt, write, student, teacher, loss):
     written = write(text[:, :prompt], text.shape[1] - prompt)
     return loss(student(written)[:, prompt:], teacher(written)[:, prompt:])
+
+
+@on_policy_loss.mistake(
+    "one position early", "That is a given character: the first that was written is judged at prompt − 1."
+)
+def _early(text, prompt, write, student, teacher, loss):
+    written = write(text[:, :prompt], text.shape[1] - prompt)
+    return loss(student(written)[:, prompt - 2 :], teacher(written)[:, prompt - 2 :])
+
+
+@on_policy_loss.mistake("the last position only", "Every character that was written is judged, from prompt − 1 on.")
+def _last_only(text, prompt, write, student, teacher, loss):
+    written = write(text[:, :prompt], text.shape[1] - prompt)
+    return loss(student(written)[:, -1:], teacher(written)[:, -1:])
+
+
+@on_policy_loss.mistake(
+    "the teacher reads the given text", "The two must judge the same text: the one that was written."
+)
+def _two_texts(text, prompt, write, student, teacher, loss):
+    written = write(text[:, :prompt], text.shape[1] - prompt)
+    return loss(student(written)[:, prompt - 1 :], teacher(text)[:, prompt - 1 :])
+
+
+@on_policy_loss.mistake(
+    "the student writes too much", "`length` counts what is written: the text's length less the prompt."
+)
+def _too_long(text, prompt, write, student, teacher, loss):
+    written = write(text[:, :prompt], text.shape[1])
+    return loss(student(written)[:, prompt - 1 :], teacher(written)[:, prompt - 1 :])
+
+
+@on_policy_loss.mistake(
+    "the whole text is given", "Then the student continues what it was to write: give text[:, :prompt]."
+)
+def _all_given(text, prompt, write, student, teacher, loss):
+    written = write(text, text.shape[1] - prompt)
+    return loss(student(written)[:, prompt - 1 :], teacher(written)[:, prompt - 1 :])

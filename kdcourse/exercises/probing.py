@@ -78,9 +78,12 @@ def values(answer: Callable, cases: list[tuple]) -> dict[str, object]:
 def gradients(answer: Callable, cases: list[tuple], **settings) -> dict[str, object]:
     """For losses of (student, teacher, ...): the value, the student's gradient, and whether the teacher got one."""
     found: dict[str, object] = {}
-    for number, (student, teacher, *rest) in enumerate(cases, start=1):
-        student, teacher = student.clone().requires_grad_(), teacher.clone().requires_grad_()
-        loss = filled(answer(student, teacher, *rest, **settings))
+    for number, (*pair, rest) in enumerate(((*case[:2], case[2:]) for case in cases), start=1):
+        student, teacher = (side.clone().requires_grad_() for side in pair)
+        given = [
+            side.clone() for side in (student, teacher)
+        ]  # as a network gives them: an operation in place is no error
+        loss = filled(answer(*given, *rest, **settings))
         found[f"loss in case {number}"] = loss
         if not isinstance(loss, Tensor) or loss.ndim:
             continue
@@ -90,6 +93,7 @@ def gradients(answer: Callable, cases: list[tuple], **settings) -> dict[str, obj
         # Autograd leaves None where no path leads, and zeros where paths cancel.
         reached = teacher.grad is not None and bool(teacher.grad.abs().max() > 0)
         found[f"gradient into the teacher in case {number}"] = reached
+        found[f"arguments changed in case {number}"] = not all(map(torch.equal, given, pair))
     return found
 
 

@@ -5,6 +5,7 @@ import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -29,7 +30,12 @@ def all_close(one: Found, other: Found) -> bool:
 
 
 def as_tensor(value: object) -> Tensor | None:
-    """Numbers in whatever form: a tensor, an array, a number, lists of these. None for what is none of them."""
+    """Numbers in whatever form: a tensor, an array, a number, lists of these. None for what is none of them.
+
+    NumPy's doubles become PyTorch's default: the labs go on computing with them beside networks' outputs.
+    """
+    if isinstance(value, np.ndarray | np.generic) and value.dtype == np.float64:
+        value = value.astype(np.float32)
     try:
         if isinstance(value, list | tuple) and any(isinstance(part, Tensor) for part in value):
             return torch.stack([torch.as_tensor(part) for part in value])
@@ -55,14 +61,15 @@ def _equal(given: Tensor, wanted: Tensor) -> Tensor:
 def recognise(given: Found, wanted: Found, outcomes: Mapping[Mistake, Found]) -> list[Mistake]:
     """The known mistake that gives what is `given`, or the two that give it together; none where it is neither.
 
-    Two together: a mistake that changes the result by a constant factor, in each case, on top of another mistake.
+    Two together: a mistake that changes the result by a constant factor, in each case, on top of another mistake; or two that
+    touch different parts of a sum or of a result, so that what each of them changes adds up.
     """
     for mistake, found in outcomes.items():
         if all_close(given, found):
             return [mistake]
     factors = {mistake: factor for mistake, found in outcomes.items() if (factor := ratios(found, wanted))}
     for mistake, found in outcomes.items():
-        left = ratios(given, found) or {}
+        left = _ratios(given, found) or {}
         for other, factor in factors.items():
             shared = left.keys() & factor.keys()  # a case in which the right value is zero has no factor
             if (
@@ -71,11 +78,50 @@ def recognise(given: Found, wanted: Found, outcomes: Mapping[Mistake, Found]) ->
                 and all(np.isclose(left[case], factor[case], rtol=1e-3) for case in shared)
             ):
                 return [mistake, other]
+    for one, other in combinations(outcomes, 2) if not _one_number_a_case(wanted) else ():
+        if (both := _together(outcomes[one], outcomes[other], wanted)) and all_close(given, both):
+            return [one, other]
     return []
 
 
+def _one_number_a_case(wanted: Found) -> bool:
+    """Then much coincides by chance."""
+    numbers = [value for value in wanted.values() if value is not None and not isinstance(value, bool)]
+    return sum(as_tensor(value).numel() for value in numbers) <= len({case_of(name) for name in wanted})
+
+
+def _together(one: Found, other: Found, wanted: Found) -> Found | None:
+    """What two mistakes give where the changes that each makes add up; None where a value cannot be added."""
+    if not one.keys() == other.keys() == wanted.keys():
+        return None
+    found = {}
+    for name, value in wanted.items():
+        if _close(one[name], value) or _close(other[name], value):
+            found[name] = other[name] if _close(one[name], value) else one[name]
+            continue
+        sides = [as_tensor(side) for side in (one[name], other[name], value)]
+        if any(side is None or side.shape != sides[2].shape or not side.is_floating_point() for side in sides):
+            return None
+        first, second, right = (side.detach().double() for side in sides)
+        found[name] = first + second - right
+    return found
+
+
 def ratios(given: Found, wanted: Found) -> dict[int, float] | None:
-    """By which number all values of a case were multiplied, case -> factor; None where there is no such number but 1."""
+    """By which number all values of a case were multiplied, case -> factor; None where there is no such number but 1.
+
+    Every number is a multiple of every other. Where cases have one number each, there must be several, and their factors the same
+    in all, or whole numbers or one over such, as sizes are.
+    """
+    found = _ratios(given, wanted)
+    if not found or not _one_number_a_case(wanted):
+        return found
+    factors = _listed(found)
+    whole = all(np.isclose(size, round(size), rtol=1e-4) for size in (max(abs(f), 1 / abs(f)) for f in factors))
+    return found if len(factors) > 1 and (whole or np.allclose(factors, factors[0], rtol=1e-3)) else None
+
+
+def _ratios(given: Found, wanted: Found) -> dict[int, float] | None:
     if given.keys() != wanted.keys():
         return None
     sides: dict[int, list[tuple[Tensor, Tensor]]] = {}
@@ -91,7 +137,9 @@ def ratios(given: Found, wanted: Found) -> dict[int, float] | None:
     found = {}
     for case, pairs in sides.items():
         one, other = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-        if other.abs().max() < 1e-7 and one.abs().max() < 1e-6:  # nothing to be multiplied here
+        numbers = ~(one.isnan() & other.isnan())
+        one, other = one[numbers], other[numbers]
+        if other.norm() < 1e-7 and one.norm() < 1e-6:  # nothing to be multiplied here
             continue
         factor = float(one @ other / (other @ other))
         if (
@@ -127,6 +175,7 @@ def factor_in_words(factors: Mapping[int, float], names: Sequence[str], argument
         if first is not None:
             sizes |= {"N, the number of rows": len(first), "C, the number of columns": first.shape[-1]}
             sizes |= {"N · C, the number of entries": len(first) * first.shape[-1]}
+            sizes |= {"N · N, the number of pairs": len(first) ** 2}
         if isinstance(given.get("temperature"), float | int):
             sizes |= {
                 "T, the temperature": given["temperature"],
@@ -153,9 +202,11 @@ def first_difference(given: Found, wanted: Found, names: Sequence[str] = (), arg
         return f"{title} could not be looked at: return one scalar tensor.{case}"
     mine, theirs = given[name], wanted[name]
     if isinstance(theirs, bool):
+        if name.startswith("arguments changed"):
+            case = f" An operation in place did it: work on a copy, `.clone()`.{case}"
         return f"{title}: {'yes' if mine is True else 'no'}, and it should be {'yes' if theirs else 'no'}.{case}"
     if mine is None:
-        return f"{title}: there is none. Does the result still hang on the student's logits?"
+        return f"{title}: there is none. Does the result still hang on the student?"
     if theirs is None:
         return f"{title}: there is one, and there should be none.{case}"
     mine, theirs = as_tensor(mine), as_tensor(theirs)
@@ -211,11 +262,13 @@ def describe(value: object) -> str:
     """A value by its kind, as a sentence names it: "a float32 tensor of shape (5, 4)"."""
     if isinstance(value, Tensor | np.ndarray):
         kind = "tensor" if isinstance(value, Tensor) else "NumPy array"
-        return f"a {str(value.dtype).removeprefix('torch.')} {kind} of shape {tuple(value.shape)}"
+        name = str(value.dtype).removeprefix("torch.")
+        return f"{'an' if name.startswith('int') else 'a'} {name} {kind} of shape {tuple(value.shape)}"
     if isinstance(value, list | tuple) and len(value) <= 4:
         return f"a {type(value).__name__} of {len(value)}: " + ", ".join(describe(part) for part in value)
     if isinstance(value, list | tuple | dict | set):
         return f"a {type(value).__name__} of {len(value)}"
+    value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, bool | int | float | str):
         return f"the {type(value).__name__} {value!r}"
     return f"a value of type {type(value).__name__}"

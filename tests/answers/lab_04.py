@@ -28,16 +28,26 @@ def true(z, y):
 
 
 RIGHT = {
-    "04.attention_map": [q, lambda f: losses.attention_map(f), lambda f: unit(f.norm(dim=1).square().flatten(1))],
+    "04.attention_map": [
+        lambda f: [(m := one.square().mean(0).flatten()) / m.norm() for one in f],
+        q,
+        lambda f: losses.attention_map(f),
+        lambda f: unit(f.norm(dim=1).square().flatten(1)),
+    ],
     "04.attention_transfer": [
         lambda s, t: losses.attention_transfer(s, t),
         lambda s, t: ((q(s) - q(t.detach())) ** 2).sum() / (s.shape[0] * s.shape[2] * s.shape[3]),
     ],
     "04.parameters_to_train": [
+        lambda s, t, h: [{"params": one.parameters()} for one in (s, *h)],
         lambda s, t, h: torch.nn.ModuleList([s, *h]).parameters(),
         lambda s, t, h: sum((list(one.parameters()) for one in h), list(s.parameters())),
     ],
-    "04.activation_boundary": [ab, lambda s, t, m: losses.activation_boundary(s, t, margin=m)],
+    "04.activation_boundary": [
+        lambda s, t, m: torch.where(t.detach() > 0, F.relu(m - s), F.relu(s + m)).square().mean(),
+        ab,
+        lambda s, t, m: losses.activation_boundary(s, t, margin=m),
+    ],
     "04.input_gradient": [
         lambda z, x, y: unit(grad(true(z, y), x)),
         lambda z, x, y: unit(grad((z * F.one_hot(y, z.shape[1])).sum(), x)),
@@ -77,4 +87,11 @@ WRONG = {
         "not normalised": lambda z, x, y: grad(true(z, y), x),
         "the gradient of the loss": lambda z, x, y: unit(grad(F.cross_entropy(z, y), x)),
     },
+}  # fmt: skip
+UNKNOWN = {
+    "04.attention_map": [lambda f: unit(f.abs().mean(1).flatten(1)), lambda f: 0.4 * q(f)],
+    "04.attention_transfer": [lambda s, t: 0.4 * (q(s) - q(t.detach())).square().mean(), lambda s, t: F.l1_loss(q(s), q(t.detach()))],
+    "04.parameters_to_train": [lambda s, t, h: [*s.parameters(), *h], lambda s, t, h: [*s.parameters(), *s.parameters()]],
+    "04.activation_boundary": [lambda s, t, m: ab(s, t, 2 * m), lambda s, t, m: 0.4 * ab(s, t, m)],
+    "04.input_gradient": [lambda z, x, y: unit(grad(true(z, (y + 1) % 4), x)), lambda z, x, y: -unit(grad(true(z, y), x))],
 }  # fmt: skip

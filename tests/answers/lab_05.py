@@ -1,5 +1,6 @@
 """Answers to lab 05's exercises as students write them: right ones, and wrong ones by the name that the check must give."""
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -32,25 +33,61 @@ def cosines(e):
     return F.cosine_similarity(e[:, None], e[None], dim=2)
 
 
+def vertex_by_vertex(e):
+    planes = []
+    for vertex in e:
+        way = e - vertex
+        squared = way.square().sum(1, keepdim=True)
+        unit = way / torch.where(squared > 0, squared, torch.ones_like(squared)).sqrt()
+        planes.append(unit @ unit.T)
+    return torch.stack(planes)
+
+
+def table(w):
+    return w @ w.mT
+
+
 RIGHT = {
-    "05.relative_distances": [relative, losses.distances],
+    "05.relative_distances": [
+        lambda e: np.asarray(d(e)) / np.asarray(d(e))[np.asarray(d(e)) > 0].mean(),
+        relative,
+        losses.distances,
+    ],
     "05.rkd_distance": [
         losses.rkd_distance,
         lambda s, t: F.huber_loss(relative(s), relative(t.detach())),
     ],
     "05.angles": [
+        vertex_by_vertex,
         losses.angles,
-        lambda e: torch.einsum("jid,jkd->jik", *[between(e) / (between(e).square().sum(2, keepdim=True) + (between(e).square().sum(2, keepdim=True) == 0)).sqrt()] * 2),
+        lambda e: torch.einsum(
+            "jid,jkd->jik",
+            *[
+                between(e)
+                / (between(e).square().sum(2, keepdim=True) + (between(e).square().sum(2, keepdim=True) == 0)).sqrt()
+            ]
+            * 2,
+        ),
     ],
     "05.similarity_preserving": [
         losses.similarity_preserving,
         lambda s, t: (gram(s) - gram(t.detach())).square().sum() / len(s) ** 2,
     ],
     "05.recall_at_1": [
+        lambda e, y: (
+            100
+            * np.mean(
+                [
+                    float(y[others[cosines(e)[i, others].argmax()]] == y[i])
+                    for i in range(len(e))
+                    for others in [[j for j in range(len(e)) if j != i]]
+                ]
+            )
+        ),
         lambda e, y: measure.recall_at_1(e, y),
         lambda e, y: nearest(cosines(e), y),
     ],
-}  # fmt: skip
+}
 WRONG = {
     "05.relative_distances": {
         "not normalised": d,
@@ -65,6 +102,9 @@ WRONG = {
         "one unit for both": lambda s, t: F.huber_loss(d(s) / (u := d(t.detach()).sum() / (len(t) ** 2 - len(t))), d(t.detach()) / u),
     },
     "05.angles": {
+        "the gradient is NaN": lambda e: torch.nan_to_num(table(between(e) / between(e).norm(dim=-1, keepdim=True))),
+        "no gradient": lambda e: torch.tensor(np.nan_to_num(table(between(e.detach()) / between(e.detach()).norm(dim=-1, keepdim=True)).numpy())),
+
         "cosines of the embeddings": lambda e: torch.stack([cosines(e)] * len(e)),
         "inner products, not cosines": lambda e: torch.einsum("jid,jkd->jik", between(e), between(e)),
         "equal embeddings give NaN": lambda e: (w := between(e) / between(e).square().sum(2, keepdim=True).sqrt()) @ w.mT,
@@ -83,4 +123,11 @@ WRONG = {
         "the farthest picture": lambda e, y: 100 * (y[cosines(e).min(1).indices] == y).float().mean(),
         "a share, not percent": lambda e, y: nearest(cosines(e), y) / 100,
     },
+}  # fmt: skip
+UNKNOWN = {
+    "05.relative_distances": [lambda e: relative(e) * 0.4, lambda e: relative(e).sqrt()],
+    "05.rkd_distance": [lambda s, t: F.l1_loss(relative(s), relative(t.detach())), lambda s, t: 0.4 * F.huber_loss(relative(s), relative(t.detach()))],
+    "05.angles": [lambda e: vertex_by_vertex(e).acos(), lambda e: 0.4 * vertex_by_vertex(e)],
+    "05.similarity_preserving": [lambda s, t: F.l1_loss(gram(s), gram(t.detach())), lambda s, t: 0.4 * F.mse_loss(gram(s), gram(t.detach()))],
+    "05.recall_at_1": [lambda e, y: nearest(-torch.cdist(e, e) ** 0.5, y.flip(0)), lambda e, y: 100 - nearest(cosines(e), y)],
 }  # fmt: skip

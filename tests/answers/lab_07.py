@@ -23,6 +23,13 @@ def generations(nets, train):
     return nets[-1]
 
 
+def as_train_returns(nets, train):
+    teacher = None
+    for net in nets:
+        teacher = train(net, teacher)
+    return teacher
+
+
 def one_teacher(nets, train):
     for n, net in enumerate(nets):
         train(net, None if n == 0 else nets[0])
@@ -48,11 +55,30 @@ def first(nets, train):
 
 
 RIGHT = {
-    "07.peer_loss": [lambda s, o, y: ce(s, y) + kl(ls(o.detach()), ls(s))],
-    "07.born_again": [generations],
+    "07.peer_loss": [
+        lambda s, o, y: (
+            F.cross_entropy(s, y)
+            + F.kl_div(s.log_softmax(1), o.data.log_softmax(1), reduction="sum", log_target=True) / len(s)
+        ),
+        lambda s, o, y: (
+            sum(ce(a[None], b[None]) + kl(ls(c[None].detach()), ls(a[None])) for a, b, c in zip(s, y, o, strict=True))
+            / len(y)
+        ),
+        lambda s, o, y: ce(s, y) + kl(ls(o.detach()), ls(s)),
+    ],
+    "07.born_again": [
+        lambda nets, train: [train(net, nets[n - 1] if n else None) for n, net in enumerate(nets)] and nets[-1],
+        generations,
+        as_train_returns,
+    ],
 }
 WRONG = {
     "07.peer_loss": {
+        "the sum over the batch": lambda s, o, y: ce(s, y) + F.kl_div(ls(s), ls(o.detach()).exp(), reduction="sum"),
+        "cross-entropy in place of KL": lambda s, o, y: ce(s, y) - (ls(o.detach()).exp() * ls(s)).sum(1).mean(),
+        "softmax where log_softmax belongs": lambda s, o, y: ce(s, y) + F.kl_div(ls(s).exp(), ls(o.detach()).exp(), reduction="batchmean"),
+        "cross-entropy on probabilities": lambda s, o, y: ce(s.softmax(1), y) + kl(ls(o.detach()), ls(s)),
+
         "both peers share one gradient": lambda s, o, y: ce(s, y) + kl(ls(o), ls(s)),
         "KL the other way round": lambda s, o, y: ce(s, y) + kl(ls(s), ls(o.detach())),
         "the labels are left out": lambda s, o, y: kl(ls(o.detach()), ls(s)),
@@ -64,4 +90,8 @@ WRONG = {
         "a net teaches itself": itself,
         "the first is returned": first,
     },
-}
+}  # fmt: skip
+UNKNOWN = {
+    "07.peer_loss": [lambda s, o, y: 0.4 * (ce(s, y) + kl(ls(o.detach()), ls(s))), lambda s, o, y: ce(s, y) + kl(ls(o.detach() / 3), ls(s / 3))],
+    "07.born_again": [lambda nets, train: generations(nets[::-1], train), lambda nets, train: [train(net, last) for net, last in zip(nets, [None, *nets], strict=False)]],
+}  # fmt: skip

@@ -1,5 +1,6 @@
 """Answers to lab 10's exercises as students write them: right ones, and wrong ones by the name that the check must give."""
 
+import numpy as np
 import torch
 
 
@@ -12,8 +13,17 @@ def mask(c, s, **how):
 
 
 RIGHT = {
-    "10.choose_setting": [lambda v, t: (int(v.sum(0).argmax()), float(t.mean(0)[v.sum(0).argmax()]))],
-    "10.worth_their_cost": [mask],
+    "10.choose_setting": [
+        lambda v, t: np.array([np.argmax(v.numpy().mean(0)), t.numpy().mean(0)[np.argmax(v.numpy().mean(0))]]),
+        lambda v, t: (int(v.sum(0).argmax()), float(t.mean(0)[v.sum(0).argmax()])),
+    ],
+    "10.worth_their_cost": [
+        lambda c, s: [not beaten(c.tolist(), s.tolist(), i) for i in range(len(c))],
+        lambda c, s: (
+            (s[None] < s[:, None]) | (c[None] > c[:, None]) | ((s[None] == s[:, None]) & (c[None] == c[:, None]))
+        ).all(1),
+        mask,
+    ],
 }
 WRONG = {
     "10.choose_setting": {
@@ -28,4 +38,8 @@ WRONG = {
         "every candidate beats itself": lambda c, s: mask(c, s, strict=False),
         "the dearer ones are kept": lambda c, s: mask(-c, s),
     },
-}
+}  # fmt: skip
+UNKNOWN = {
+    "10.choose_setting": [lambda v, t: t[:, v.mean(0).argmax()].mean(), lambda v, t: (v.mean(1).argmax(), t.mean())],
+    "10.worth_their_cost": [lambda c, s: [i for i in range(len(c)) if not beaten(c, s, i)], lambda c, s: c < c.mean()],
+}  # fmt: skip

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import torch
 
 
@@ -20,8 +21,15 @@ def precision(z, y, c):
 
 
 RIGHT = {
-    "11.sampling_chances": [lambda y: 1 / count(y) / len(set(y.tolist()))],
-    "11.rare_accuracy": [lambda z, y, r: 100 * sum(recall(z, y, c) for c in r) / len(r)],
+    "11.sampling_chances": [
+        lambda y: [1 / y.tolist().count(one) / len(set(y.tolist())) for one in y.tolist()],
+        lambda y: torch.softmax(-torch.bincount(y).double().log()[y], 0),
+        lambda y: 1 / count(y) / len(set(y.tolist())),
+    ],
+    "11.rare_accuracy": [
+        lambda z, y, r: 100 * np.mean([np.mean(z.numpy()[y == c].argmax(1) == c) for c in r]),
+        lambda z, y, r: 100 * sum(recall(z, y, c) for c in r) / len(r),
+    ],
 }
 WRONG = {
     "11.sampling_chances": {
@@ -32,9 +40,16 @@ WRONG = {
         "the root of the count": lambda y: count(y).rsqrt() / count(y).rsqrt().sum(),
     },
     "11.rare_accuracy": {
+        "the mean over all classes": lambda z, y, r: 100 * sum(recall(z, y, c) for c in range(4)) / 4,
+        "the sum over classes": lambda z, y, r: 100 * sum(recall(z, y, c) for c in r),
+
         "all classes": lambda z, y, r: 100 * (z.argmax(1) == y).float().mean(),
         "pictures, not classes, have equal weight": lambda z, y, r: 100 * (z.argmax(1) == y)[(y == r[0]) | (y == r[1])].float().mean(),
         "precision, not accuracy": lambda z, y, r: 100 * sum(precision(z, y, c) for c in r) / len(r),
         "a share, not percent": lambda z, y, r: sum(recall(z, y, c) for c in r) / len(r),
     },
+}  # fmt: skip
+UNKNOWN = {
+    "11.sampling_chances": [lambda y: 1 - torch.bincount(y)[y] / len(y), lambda y: 0.4 / count(y) / len(set(y.tolist()))],
+    "11.rare_accuracy": [lambda z, y, r: [100 * recall(z, y, c) for c in r], lambda z, y, r: 100 * min(recall(z, y, c) for c in r)],
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """Answers to lab 13's exercises as students write them: right ones, and wrong ones by the name that the check must give."""
 
+import torch
 from torch.nn import functional as F
 
 
@@ -14,6 +15,25 @@ def on_policy(text, prompt, write, student, teacher, loss, late=0, start=True, o
     return loss(student(read)[:, first:], teacher(read)[:, first:])
 
 
+def without_the_last(text, prompt, write, student, teacher, loss):
+    """TRL's slice: what the last position foretells was never written."""
+    new = write(text[:, :prompt], text.shape[1] - prompt)
+    return loss(student(new)[:, prompt - 1 : -1], teacher(new)[:, prompt - 1 : -1])
+
+
+def text_by_text(text, prompt, write, student, teacher, loss):
+    losses = []
+    for one in text:
+        new = write(one[None, :prompt], len(one) - prompt)
+        losses.append(loss(student(new)[:, prompt - 1 :], teacher(new)[:, prompt - 1 :]))
+    return sum(losses) / len(losses)
+
+
+def on_new(text, prompt, write, student, teacher, loss, *, first, length, given=None):
+    new = write(text[:, :given], length)
+    return loss(student(new)[:, first:], teacher(new)[:, first:])
+
+
 RIGHT = {
     "13.forward_kl": [
         lambda s, t: kl(t.detach(), s).mean(),
@@ -21,17 +41,40 @@ RIGHT = {
             s.log_softmax(2).flatten(0, 1), t.detach().softmax(2).flatten(0, 1), reduction="batchmean"
         ),
     ],
-    "13.reverse_kl": [lambda s, t: kl(s, t.detach()).mean()],
-    "13.on_policy_loss": [on_policy],
+    "13.reverse_kl": [
+        lambda s, t: torch.stack(
+            [
+                kl(a[None, None], b[None, None]).mean()
+                for a, b in zip(s.flatten(0, 1), t.detach().flatten(0, 1), strict=True)
+            ]
+        ).mean(),
+        lambda s, t: (
+            F.kl_div(t.detach().log_softmax(2), s.log_softmax(2), reduction="sum", log_target=True) / s[..., 0].numel()
+        ),
+        lambda s, t: kl(s, t.detach()).mean(),
+    ],
+    "13.on_policy_loss": [without_the_last, text_by_text, on_policy],
 }
 WRONG = {
     "13.forward_kl": {
+        "the teacher is not detached": lambda s, t: kl(t, s).mean(),
+        "KL on raw logits": lambda s, t: F.kl_div(s.flatten(0, 1), t.detach().flatten(0, 1), reduction="batchmean"),
+        "the student's logits are raw": lambda s, t: (t.detach().softmax(2) * (t.detach().log_softmax(2) - s)).sum(2).mean(),
+        "softmax twice": lambda s, t: kl(t.detach().softmax(2), s.softmax(2)).mean(),
+        "cross-entropy in place of KL": lambda s, t: F.cross_entropy(s.flatten(0, 1), t.detach().softmax(2).flatten(0, 1)),
+        "the sum over tokens": lambda s, t: F.kl_div(s.log_softmax(2), t.detach().softmax(2), reduction="sum"),
+        "not averaged": lambda s, t: kl(t.detach(), s),
+
         "KL the other way round": lambda s, t: kl(s, t.detach()).mean(),
         "a mean over the vocabulary": lambda s, t: F.kl_div(s.log_softmax(2), t.detach().softmax(2)),
         "divided by the texts": lambda s, t: F.kl_div(s.log_softmax(2), t.detach().softmax(2), reduction="batchmean"),
         "softmax over the wrong dimension": lambda s, t: kl(t.detach(), s, dim=1).mean(),
     },
     "13.reverse_kl": {
+        "the teacher is not detached": lambda s, t: kl(s, t).mean(),
+        "the sum over tokens": lambda s, t: kl(s, t.detach()).sum(),
+        "not averaged": lambda s, t: kl(s, t.detach()),
+
         "the forward KL": lambda s, t: kl(t.detach(), s).mean(),
         "the student's weights detached": lambda s, t: (
             (s.detach().softmax(2) * (s.log_softmax(2) - t.detach().log_softmax(2))).sum(2).mean()
@@ -41,8 +84,19 @@ WRONG = {
         ).mean(),
     },
     "13.on_policy_loss": {
+        "one position early": lambda *given: on_policy(*given, late=-1),
+        "the last position only": lambda *given: on_policy(*given, late=4),
+        "the teacher reads the given text": lambda x, p, w, s, t, loss: loss(s(w(x[:, :p], 4))[:, p - 1 :], t(x)[:, p - 1 :]),
+        "the student writes too much": lambda x, p, *rest: on_new(x, p, *rest, first=p - 1, length=len(x[0]), given=p),
+        "the whole text is given": lambda x, p, *rest: on_new(x, p, *rest, first=p - 1, length=len(x[0]) - p),
+
         "the given text is compared": lambda *given: on_policy(*given, own=False),
         "the prompt counts too": lambda *given: on_policy(*given, start=False),
         "one position late": lambda *given: on_policy(*given, late=1),
     },
-}
+}  # fmt: skip
+UNKNOWN = {
+    "13.forward_kl": [lambda s, t: 0.4 * kl(t.detach(), s).mean(), lambda s, t: kl(t.detach() / 2, s / 2).mean()],
+    "13.reverse_kl": [lambda s, t: 0.4 * kl(s, t.detach()).mean(), lambda s, t: kl(s / 2, t.detach() / 2).mean()],
+    "13.on_policy_loss": [lambda *given: on_policy(*given, late=2), lambda *given: 3 * on_policy(*given)],
+}  # fmt: skip

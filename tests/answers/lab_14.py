@@ -1,5 +1,6 @@
 """Answers to lab 14's exercises as students write them: right ones, and wrong ones by the name that the check must give."""
 
+import numpy as np
 import torch
 from torch import nn
 from torchvision.transforms.v2 import functional as pictures
@@ -40,12 +41,40 @@ def asked(p, teacher, augment):
     return one, teacher(one).detach()
 
 
+def one_by_one(p, teacher, augment):
+    found = torch.stack([augment(one[None])[0] for one in p])
+    with torch.inference_mode():
+        answers = [teacher(one[None])[0] for one in found]
+    return found, torch.stack(answers)
+
+
+def picture_by_picture(p, y, augment, n):
+    rounds = [torch.stack([augment(one[None])[0] for one in p]) for _ in range(n)]
+    return torch.cat(rounds), torch.cat([y for _ in range(n)])
+
+
 RIGHT = {
-    "14.new_head": [head],
-    "14.same_view": [asked],
-    "14.fixed_views": [views],
+    "14.new_head": [
+        lambda model, classes: (
+            setattr(model, "classifier", nn.LazyLinear(classes)) or (model(torch.zeros(1, 3)), model)[1]
+        ),
+        head,
+    ],
+    "14.same_view": [one_by_one, asked],
+    "14.fixed_views": [
+        picture_by_picture,
+        lambda p, y, augment, n: (
+            torch.stack([augment(p) for _ in range(n)]).flatten(0, 1),
+            torch.tensor(y.tolist() * n),
+        ),
+        views,
+    ],
     "14.from_pixels": [
-        lambda x, m, s: pictures.normalize(pictures.to_dtype(x.permute(0, 3, 1, 2), scale=True), m.tolist(), s.tolist())
+        lambda x, m, s: np.transpose((x.numpy() / 255 - m.numpy()) / s.numpy(), (0, 3, 1, 2)),
+        lambda x, m, s: [torch.stack([(one[..., c] / 255 - m[c]) / s[c] for c in range(3)]) for one in x],
+        lambda x, m, s: pictures.normalize(
+            pictures.to_dtype(x.permute(0, 3, 1, 2), scale=True), m.tolist(), s.tolist()
+        ),
     ],
 }
 WRONG = {
@@ -73,4 +102,10 @@ WRONG = {
         "the batch's own mean and deviation": lambda x, m, s: (lambda f: (f - f.mean((0, 1, 2))) / f.std((0, 1, 2)))(x / 255).movedim(3, 1),
         "reshaped, not permuted": lambda x, m, s: ((x / 255 - m) / s).reshape(len(x), 3, x.shape[1], x.shape[2]),
     },
+}  # fmt: skip
+UNKNOWN = {
+    "14.new_head": [lambda model, classes: nn.Linear(4, classes), lambda model, classes: head(model, classes + 1)],
+    "14.same_view": [lambda p, t, a: t(a(p)).detach(), lambda p, t, a: (v := a(p), 2 * t(v).detach())],
+    "14.fixed_views": [lambda p, y, a, n: torch.cat([a(p) for _ in range(n)]), lambda p, y, a, n: views(p, y, a, n - 1)],
+    "14.from_pixels": [lambda x, m, s: (x / 255 - m) / s, lambda x, m, s: ((x / 255 - m) / s).permute(0, 3, 2, 1)],
 }  # fmt: skip
