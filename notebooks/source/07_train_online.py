@@ -86,7 +86,16 @@ torch.testing.assert_close(first.classifier.weight.grad, by_hand)
 # they owe to each other? Their rivals are two strangers: the same two networks with the same first weights, the same pictures in the same
 # batches, and a weight of 0 on what the other says. The talk is all that differs.
 #
-# **Predict** the two agreements on the test pictures.
+# **Predict**: how much more often do peers agree on the test pictures than strangers?
+
+# %%
+talk = kd.predict(
+    "07.agreement",
+    "Peers give the same answer more often than strangers, by how many points?",
+    between=(-5, 15),
+    unit="points",
+)
+talk
 
 # %%
 pairs = kd.study("07-peers", data)
@@ -112,6 +121,7 @@ kd.say(
     f"strangers to **{means['two strangers']:.1f} %**. The talk accounts for {more} "
     f"({'clearly more' if more.low > 0 else 'no clear difference'}); the rest comes from the same pictures and labels."
 )
+talk.answer(more.mean)
 
 # %% [markdown]
 # What do they tell each other? Here is what each peer says of one picture. Move through the pictures on which they differed most.
@@ -246,14 +256,25 @@ rows = {
 kd.plots.distributions(rows, data.classes)
 
 # %% [markdown]
-# **Predict**: how much of the gain does each rival keep?
+# **Predict**: is what a peer says of the other classes worth anything?
+
+# %%
+whole_answer = kd.predict(
+    "07.whole-answer",
+    "Two peers, against two that are told only how sure the other is:",
+    options=["helps", "hurts", "no clear difference"],
+)
+whole_answer
 
 # %%
 why = pairs.stored()
 why.only("label smoothing", "told only how sure", "two peers").table()
 
 # %%
-why.only("label smoothing", "told only how sure", "two peers").figure()
+whole_answer.answer(
+    why.difference("two peers", "told only how sure").verdict,
+    on=why.only("label smoothing", "told only how sure", "two peers").figure(),
+)
 
 
 # %%
@@ -298,6 +319,22 @@ else:
 # **Predict** what it does to their accuracy, and to how sure they are.
 
 # %%
+shared_accuracy = kd.predict(
+    "07.shared-accuracy",
+    "The accuracy of peers with a shared gradient, against peers with their own:",
+    options=["more", "less", "no clear difference"],
+)
+shared_accuracy
+
+# %%
+shared_sureness = kd.predict(
+    "07.shared-sureness",
+    "How sure they are of their answers, against peers with their own gradients:",
+    options=["more", "less", "no clear difference"],
+)
+shared_sureness
+
+# %%
 shared = {
     name: pairs.stored(suffix).difference("shared gradient", "two peers")
     for name, suffix in (
@@ -318,6 +355,8 @@ kd.say(
     + ". So the cut is what makes it the paper's method, and the exercise checks it. Whether the "
     "other method is better or worse is for the interval to say."
 )
+shared_accuracy.answer(moved.get(shared["accuracy"].verdict, "no clear difference"))
+shared_sureness.answer(moved.get(shared["confidence"].verdict, "no clear difference"))
 
 # %% [markdown]
 # ## Recap

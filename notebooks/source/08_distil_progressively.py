@@ -115,8 +115,17 @@ kd.say(
 # %% [markdown]
 # ## See the gap as a curve
 #
-# **Predict**: draw student accuracy against teacher size, before you run the next cell. Does it rise?
-#
+# **Predict**: draw student accuracy against teacher size, before you run the next cells. Under which teacher does the student learn best?
+
+# %%
+best_teacher = kd.predict(
+    "08.best-teacher",
+    "At T = 4, on validation data: under which teacher does the student learn best?",
+    options=[f"{hidden} units" for hidden in lab.SIZES],
+)
+best_teacher
+
+# %% [markdown]
 # Four sizes of teacher, five seeds each, and under each of them the same student with the same 1,000 pictures and the same budget, at four
 # temperatures; then the two teachers that the course ships. Stored (`kdcourse results 08` repeats it). What differs between the
 # teachers is their size, and with it how surely they speak. So the curve is drawn twice: at T = 4 for all, as this lab once did, and at the
@@ -132,7 +141,7 @@ chosen = [
     gap.best(among=[lab.setting(hidden, t) for t in lab.TEMPERATURES]) for hidden in sizes
 ]
 
-kd.plots.curves(
+curve = kd.plots.curves(
     sizes,
     {
         "teacher": teachers.scores[named].to_numpy(),
@@ -144,6 +153,7 @@ kd.plots.curves(
     ylabel="test accuracy, %",
     logarithmic=True,
 )
+best_teacher.answer(named[at_four.index(gap.best(among=at_four))], on=curve)
 
 # %%
 kd.exercise("08.capacity_gap")
@@ -289,7 +299,15 @@ kd.say(
 # ## When it does not help: a longer chain
 #
 # If one assistant helps, do three help more? Every stage costs as much training as the student, and every stage loses a little of what it
-# was told. **Predict**: three in a row against the best single one, chosen on validation data; and against the last of the three alone.
+# was told. **Predict**: three in a row, against the best single one, which validation data choose.
+
+# %%
+three_in_a_row = kd.predict(
+    "08.three-in-a-row",
+    "Three assistants in a row, against the best single one:",
+    options=["helps", "hurts", "no clear difference"],
+)
+three_in_a_row
 
 # %%
 single = stored.best(among=[arm for arm in through if "," not in arm])
@@ -300,6 +318,7 @@ kd.say(
     f"Three assistants in a row against *{single}*: {longer}, **{longer.verdict}**, for twice the training in all. Against *through 16*, which "
     f"keeps only the last of the three: {last_alone}, **{last_alone.verdict}**."
 )
+three_in_a_row.answer(longer.verdict)
 
 # %% [markdown]
 # ## Recap
