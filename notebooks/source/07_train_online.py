@@ -82,8 +82,8 @@ torch.testing.assert_close(first.classifier.weight.grad, by_hand)
 # %% [markdown]
 # ## Write a step for both
 #
-# Both speak about the same pictures, each learns from what the other has said, and then both move. Who moves first would be a teacher who
-# knows more than its pupil has heard.
+# Both speak about the same pictures, each learns from what the other has said, and then both move. If the first moved before the second asks it,
+# the second would learn from a network that has seen this batch already.
 
 # %%
 kd.exercise("07.online_step")

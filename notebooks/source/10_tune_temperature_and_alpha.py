@@ -471,7 +471,7 @@ watch
 assert all(name in watch.description for name in ("yours: ", "T = 1: ", "T = 8: "))
 
 # %% [markdown]
-# Waiting ends when the runs do; *Interrupt* stops them earlier. Each leaves its weights in a checkpoint, the stopped one too.
+# Waiting ends when the runs do; *Interrupt* stops them earlier. Each leaves its weights in a checkpoint, a stopped one too.
 
 # %%
 taught = watch.wait()
