@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from kdcourse.exercises.engine import define
 from kdcourse.exercises.probing import filled, gradients
+from kdcourse.exercises.verdicts import Mistake
 from kdcourse.system.generators import seeded_rng
 
 LABELS = torch.tensor([0, 3, 2, 1, 4, 0])
@@ -154,3 +155,101 @@ def _itself(nets, train):
 def _wrong_one(nets, train):
     born_again(nets, train)
     return nets[0]
+
+
+def _two_steps(answer) -> dict[str, object]:
+    """Two steps of two small peers: the losses that come back, and the weights that are left behind."""
+    with seeded_rng(0):
+        peers = [nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4)) for _ in range(2)]
+        optimizers = [torch.optim.SGD(peer.parameters(), lr=0.5) for peer in peers]
+        batches = [(2 * torch.randn(16, 6), torch.randint(4, (16,))) for _ in range(2)]
+    found: dict[str, object] = {}
+    for number, batch in enumerate(batches, start=1):
+        losses = filled(answer(*peers, *batch, optimizers))
+        pair = isinstance(losses, tuple | list) and len(losses) == 2
+        losses = torch.stack([torch.as_tensor(loss).detach() for loss in losses]) if pair else losses
+        found[f"losses of step {number}"] = losses
+        for name, peer in zip(("first", "second"), peers, strict=True):
+            weights = torch.cat([parameter.detach().flatten() for parameter in peer.parameters()])
+            found[f"weights of the {name} peer after step {number}"] = weights
+    return found
+
+
+@define(
+    "07.online_step",
+    goal="One step of two peers: both answer the same pictures, each is held against the other's answer, both are updated once.",
+    difficulty="moderate",
+    minutes="eight minutes",
+    hints=("Ask both peers first, once each; both losses come from these two answers.",
+           "peer_loss holds the other peer constant, so the sum of both losses gives each peer its own gradient.",
+           "zero_grad for both optimisers, backward, step for both, in this order; return (first loss, second loss)."),
+    probe=_two_steps,
+)  # fmt: skip
+def online_step(first, second, images, labels, optimizers):
+    one, other = first(images), second(images)
+    losses = peer_loss(one, other, labels), peer_loss(other, one, labels)
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    sum(losses).backward()
+    for optimizer in optimizers:
+        optimizer.step()
+    return losses
+
+
+def _online(*, loss=_shared, detach=True, zero=True, moved=2):
+    """A step with some of its habits left out: `moved` of the two optimisers update their peer."""
+
+    def step(first, second, images, labels, optimizers):
+        one, other = first(images), second(images)
+        heard = (other.detach(), one.detach()) if detach else (other, one)
+        losses = loss(one, heard[0], labels), loss(other, heard[1], labels)
+        if zero:
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+        sum(losses).backward()
+        for optimizer in optimizers[:moved]:
+            optimizer.step()
+        return losses
+
+    return step
+
+
+def _one_after_the_other(first, second, images, labels, optimizers):
+    losses = []
+    for own, other, optimizer in ((first, second, optimizers[0]), (second, first, optimizers[1])):
+        losses.append(_shared(own(images), other(images).detach(), labels))
+        optimizer.zero_grad()
+        losses[-1].backward()
+        optimizer.step()
+    return tuple(losses)
+
+
+def _labels_alone(own_logits, other_logits, labels):
+    return F.cross_entropy(own_logits, labels)
+
+
+for _name, _explanation, _function in (
+    (
+        "the second peer hears the updated first",
+        "The first has moved before the second asks it: ask both peers, then move both.",
+        _one_after_the_other,
+    ),
+    (
+        "the other peer is not detached",
+        "Each loss then moves both peers, towards what the pupil says: use peer_loss, or .detach() the other's logits.",
+        _online(detach=False),
+    ),
+    ("only one peer is updated", "Both optimisers step: a peer that stands still is a teacher.", _online(moved=1)),
+    (
+        "zero_grad is missing",
+        "Gradients add up from step to step: clear both peers' before backward.",
+        _online(zero=False),
+    ),
+    ("no optimiser steps", "backward computes gradients; step() uses them, once for each peer.", _online(moved=0)),
+    (
+        "the peers do not talk",
+        "Two strangers learn from labels alone: each loss needs the other's answer.",
+        _online(loss=_labels_alone),
+    ),
+):
+    online_step.mistakes.append(Mistake(_name, _explanation, _function))

@@ -75,47 +75,92 @@ def _reversed(teacher, assistants, student, distil):
     return teacher
 
 
-def _curves() -> list[tuple]:
-    sizes = torch.tensor([8, 32, 128, 512, 2048])
-    return [
-        (sizes, torch.tensor([79.0, 80.5, 82.0, 81.5, 81.0])),
-        (sizes, torch.tensor([70.0, 71.0, 72.0, 73.0, 74.0])),
-        (sizes, torch.tensor([75.0, 74.0, 73.5, 73.0, 74.5])),
-    ]
+def _students() -> list[tuple]:
+    """Three teachers' students at four temperatures: the best temperature is another one for each teacher."""
+    true = torch.tensor([[80.0, 82, 81, 79], [83, 82, 80, 80], [79, 81, 84, 82], [82, 80, 78, 79]], dtype=torch.float64)
+    sizes, cases = torch.tensor([8, 32, 128, 512]), []
+    for seed, spread in ((0, 0.5), (1, 2.0), (2, 3.0)):
+        generator = torch.Generator().manual_seed(seed)
+        luck = torch.randn(2, 5, *true.shape, generator=generator, dtype=torch.float64)
+        cases.append((sizes, *(true + spread * luck)))
+    return cases
+
+
+def _size_and_gaps(answer) -> dict[str, object]:
+    """The two parts of what comes back, apart."""
+    found: dict[str, object] = {}
+    for key, returned in values(answer, _students()).items():
+        if isinstance(returned, tuple | list) and len(returned) == 2:
+            found[f"size in {key}"], found[f"gaps in {key}"] = returned
+        else:
+            found[key] = returned
+    return found
 
 
 @define(
     "08.capacity_gap",
-    goal="From teacher sizes and the student's accuracy under each: the best size, and the points lost to the largest.",
-    difficulty="easy",
-    minutes="four minutes",
-    hints=("accuracies.argmax() is where the student learnt best.",
-           "The loss is the best accuracy minus that under the last, largest teacher; 0 when there is no gap."),
-    probe=lambda answer: {
-        key: torch.stack([torch.as_tensor(part, dtype=torch.float64) for part in pair]) if isinstance(pair, tuple) else pair
-        for key, pair in values(answer, _curves()).items()
-    },
+    goal="On validation, choose each teacher's temperature and the best teacher. On test, seed by seed: largest minus best.",
+    difficulty="moderate",
+    minutes="eight minutes",
+    hints=("validation.mean(dim=0) is (teachers, temperatures); its max(dim=1) has values and indices, a temperature each.",
+           "The best teacher is the argmax of those values.",
+           "test[:, torch.arange(len(sizes)), indices] is (seeds, teachers): the last column minus the best one's."),
+    probe=_size_and_gaps,
 )  # fmt: skip
-def capacity_gap(sizes, accuracies):
-    best = accuracies.argmax()
-    return sizes[best], accuracies[best] - accuracies[-1]
+def capacity_gap(sizes, validation, test):
+    chosen = validation.mean(dim=0).max(dim=1)
+    students = test[:, torch.arange(len(sizes)), chosen.indices]
+    best = chosen.values.argmax()
+    return sizes[best], students[:, -1] - students[:, best]
+
+
+def _gap(validation, test):
+    """Of the best place and the gaps that belong to it, chosen on `validation`."""
+    chosen = validation.mean(dim=0).max(dim=1)
+    return chosen.values.argmax(), test[:, torch.arange(test.shape[1]), chosen.indices]
 
 
 @capacity_gap.mistake("the place, not the size", "argmax gives a position: look the size up there.")
-def _place(sizes, accuracies):
-    return accuracies.argmax(), accuracies.max() - accuracies[-1]
+def _place(sizes, validation, test):
+    best, students = _gap(validation, test)
+    return best, students[:, -1] - students[:, best]
 
 
-@capacity_gap.mistake("against the smallest teacher", "The gap is what the largest teacher costs: the last entry.")
-def _smallest(sizes, accuracies):
-    return sizes[accuracies.argmax()], accuracies.max() - accuracies[0]
+@capacity_gap.mistake(
+    "chosen on the test data", "The best of many test scores is partly luck: choose on validation, report on test."
+)
+def _on_test(sizes, validation, test):
+    return capacity_gap(sizes, test, test)
 
 
-@capacity_gap.mistake("the spread", "Best minus worst; the gap is best minus largest teacher.")
-def _spread(sizes, accuracies):
-    return sizes[accuracies.argmax()], accuracies.max() - accuracies.min()
+@capacity_gap.mistake(
+    "the validation gap is reported", "Validation did the choosing, so it flatters what it chose: report test."
+)
+def _on_validation(sizes, validation, test):
+    return capacity_gap(sizes, validation, validation)
 
 
-@capacity_gap.mistake("the sign", "Points lost are counted as positive: best minus largest.")
-def _sign(sizes, accuracies):
-    return sizes[accuracies.argmax()], accuracies[-1] - accuracies.max()
+@capacity_gap.mistake(
+    "one temperature for all", "Each teacher has a temperature of its own: the maximum is over temperatures, dim=1."
+)
+def _one_for_all(sizes, validation, test):
+    shared = validation.mean(dim=(0, 1)).argmax()
+    return capacity_gap(sizes, validation[:, :, [shared]], test[:, :, [shared]])
+
+
+@capacity_gap.mistake("against the smallest teacher", "The gap is what the largest teacher costs: the last one.")
+def _smallest(sizes, validation, test):
+    best, students = _gap(validation, test)
+    return sizes[best], students[:, 0] - students[:, best]
+
+
+@capacity_gap.mistake("the sign", "Largest minus best: where the large teacher costs points, the gap is negative.")
+def _sign(sizes, validation, test):
+    best, students = _gap(validation, test)
+    return sizes[best], students[:, best] - students[:, -1]
+
+
+@capacity_gap.mistake("the mean over seeds", "One number has no interval: give the gap of every seed.")
+def _mean(sizes, validation, test):
+    best, students = _gap(validation, test)
+    return sizes[best], (students[:, -1] - students[:, best]).mean()

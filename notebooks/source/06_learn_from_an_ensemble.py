@@ -46,6 +46,14 @@ data = kd.load_images()
 # **Predict**: which four will disagree most?
 
 # %%
+most_apart = kd.predict(
+    "06.most-apart",
+    "Which four disagree most, on average over their pairs?",
+    options=["other weights", "own pictures", "other architectures"],
+)
+most_apart
+
+# %%
 private = data.train.take(torch.arange(25_000))
 public = data.train.take(torch.arange(25_000, len(data.train))).unlabelled()
 
@@ -125,7 +133,11 @@ labels_of = {
     name: [one.label.removeprefix("perceptron ") for one in ensemble.members]
     for name, ensemble in ensembles.items()
 }
-kd.plots.disagreement({name: disagreement(z) for name, z in answers.items()}, labels_of)
+shares = {name: disagreement(z) for name, z in answers.items()}
+most_apart.answer(
+    max(shares, key=lambda name: float(shares[name].sum())),
+    on=kd.plots.disagreement(shares, labels_of),
+)
 
 # %% [markdown]
 # ## Average them
@@ -159,13 +171,23 @@ torch.testing.assert_close(
 # tell. *Other weights*: four networks again, all with the 2,000 labels of one hospital. *Pooled*: one network with all 8,000 labels, as if
 # the pictures might leave the hospitals; trained as long as one member, and as long as four.
 #
-# **Predict** the order of the four.
+# **Predict**: is the committee of four hospitals better than one network on their pooled pictures?
+
+# %%
+against_pool = kd.predict(
+    "06.against-pool",
+    "Four hospitals' networks together, against one network on the pooled pictures:",
+    options=["helps", "hurts", "no clear difference"],
+)
+against_pool
 
 # %%
 worth.table()
 
 # %%
-worth.figure()
+pool = worth.best(among=["pooled", "pooled, 4 × the steps"])
+beside_pool = worth.difference("own pictures", pool)
+against_pool.answer(beside_pool.verdict, on=worth.figure())
 
 # %% [markdown]
 # What else differs? Count the labels, and the arithmetic of training.
@@ -181,8 +203,6 @@ kd.claim(
     "Other pictures bring more than other first weights",
     worth.more_than("own pictures", "other weights"),
 )
-pool = worth.best(among=["pooled", "pooled, 4 × the steps"])
-beside_pool = worth.difference("own pictures", pool)
 advice = {
     "hurts": "Where pictures may be pooled, pool them: one network is better, and four times cheaper to run.",
     "helps": "Here the committee is better even than pooling, at four times the cost of an answer. (Its next rival would be a pooled network four times as large.)",
@@ -285,7 +305,15 @@ kd.say(
 # A committee's confidence depends on the temperature of its mean. At T = 1 it is the plain mean of the probabilities. The student's
 # targets are softened at T = 2; read at 1 they are surer than the plain mean.
 #
-# **Predict**: member, committee at T = 1, committee at T = 2. Who is too sure?
+# **Predict**: is the plain mean, at T = 1, better calibrated than one member?
+
+# %%
+plain_error = kd.predict(
+    "06.plain-mean",
+    "The calibration error of the committee at T = 1, against that of one member:",
+    options=["smaller", "larger", "no clear difference"],
+)
+plain_error
 
 # %%
 plain_mean = [kd.schemes.Ensemble(one.members, temperature=1) for one in trained]
@@ -325,13 +353,6 @@ pd.DataFrame(
     }
 ).rename_axis("calibration error, points")
 
-# %%
-first = {name: five[0] for name, five in models.items()}
-kd.plots.reliability(
-    {name: kd.measure.reliability(one, data.test, bins=10) for name, one in first.items()},
-    {name: values[0] for name, values in as_is.items()},
-)
-
 
 # %%
 def apart(ours, theirs):
@@ -340,6 +361,14 @@ def apart(ours, theirs):
 
 word = {"helps": "larger", "hurts": "smaller", "no clear difference": "no clear difference"}
 by_mean = apart(as_is["committee, T = 1"], as_is["one member"])
+first = {name: five[0] for name, five in models.items()}
+panels = kd.plots.reliability(
+    {name: kd.measure.reliability(one, data.test, bins=10) for name, one in first.items()},
+    {name: values[0] for name, values in as_is.items()},
+)
+plain_error.answer(word[by_mean.verdict], on=panels)
+
+# %%
 by_target = apart(as_is["committee, T = 2"], as_is["committee, T = 1"])
 by_number = apart(as_is["committee, T = 1"], scaled["one member"])
 kd.say(
@@ -355,8 +384,20 @@ kd.say(
 #
 # A fifth member has learnt every class under the next class's name. Alone it is right almost never, and it is sure.
 #
-# **Predict**: what does the average make of it? Then mix by hand: each slider is one teacher's weight. The browser mixes 500 validation
-# pictures at once; those that the four good members dispute come first. Which mean bears the wrong teacher longer?
+# **Predict**: how often is the average right, if the fifth has the same weight as each of the four?
+
+# %%
+of_five = kd.predict(
+    "06.of-five",
+    "How many test pictures do the five get right, by the mean of probabilities?",
+    between=(0, 100),
+    unit="%",
+)
+of_five
+
+# %% [markdown]
+# Then mix by hand: each slider is one teacher's weight. The browser mixes 500 validation pictures at once; those that the four good
+# members dispute come first. Which mean bears the wrong teacher longer?
 
 # %%
 draw = data.train.sample(2000, seed=99)
@@ -391,11 +432,15 @@ for mean, picture in (("logits", 0), ("probabilities", 12), ("logits", 23)):
 mixer.move(mean="probabilities", picture=0, weight_5=1)
 
 # %%
-good = kd.measure.accuracy(trained[0], data.test)
-spoilt = {
-    mean: kd.measure.accuracy(kd.schemes.Ensemble(five, temperature=2, mean=mean), data.test)
-    for mean in ("probabilities", "logits")
-}
+z = torch.stack([kd.measure.predict(one, data.test) for one in five])  # (5, 10,000, 10)
+
+
+def right(target):
+    return 100 * (target.argmax(dim=1) == data.test.labels).float().mean().item()
+
+
+good = right(ensemble_target(z[:4], 2.0))
+spoilt = {"probabilities": right(ensemble_target(z, 2.0)), "logits": right(z.mean(dim=0))}
 assert kd.measure.accuracy(wrong, data.test) < 20 and spoilt["probabilities"] > good - 10
 kd.say(
     f"Four good members: {good:.1f} %. With the fifth, equal weights: "
@@ -404,6 +449,7 @@ kd.say(
     "wrong one; a majority of wrong "
     "teachers they would not, and a student cannot tell."
 )
+of_five.answer(spoilt["probabilities"])
 
 # %% [markdown]
 # ## Recap

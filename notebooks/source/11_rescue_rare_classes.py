@@ -190,7 +190,24 @@ class ThenAdjusted(kd.Recipe):
 # balanced data, without and with the sampler; and one that has seen nothing but the same long tail, drawn evenly. All students see the
 # same pictures.
 #
-# **Predict** the order on the rare classes. Who loses on the frequent ones?
+# **Predict**: on the rare classes, does a teacher of the whole data bring more than adjusted logits, which cost nothing? And what do adjusted
+# logits do to the frequent ones?
+
+# %%
+teacher_on_rare = kd.predict(
+    "11.teacher-on-rare",
+    "KD against adjusted logits, on the three rarest classes:",
+    options=["helps", "hurts", "no clear difference"],
+)
+teacher_on_rare
+
+# %%
+who_pays = kd.predict(
+    "11.who-pays",
+    "Adjusted logits against the plain student, on the three most frequent classes:",
+    options=["helps", "hurts", "no clear difference"],
+)
+who_pays
 
 # %%
 plain = kd.Recipe(tail_student, tail, steps=600)
@@ -236,7 +253,10 @@ def on_frequent(net, split):
 rare = kd.compare(arms, data, seeds=5, metric=on_rare, ledger="11-rare-classes")
 frequent = rare.evaluated_by(on_frequent, data)
 overall = rare.evaluated_by(kd.measure.accuracy, data)
-rare.figure(ylabel="accuracy on the three rarest, %")
+teacher_on_rare.answer(
+    rare.difference("KD", "adjusted").verdict,
+    on=rare.figure(ylabel="accuracy on the three rarest, %"),
+)
 
 # %% [markdown]
 # The arms differ in more than a remedy:
@@ -290,7 +310,10 @@ ranks = {
     arm: sum(by_rank(one, data.test) for one in rare.students[arm]) / 5
     for arm in ("plain", "balanced", "adjusted", "KD")
 }
-kd.plots.per_class(ranks, counts, [f"rank {rank + 1}" for rank in range(classes)])
+who_pays.answer(
+    frequent.difference("adjusted").verdict,
+    on=kd.plots.per_class(ranks, counts, [f"rank {rank + 1}" for rank in range(classes)]),
+)
 
 
 # %%
@@ -335,7 +358,15 @@ kd.say(
 # Stopping early needs data that say when. Here that is 1,000 more pictures with as many wrong labels: no clean label is
 # used.
 #
-# **Predict**: which of the four teachers help, and which rival does as well?
+# **Predict**: how many of the three teachers that learnt the wrong labels help all the same?
+
+# %%
+wrong_teachers = kd.predict(
+    "11.wrong-teachers",
+    "How many of the three teachers with wrong labels clearly help?",
+    options=["none", "one", "two", "all three"],
+)
+wrong_teachers
 
 
 # %%
@@ -405,7 +436,12 @@ noise = kd.compare(
     seeds=5,
     ledger="11-label-noise",
 )
-noise.figure()
+helping = [
+    arm
+    for arm in noise.scores
+    if arm.startswith("KD, noisy teacher") and noise.difference(arm).verdict == "helps"
+]
+wrong_teachers.answer(["none", "one", "two", "all three"][len(helping)], on=noise.figure())
 
 # %%
 noise.table()

@@ -95,3 +95,65 @@ UNKNOWN = {
     "07.peer_loss": [lambda s, o, y: 0.4 * (ce(s, y) + kl(ls(o.detach()), ls(s))), lambda s, o, y: ce(s, y) + kl(ls(o.detach() / 3), ls(s / 3))],
     "07.born_again": [lambda nets, train: generations(nets[::-1], train), lambda nets, train: [train(net, last) for net, last in zip(nets, [None, *nets], strict=False)]],
 }  # fmt: skip
+
+
+def mutual(own, said, y):
+    """Of one peer, given what the other has said: probabilities."""
+    log_q = F.log_softmax(own, -1)
+    return F.nll_loss(log_q, y) + F.kl_div(log_q, said, reduction="batchmean")
+
+
+def taken(first, second, x, y, optimizers):
+    """Twice backward, each graph its own, and what was said is kept without a graph."""
+    with torch.no_grad():
+        said = [F.softmax(net(x), -1) for net in (second, first)]
+    losses = []
+    for net, heard, optimizer in zip((first, second), said, optimizers, strict=True):
+        optimizer.zero_grad(set_to_none=False)
+        loss = mutual(net(x), heard, y)
+        loss.backward()
+        losses.append(loss.item())
+    [optimizer.step() for optimizer in optimizers]
+    return losses
+
+
+def at_once(first, second, x, y, optimizers, *, cut=True, clear=True, steps=(0, 1), talk=1.0):
+    a, b = first(x), second(x)
+    p, q = a.softmax(1), b.softmax(1)
+    if cut:
+        p, q = p.detach(), q.detach()
+    la = ce(a, y) + talk * (q * (q.log() - ls(a))).sum(1).mean()
+    lb = ce(b, y) + talk * (p * (p.log() - ls(b))).sum(1).mean()
+    if clear:
+        for net in (first, second):
+            net.zero_grad()
+    torch.autograd.backward([la, lb])
+    for n in steps:
+        optimizers[n].step()
+    return la, lb
+
+
+def in_turn(first, second, x, y, optimizers):
+    losses = ()
+    for nets, optimizer in zip(((first, second), (second, first)), optimizers, strict=True):
+        optimizer.zero_grad()
+        loss = mutual(nets[0](x), nets[1](x).softmax(1).detach(), y)
+        loss.backward()
+        optimizer.step()
+        losses += (loss,)
+    return losses
+
+
+RIGHT["07.online_step"] = [taken, at_once]
+WRONG["07.online_step"] = {
+    "the second peer hears the updated first": in_turn,
+    "the other peer is not detached": lambda *given: at_once(*given, cut=False),
+    "only one peer is updated": lambda *given: at_once(*given, steps=(0,)),
+    "zero_grad is missing": lambda *given: at_once(*given, clear=False),
+    "no optimiser steps": lambda *given: at_once(*given, steps=()),
+    "the peers do not talk": lambda *given: at_once(*given, talk=0.0),
+}
+UNKNOWN["07.online_step"] = [
+    lambda *given: at_once(*given, talk=0.3),
+    lambda *given: at_once(*given)[0],
+]
