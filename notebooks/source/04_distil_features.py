@@ -64,12 +64,22 @@ student_maps = kd.measure.outputs(student, shown, stages)
 {layer: tuple(maps.shape) for layer, maps in teacher_maps.items() if layer in stages}
 
 # %% [markdown]
-# **Predict**: the deeper the layer, the coarser its maps. Will both networks look at the same places of a picture?
+# The deeper the layer, the coarser its maps.
 #
 # ## Compare what two layers see
 #
 # Two layers with different numbers of channels cannot be subtracted. *Centred kernel alignment* (Kornblith et al. 2019) asks another
 # question: do they find the same pictures alike? It is 1 when they do, whatever the channels, scale or rotation.
+#
+# **Predict**: which of the teacher's stages is most like the student's third?
+
+# %%
+partner = kd.predict(
+    "04.most-alike",
+    "Which of the teacher's four stages finds the same pictures alike as the student's third stage?",
+    options=stages,
+)
+partner
 
 # %%
 alike = [
@@ -103,6 +113,10 @@ for layer, other, picture in (
 ):
     matcher.move(student=layer, teacher=other, picture=picture)
     assert f"student's {layer} and the teacher's {other}: CKA " in matcher.description
+
+# %%
+third = torch.tensor(alike[stages.index("stage3")])
+partner.answer(stages[third.argmax()])
 
 # %% [markdown]
 # ## Six things that can be matched
@@ -234,7 +248,16 @@ def input_gradient(logits, inputs, labels):
 input_gradient = kd.exercise("04.input_gradient").check(input_gradient)
 
 # %% [markdown]
-# **Predict**: where does a network look when it decides on the first pictures below?
+# Where does a network look when it decides on a picture? **Predict**: how alike are the two networks' reactions to the same picture, as
+# the cosine between them? It is 1 where the same pixels move both, and 0 where no pixel does.
+
+# %%
+shared = kd.predict(
+    "04.same-pixels",
+    "How alike are the pixels that move the teacher and those that move the student, as a cosine?",
+    between=(0, 1),
+)
+shared
 
 # %%
 inputs = shown.images[:4].clone().requires_grad_()
@@ -250,7 +273,8 @@ brightest = torch.cat(
     [reactions[name] / reactions[name].amax((1, 2), keepdim=True) for name in reactions]
 )
 captions = [f"{name}: {data.classes[label]}" for name in reactions for label in labels]
-kd.plots.pictures(brightest, captions, columns=4)
+cosines = F.cosine_similarity(*(maps.flatten(1) for maps in reactions.values()))
+shared.answer(cosines.mean().item(), on=kd.plots.pictures(brightest, captions, columns=4))
 
 # %% [markdown]
 # ## Which layer should be matched?
@@ -397,7 +421,15 @@ kd.plots.curves(
 #
 # (An earlier run, with a third of the published weight, hurt clearly on glyphs only. This one has seeds that it had not.)
 #
-# **Predict**: which of the three survives the change of architecture?
+# **Predict**: how many of the three survive the change of architecture?
+
+# %%
+survivors = kd.predict(
+    "04.survivors",
+    "Attention with either weight, and the hint: how many of the three help the student built differently?",
+    options=["none of them", "one of them", "two of them", "all three"],
+)
+survivors
 
 # %%
 like = kd.study("04-same-architecture", data).stored()
@@ -405,10 +437,11 @@ unlike = kd.study("04-other-architecture", data).stored()
 like.figure()
 
 # %%
-unlike.figure()
+published, tuned = "attention, published weight", "attention, weight by validation"
+verdicts = [unlike.difference(arm).verdict for arm in (published, tuned, "hint, stage 4")]
+survivors.answer(survivors.options[verdicts.count("helps")], on=unlike.figure())
 
 # %%
-published, tuned = "attention, published weight", "attention, weight by validation"
 assert unlike.difference(published).verdict == "hurts"
 rows = {}
 for arm in (published, tuned, "hint, stage 4", "KD"):
