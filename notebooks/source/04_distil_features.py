@@ -18,7 +18,7 @@
 #
 # **You will** tap layers of a network that knows nothing of taps, compare what two networks see, and match it in eight ways.
 # **You will learn** which layer to match, what a regressor is for, and when features cost more than they bring.
-# **You need** lab 03. **Time:** 70 minutes of yours; the machine needs about a minute and a quarter in all.
+# **You need** lab 03. **Time:** 85 minutes of yours; the machine needs about a minute and a quarter in all.
 
 # %% tags=["setup"]
 import kdcourse as kd
@@ -56,11 +56,35 @@ kd.measure.summary({"teacher": teacher, "student": student}, data.test)
 # %%
 kd.tapping.layers(student)
 
+# %% [markdown]
+# Papers' code mostly uses PyTorch's own way, a *forward hook*: a function that a layer calls at every run, with what went in and what
+# came out. Two things go wrong with it. What follows may write over the output in place, and a hook that is left behind goes on.
+
+# %%
+kd.exercise("04.feature_hook")
+
+
+# %% tags=["exercise"] exercise="04.feature_hook"
+def feature_hook(model, name, images):
+    """Run the model on images (N, C, H, W) -> what the layer of this name gave out, with its gradient."""
+    ...  # your code
+
+
+# %%
+feature_hook = kd.exercise("04.feature_hook").check(feature_hook)
+
+# %% [markdown]
+# The student's maps come from your hook, the teacher's from the taps. On the student both give the same:
+
 # %%
 shown = data.test.take(torch.arange(500))
 stages = ["stage1", "stage2", "stage3", "stage4"]
 teacher_maps = kd.measure.outputs(teacher, shown, stages)
-student_maps = kd.measure.outputs(student, shown, stages)
+with torch.no_grad():
+    student_maps = {layer: feature_hook(student, layer, shown.images) for layer in stages}
+for layer, tapped in kd.measure.outputs(student, shown, stages).items():
+    if layer in stages:
+        torch.testing.assert_close(student_maps[layer], tapped, rtol=1e-3, atol=1e-3)
 {layer: tuple(maps.shape) for layer, maps in teacher_maps.items() if layer in stages}
 
 # %% [markdown]
@@ -178,6 +202,22 @@ torch.testing.assert_close(
 # student's 32. It is thrown away after training; while training it must learn, or the student imitates a random projection.
 
 # %%
+kd.exercise("04.hint")
+
+
+# %% tags=["exercise"] exercise="04.hint"
+def hint(student_features, teacher_features, regressor):
+    """Maps (N, Cs, H, W), (N, Ct, H, W), a module from Cs to Ct channels -> scalar; no gradient into the teacher."""
+    ...  # your code
+
+
+# %%
+hint = kd.exercise("04.hint").check(hint)
+
+# %% [markdown]
+# The loss reaches the regressor's weights. It takes an optimiser that knows them to move them.
+
+# %%
 kd.exercise("04.parameters_to_train")
 
 
@@ -192,19 +232,21 @@ parameters_to_train = kd.exercise("04.parameters_to_train").check(parameters_to_
 
 # %% [markdown]
 # In the course's loop a method makes its regressor when it first sees the shapes, and hands its parameters to the optimiser
-# itself. Watch what it learnt beside the student: how much of the teacher's last stage can be guessed from the student's?
+# itself. Watch what it learnt beside the student: how much of the teacher's last stage can be guessed from the student's? Your hook and
+# your loss measure it.
 
 # %%
-hint = kd.methods.Hint({"stage4": "stage4"})
+hints = kd.methods.Hint({"stage4": "stage4"})
 few = data.train.sample(1000, seed=0)
 cache = kd.TeacherCache(teacher)
 
 guesser = labels_only.student(seed=0)
-kd.train(guesser, few, kd.HardTarget() + hint * 3, teacher=cache, steps=200, batch_size=32)
-with torch.no_grad():
-    guessed = hint.adapters[0](kd.measure.outputs(guesser, shown, ["stage4"])["stage4"])
+kd.train(guesser, few, kd.HardTarget() + hints * 3, teacher=cache, steps=200, batch_size=32)
 theirs = teacher_maps["stage4"]
-explained = 1 - (guessed - theirs).square().mean() / (theirs - theirs.mean(0)).square().mean()
+with torch.no_grad():
+    ours = feature_hook(guesser.eval(), "stage4", shown.images)
+    missed = hint(ours, theirs, hints.adapters[0])
+explained = 1 - missed / (theirs - theirs.mean(0)).square().mean()
 assert explained > 0
 kd.say(
     f"After 200 steps the regressor explains **{explained:.0%}** of the teacher's last stage."

@@ -17,9 +17,9 @@
 # the pictures, and any network can be asked for it. Most relation losses need no regressor and no common width: they compare tables of
 # N×N numbers.
 #
-# **You will** look at the geometry of a batch, write four relation losses, and judge students by accuracy and by retrieval.
+# **You will** look at the geometry of a batch, write five relation losses, and judge students by accuracy and by retrieval.
 # **You will learn** what distances and angles carry, and why a gain in retrieval must be held against the pixels themselves.
-# **You need** lab 04. **Time:** 60 minutes of yours; the machine needs about a minute and a quarter in all.
+# **You need** lab 04. **Time:** 70 minutes of yours; the machine needs about a minute and a quarter in all.
 
 # %% tags=["setup"]
 import kdcourse as kd
@@ -255,6 +255,23 @@ def similarity_preserving(student, teacher):
 similarity_preserving = kd.exercise("05.similarity_preserving").check(similarity_preserving)
 
 # %% [markdown]
+# The last one asks across the two networks. Each student embedding looks for the teacher's embedding of *its own* picture, among those of
+# the whole batch. This is InfoNCE, the loss behind contrastive distillation. Both need one width; a linear layer sees to that.
+
+# %%
+kd.exercise("05.info_nce")
+
+
+# %% tags=["exercise"] exercise="05.info_nce"
+def info_nce(student, teacher, temperature):
+    """Embeddings (N, D), (N, D) -> scalar in nats; no gradient may reach the teacher."""
+    ...  # your code
+
+
+# %%
+info_nce = kd.exercise("05.info_nce").check(info_nce)
+
+# %% [markdown]
 # Yours and the package's agree:
 
 # %%
@@ -263,6 +280,18 @@ torch.testing.assert_close(rkd_distance(ours, theirs), kd.losses.rkd_distance(ou
 torch.testing.assert_close(angles(ours), kd.losses.angles(ours), rtol=1e-3, atol=1e-3)
 torch.testing.assert_close(
     similarity_preserving(ours, theirs), kd.losses.similarity_preserving(ours, theirs)
+)
+
+# %% [markdown]
+# How well do two students, taught differently, know a picture again? Here the one with angles stands for the teacher.
+
+# %%
+other = embeddings["student, RKD angle"][:20]
+nats = info_nce(ours, other, 0.1)
+torch.testing.assert_close(nats, kd.losses.contrastive(ours, other, temperature=0.1))
+chance = torch.tensor(float(len(ours))).log()
+kd.say(
+    f"Among {len(ours)} pictures InfoNCE is **{nats:.2f} nats**. Without any idea of which is which it would be log {len(ours)}, {chance:.2f}."
 )
 
 # %% [markdown]
