@@ -47,6 +47,33 @@ kd.say(
 )
 
 # %% [markdown]
+# ## Measure how unsure an answer is
+#
+# $$H(p) = -\sum_c p_c \log p_c$$
+#
+# The *entropy* is 0 for a certain answer, and largest where all classes are alike.
+
+# %%
+kd.exercise("02.entropy")
+
+
+# %% tags=["exercise"] exercise="02.entropy"
+def entropy(probabilities):
+    """(N, C) -> (N,) in nats; a probability of zero adds nothing."""
+    ...  # your code
+
+
+# %%
+entropy = kd.exercise("02.entropy").check(entropy)
+
+# %%
+unsure = entropy(teacher_logits.softmax(dim=1)).mean()
+most = entropy(torch.full((1, len(data.classes)), 1 / len(data.classes))).item()
+kd.say(
+    f"The teacher's answers have an entropy of **{unsure:.2f} nats** on average; {most:.2f} is the most that {len(data.classes)} classes allow."
+)
+
+# %% [markdown]
 # ## Soften the softmax
 #
 # $$p_c(T) = \frac{\exp(z_c / T)}{\sum_k \exp(z_k / T)}$$
@@ -79,19 +106,6 @@ def softmax_with_temperature(logits, temperature):
 softmax_with_temperature = kd.exercise("02.softmax_with_temperature").check(
     softmax_with_temperature
 )
-
-# %%
-kd.exercise("02.entropy")
-
-
-# %% tags=["exercise"] exercise="02.entropy"
-def entropy(probabilities):
-    """(N, C) -> (N,) in nats; a probability of zero adds nothing."""
-    ...  # your code
-
-
-# %%
-entropy = kd.exercise("02.entropy").check(entropy)
 
 # %% [markdown]
 # ## Drag it yourself

@@ -100,7 +100,7 @@ for layer, tapped in kd.measure.outputs(student, shown, stages).items():
 # %%
 partner = kd.predict(
     "04.most-alike",
-    "Which of the teacher's four stages finds the same pictures alike as the student's third stage?",
+    "Which of the teacher's four stages is most like the student's third, by CKA?",
     options=stages,
 )
 partner
@@ -308,7 +308,8 @@ reactions = {
     name: input_gradient(model(inputs), inputs, labels)
     .detach()
     .abs()
-    .view(4, *inputs.shape[-2:])
+    .view(4, -1, *inputs.shape[-2:])
+    .mean(dim=1)
     for name, model in (("teacher", teacher), ("student", student))
 }
 brightest = torch.cat(
