@@ -294,11 +294,10 @@ def _what_a_hook_gives(answer) -> dict[str, object]:
         found[f"case {number}"] = features
         hooks = sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
         found[f"a hook is left behind in case {number}"] = hooks > 0
-        if not isinstance(features, torch.Tensor):
-            continue
-        if features.requires_grad:
-            features.square().sum().backward()
-        found[f"gradient of the layer's weights in case {number}"] = model.get_submodule(name).weight.grad
+        if name == "2" and isinstance(features, torch.Tensor):  # not where a ReLU may have overwritten the value
+            if features.requires_grad:
+                features.square().sum().backward()
+            found["gradient of the layer's weights"] = model.get_submodule(name).weight.grad
     return found
 
 
@@ -363,6 +362,26 @@ def _written_over(model, name, images):
     handle = model.get_submodule(name).register_forward_hook(lambda module, inputs, output: kept.append(output))
     model(images)
     handle.remove()
+    return kept[0]
+
+
+@feature_hook.mistake(
+    "detached, and written over",
+    "A detached output lies in the same memory, so an in-place ReLU changes it too; and no gradient reaches the student. "
+    "clone() alone does both.",
+)
+def _detached_and_written_over(model, name, images):
+    return _written_over(model, name, images).detach()
+
+
+@feature_hook.mistake(
+    "the hook stays, and the value is written over",
+    "Two things: clone() the output in the hook, and call the handle's remove() after the run.",
+)
+def _stays_and_written_over(model, name, images):
+    kept = []
+    model.get_submodule(name).register_forward_hook(lambda module, inputs, output: kept.append(output))
+    model(images)
     return kept[0]
 
 

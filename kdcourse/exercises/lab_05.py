@@ -311,6 +311,15 @@ def _wrong_side(student, teacher, temperature):
     return _own_picture(F.normalize(teacher.detach(), dim=1) @ F.normalize(student, dim=1).T / temperature)
 
 
+@info_nce.mistake(
+    "softmax before cross-entropy",
+    "F.cross_entropy takes logits and has the softmax within: yours would be taken twice.",
+)
+def _softmax_twice(student, teacher, temperature):
+    cosines = F.normalize(student, dim=1) @ F.normalize(teacher.detach(), dim=1).T
+    return _own_picture((cosines / temperature).softmax(dim=1))
+
+
 @info_nce.mistake("the teacher is not detached", "The teacher's embeddings are the target: .detach() them.")
 def _embeddings_not_detached(student, teacher, temperature):
     return _own_picture(F.normalize(student, dim=1) @ F.normalize(teacher, dim=1).T / temperature)

@@ -102,9 +102,9 @@ def up_to(model, name, images):
     return found
 
 
-def hook_forgotten(model, name, images):
+def hook_forgotten(model, name, images, keep=lambda o: o * 1):
     kept = {}
-    model.get_submodule(name).register_forward_hook(lambda m, i, o: kept.update(it=o * 1))
+    model.get_submodule(name).register_forward_hook(lambda m, i, o: kept.update(it=keep(o)))
     model(images)
     return kept["it"]
 
@@ -127,6 +127,8 @@ WRONG |= {
         "the input in place of the output": lambda m, n, x: run_with_hook(m, n, x, lambda i, o: i[0] * 1),
         "the output is detached": lambda m, n, x: run_with_hook(m, n, x, lambda i, o: o.detach().clone()),
         "the value is written over": lambda m, n, x: run_with_hook(m, n, x, lambda i, o: o),
+        "detached, and written over": lambda m, n, x: run_with_hook(m, n, x, lambda i, o: o.data),
+        "the hook stays, and the value is written over": lambda m, n, x: hook_forgotten(m, n, x, keep=lambda o: o),
     },
     "04.hint": {
         "the regressor on the teacher's side": lambda s, t, r: mse(s, r(t.detach())),

@@ -107,6 +107,7 @@ WRONG |= {
         "multiplied by the temperature": lambda s, t, T: diagonal(logits(s, t.detach(), 1 / T)),
         "the positives left out of the denominator": lambda s, t, T: ((z := logits(s, t.detach(), T)) * -torch.eye(len(z))).sum(1).add((z.exp() * (1 - torch.eye(len(z)))).sum(1).log()).mean(),
         "the softmax over the wrong side": lambda s, t, T: diagonal(logits(s, t.detach(), T), dim=0),
+        "softmax before cross-entropy": lambda s, t, T: diagonal(logits(s, t.detach(), T).softmax(1)),
         "the teacher is not detached": lambda s, t, T: diagonal(logits(s, t, T)),
     },
 }  # fmt: skip
