@@ -289,3 +289,179 @@ def _unscaled(logits, inputs, labels):
 def _of_the_loss(logits, inputs, labels):
     loss = F.cross_entropy(logits, labels, reduction="sum")
     return F.normalize(torch.autograd.grad(loss, inputs, create_graph=True)[0].flatten(1), dim=1)
+
+
+def _hooked(seed: int) -> nn.Sequential:
+    with seeded_rng(seed):
+        return nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(inplace=True), nn.Conv2d(3, 2, 3), nn.Flatten())
+
+
+def _what_a_hook_gives(answer) -> dict[str, object]:
+    """A layer whose output a ReLU overwrites, and one that nothing overwrites: the values, the gradient, what stays behind."""
+    found: dict[str, object] = {}
+    for number, name in enumerate(("0", "2"), start=1):
+        model, images = _hooked(number), _maps(20 + number, 2, 1, 7, 7)
+        features = filled(answer(model, name, images))
+        found[f"case {number}"] = features
+        hooks = sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+        found[f"a hook is left behind in case {number}"] = hooks > 0
+        if name == "2" and isinstance(features, torch.Tensor):  # not where a ReLU may have overwritten the value
+            if features.requires_grad:
+                features.square().sum().backward()
+            found["gradient of the layer's weights"] = model.get_submodule(name).weight.grad
+    return found
+
+
+@define(
+    "04.feature_hook",
+    goal="Run the model once and return what the named layer gave out, as it was then. Leave no hook behind.",
+    difficulty="moderate",
+    minutes="eight minutes",
+    hints=("model.get_submodule(name) is the layer; its register_forward_hook(f) calls f(module, inputs, output) at each run.",
+           "The hook puts output.clone() into a list: an in-place ReLU writes over the output. A clone keeps its gradient.",
+           "Keep what register_forward_hook returns: handle.remove() after the run takes the hook away again."),
+    probe=_what_a_hook_gives,
+)  # fmt: skip
+def feature_hook(model, name, images):
+    kept = []
+    handle = model.get_submodule(name).register_forward_hook(lambda module, inputs, output: kept.append(output.clone()))
+    try:
+        model(images)
+    finally:
+        handle.remove()
+    return kept[0]
+
+
+@feature_hook.mistake(
+    "the hook stays", "It goes on at every later run, and keeps what it holds in memory: call the handle's remove()."
+)
+def _hook_stays(model, name, images):
+    kept = []
+    model.get_submodule(name).register_forward_hook(lambda module, inputs, output: kept.append(output.clone()))
+    model(images)
+    return kept[0]
+
+
+@feature_hook.mistake(
+    "the input in place of the output",
+    "A hook is given both, (module, inputs, output): the last is what the layer made.",
+)
+def _its_input(model, name, images):
+    kept = []
+    handle = model.get_submodule(name).register_forward_hook(
+        lambda module, inputs, output: kept.append(inputs[0].clone())
+    )
+    model(images)
+    handle.remove()
+    return kept[0]
+
+
+@feature_hook.mistake(
+    "the output is detached",
+    "A loss on it would move nothing: no gradient reaches the student. clone() alone keeps the way back.",
+)
+def _cut_off(model, name, images):
+    return feature_hook(model, name, images).detach()
+
+
+@feature_hook.mistake(
+    "the value is written over",
+    "An in-place ReLU behind the layer writes into the same memory, and you are left with its output: clone() in the hook.",
+)
+def _written_over(model, name, images):
+    kept = []
+    handle = model.get_submodule(name).register_forward_hook(lambda module, inputs, output: kept.append(output))
+    model(images)
+    handle.remove()
+    return kept[0]
+
+
+@feature_hook.mistake(
+    "detached, and written over",
+    "A detached output lies in the same memory, so an in-place ReLU changes it too; and no gradient reaches the student. "
+    "clone() alone does both.",
+)
+def _detached_and_written_over(model, name, images):
+    return _written_over(model, name, images).detach()
+
+
+@feature_hook.mistake(
+    "the hook stays, and the value is written over",
+    "Two things: clone() the output in the hook, and call the handle's remove() after the run.",
+)
+def _stays_and_written_over(model, name, images):
+    kept = []
+    model.get_submodule(name).register_forward_hook(lambda module, inputs, output: kept.append(output))
+    model(images)
+    return kept[0]
+
+
+def _hints(answer) -> dict[str, object]:
+    """The loss, and where its gradient goes: the student's maps, the regressor, and not the teacher's maps."""
+    found: dict[str, object] = {}
+    for number, (pictures, channels, side) in enumerate([(2, 3, 5), (3, 4, 3)], start=1):
+        with seeded_rng(number):
+            regressor = nn.Conv2d(channels, channels, 1)  # alike, so that it can be left out or put on the wrong side
+        student = _maps(30 + number, pictures, channels, side, side).requires_grad_()
+        teacher = _maps(40 + number, pictures, channels, side, side).requires_grad_()
+        loss = filled(answer(student, teacher, regressor))
+        found[f"loss in case {number}"] = loss
+        if not isinstance(loss, torch.Tensor) or loss.ndim:
+            continue
+        if loss.requires_grad:
+            loss.backward()
+        found[f"student's gradient in case {number}"] = student.grad
+        found[f"regressor's gradient in case {number}"] = regressor.weight.grad
+        reached = teacher.grad is not None and bool(teacher.grad.abs().max() > 0)
+        found[f"gradient into the teacher in case {number}"] = reached
+    return found
+
+
+@define(
+    "04.hint",
+    goal="FitNets' hint: mean squared error between regressor(student's maps) and the teacher's; no gradient into the teacher.",
+    difficulty="easy",
+    minutes="four minutes",
+    hints=("The regressor is a module: call it on the student's maps, and they have the teacher's channels.",
+           "F.mse_loss takes the mean over pictures, channels and positions.",
+           "Detach the teacher's maps; the regressor must get its gradient."),
+    probe=_hints,
+)  # fmt: skip
+def hint(student_features, teacher_features, regressor):
+    return F.mse_loss(regressor(student_features), teacher_features.detach())
+
+
+@hint.mistake(
+    "the regressor on the teacher's side",
+    "Then the teacher is brought to the student, and the easiest guess is a regressor of zeros: it belongs to the student.",
+)
+def _of_the_teacher(student_features, teacher_features, regressor):
+    return F.mse_loss(student_features, regressor(teacher_features.detach()))
+
+
+@hint.mistake("the teacher is not detached", "The teacher's maps are the target: .detach() them.")
+def _hint_moves_teacher(student_features, teacher_features, regressor):
+    return F.mse_loss(regressor(student_features), teacher_features)
+
+
+@hint.mistake(
+    "the sum, not the mean", "A sum grows with the batch and the layer's size, and the weight would not fit any more."
+)
+def _summed_hint(student_features, teacher_features, regressor):
+    return F.mse_loss(regressor(student_features), teacher_features.detach(), reduction="sum")
+
+
+@hint.mistake(
+    "no regressor", "Then the channels themselves are compared, one by one: let the regressor guess the teacher's."
+)
+def _no_regressor(student_features, teacher_features, regressor):
+    return F.mse_loss(student_features, teacher_features.detach())
+
+
+@hint.mistake(
+    "the regressor gets no gradient",
+    "The student then imitates through a random projection: the regressor must learn too.",
+)
+def _frozen_regressor(student_features, teacher_features, regressor):
+    frozen = F.conv2d(student_features, regressor.weight.detach(), regressor.bias.detach())
+    return F.mse_loss(frozen, teacher_features.detach())

@@ -271,3 +271,73 @@ def _farthest(embeddings, labels):
 @recall_at_1.mistake("a share, not percent", "Multiply by 100.")
 def _share(embeddings, labels):
     return recall_at_1(embeddings, labels) / 100
+
+
+def _embedding_pairs() -> list[tuple]:
+    return [(_points(12, 5, 3), 4 * _points(13, 5, 3), 0.5), (_points(14, 4, 6), _points(15, 4, 6), 0.2)]
+
+
+@define(
+    "05.info_nce",
+    goal="InfoNCE: cross-entropy over cosines / temperature, where each student embedding looks for its own picture's teacher "
+         "embedding among the batch's; no gradient into the teacher.",
+    difficulty="moderate",
+    minutes="eight minutes",
+    hints=("F.normalize both sides; ours @ theirs.T is (N, N): row i holds student i's cosines with every teacher embedding.",
+           "Divide by the temperature: these are logits, and the right class of row i is i.",
+           "F.cross_entropy(logits, torch.arange(N)); detach the teacher's side."),
+    probe=lambda answer: gradients(answer, _embedding_pairs()),
+)  # fmt: skip
+def info_nce(student, teacher, temperature):
+    cosines = F.normalize(student, dim=1) @ F.normalize(teacher.detach(), dim=1).T
+    return F.cross_entropy(cosines / temperature, torch.arange(len(student), device=student.device))
+
+
+def _own_picture(logits: torch.Tensor) -> torch.Tensor:
+    return F.cross_entropy(logits, torch.arange(len(logits)))
+
+
+@info_nce.mistake(
+    "not normalised", "Inner products grow with the embeddings' length: cosines need F.normalize on both sides."
+)
+def _inner_product_logits(student, teacher, temperature):
+    return _own_picture(student @ teacher.detach().T / temperature)
+
+
+@info_nce.mistake(
+    "multiplied by the temperature", "A low temperature makes the choice sharper: divide the cosines by it."
+)
+def _times_temperature(student, teacher, temperature):
+    return info_nce(student, teacher, 1 / temperature)
+
+
+@info_nce.mistake(
+    "the positives left out of the denominator",
+    "The softmax is over all N pictures, your own among them; without it the loss can fall below zero.",
+)
+def _without_positives(student, teacher, temperature):
+    logits = F.normalize(student, dim=1) @ F.normalize(teacher.detach(), dim=1).T / temperature
+    own = torch.eye(len(logits), dtype=torch.bool)
+    return (logits.masked_fill(own, -torch.inf).logsumexp(dim=1) - logits.diagonal()).mean()
+
+
+@info_nce.mistake(
+    "the softmax over the wrong side",
+    "Then a teacher embedding looks for its student: rows are the student's, and the softmax runs along a row, dim=1.",
+)
+def _wrong_side(student, teacher, temperature):
+    return _own_picture(F.normalize(teacher.detach(), dim=1) @ F.normalize(student, dim=1).T / temperature)
+
+
+@info_nce.mistake(
+    "softmax before cross-entropy",
+    "F.cross_entropy takes logits and has the softmax within: yours would be taken twice.",
+)
+def _softmax_twice(student, teacher, temperature):
+    cosines = F.normalize(student, dim=1) @ F.normalize(teacher.detach(), dim=1).T
+    return _own_picture((cosines / temperature).softmax(dim=1))
+
+
+@info_nce.mistake("the teacher is not detached", "The teacher's embeddings are the target: .detach() them.")
+def _embeddings_not_detached(student, teacher, temperature):
+    return _own_picture(F.normalize(student, dim=1) @ F.normalize(teacher, dim=1).T / temperature)

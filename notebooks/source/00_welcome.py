@@ -42,6 +42,9 @@ kd.setup()
 # Run the cells from top to bottom. You will meet **Predict** (guess before you run: it is how surprise becomes memory), sliders
 # (drag them, or use the arrow keys), and exercises. An exercise left blank never stops the lab: it goes on with the reference.
 #
+# Say with each guess how sure you are. It is kept on this machine, beside what came out. In a terminal, `kdcourse progress` draws how
+# often you were right when you were so sure: how well you know what you know. Without a guess the lab goes on.
+#
 # ## Check the machine
 
 # %%
@@ -133,11 +136,21 @@ outcome.figure()
 # Each grey line is one seed. **Predict**: if somebody runs each method once, with whatever seed, how often do they rank the two wrongly?
 
 # %%
-kd.plots.rankings(outcome.scores, better="distilled", than="labels only")
+wrongly = kd.predict(
+    "00.wrong-rankings",
+    "Of all pairs of one run each, how many rank the two methods wrongly?",
+    between=(0, 100),
+    unit="%",
+)
+wrongly
 
 # %%
 ours, theirs = outcome.scores["distilled"].to_numpy(), outcome.scores["labels only"].to_numpy()
 wrong = (ours[:, None] <= theirs[None, :]).mean()
+ranked = kd.plots.rankings(outcome.scores, better="distilled", than="labels only")
+wrongly.answer(100 * wrong, on=ranked)
+
+# %%
 paired_wrong = (ours <= theirs).mean()
 kd.say(
     f"Of the {ours.size * theirs.size} pairs of single runs, **{wrong:.0%}** rank the two against the mean of all seeds. With both "
@@ -200,6 +213,14 @@ for seeds in (2, 6, 10):
 # **Predict** the verdict.
 
 # %%
+verdict = kd.predict(
+    "00.class-mate",
+    "A class mate as teacher, against labels only: what does it do?",
+    options=["it helps", "it hurts", "no clear difference"],
+)
+verdict
+
+# %%
 class_mate = labels_only.run(0)
 alone = replace(labels_only, train=few)
 taught = replace(alone, method=kd.SoftTarget(temperature=1))
@@ -209,12 +230,17 @@ arms = {
     "taught by the teacher": replace(taught, teacher=distilled.teacher),
 }
 mates = kd.compare(arms, data, seeds=5, ledger="00-class-mate")
-mates.figure()
 
 # %%
 from_mate, from_teacher = (
     mates.difference(f"taught by {whom}") for whom in ("a class mate", "the teacher")
 )
+found = {"helps": "it helps", "hurts": "it hurts"}.get(
+    from_mate.verdict, "no clear difference"
+)
+verdict.answer(found, on=mates.figure())
+
+# %%
 assert from_mate.mean < from_teacher.mean
 kd.say(
     f"A class mate as teacher brings {from_mate}: **{from_mate.verdict}**. The large teacher brings {from_teacher}: "

@@ -67,8 +67,6 @@ kd.plots.soft_labels(
 )
 
 # %% [markdown]
-# **Predict** before you go on: which two classes does the teacher find most alike? Write them down.
-#
 # ## Turn through the pictures
 #
 # Drag the slider (or use the arrow keys) through the hundred pictures on which the teacher hesitates most.
@@ -97,6 +95,26 @@ browser
 for rank in (0, 50, 99):
     browser.move(rank=rank)
     assert data.classes[data.test.labels[hardest[rank]]] in browser.description
+
+# %% [markdown]
+# **Predict** before you go on: which two classes does the teacher find most alike, over all training pictures? These hundred offer the
+# three pairs between which it hesitates most often.
+
+
+# %%
+def named(pair):
+    return " and ".join(data.classes[label] for label in sorted(pair))
+
+
+between = teacher_logits[hardest].topk(2).indices.sort(dim=1).values
+pairs, often = between.unique(dim=0, return_counts=True)
+offered = [named(pair) for pair in pairs[often.argsort(descending=True)[:3]].tolist()]
+alike = kd.predict(
+    "01.most-alike",
+    "Which two classes does the teacher find most alike?",
+    options=[*sorted(offered), "another pair"],
+)
+alike
 
 # %% [markdown]
 # ## Write both kinds of target by hand
@@ -159,31 +177,31 @@ stranger = kd.Recipe(
 ).run(seed=0)
 confuses = kd.measure.confusion(stranger, data.test).float()
 
-kd.plots.two_similarities(
+
+# %%
+def most_alike(table):
+    """The two classes with the largest entries, in both directions together."""
+    return named(divmod((table + table.T).argmax().item(), len(data.classes)))
+
+
+off_diagonal = ~torch.eye(len(data.classes), dtype=torch.bool)
+hints, mistakes = reminds.cpu() * off_diagonal, confuses.cpu() * off_diagonal
+tables = kd.plots.two_similarities(
     reminds,
     confuses,
     data.classes,
     titles=("the teacher's doubt", "another network's mistakes"),
 )
+alike.answer(most_alike(hints) if most_alike(hints) in offered else "another pair", on=tables)
 
 # %%
 from scipy.stats import spearmanr
 
-off_diagonal = ~torch.eye(len(data.classes), dtype=torch.bool)
-hints, mistakes = reminds.cpu() * off_diagonal, confuses.cpu() * off_diagonal
 agreement = spearmanr(hints[off_diagonal], mistakes[off_diagonal]).statistic
-
-
-def most_alike(table):
-    """The two classes with the largest entries, in both directions together."""
-    one, other = divmod((table + table.T).argmax().item(), len(data.classes))
-    return f"**{data.classes[one]}** and **{data.classes[other]}**"
-
-
 assert agreement > 0.3
 kd.say(
     f"Over all pairs of classes, the rank correlation of the two tables is **{agreement:.2f}**. The teacher doubts most between "
-    f"{most_alike(hints)}; the other network mixes up most {most_alike(mistakes)}. Was that your guess?"
+    f"**{most_alike(hints)}**; the other network mixes up most **{most_alike(mistakes)}**."
 )
 
 # %% [markdown]
@@ -195,7 +213,15 @@ kd.say(
 # teacher. It gets two strengths: a little, 0.1, and as unsure on average as the teacher is. Validation data choose between them.
 #
 # Weights, pictures, order and steps are the same in all arms. What differs: the teacher has learnt from 55,000 labels, and some of
-# that is in its answers. **Predict** the order of the three.
+# that is in its answers. **Predict**: what does smoothing bring over hard labels?
+
+# %%
+smoothing = kd.predict(
+    "01.smoothing",
+    "Smoothed labels, the strength that is better on validation data, against hard ones: what do they do?",
+    options=["they help", "they hurt", "no clear difference"],
+)
+smoothing
 
 # %%
 hard = kd.Recipe(
@@ -221,10 +247,13 @@ outcome = kd.compare(
 outcome.table()
 
 # %%
-outcome.figure()
+rival = outcome.best(among=smoothings)
+found = {"helps": "they help", "hurts": "they hurt"}
+smoothing.answer(
+    found.get(outcome.difference(rival).verdict, "no clear difference"), on=outcome.figure()
+)
 
 # %%
-rival = outcome.best(among=smoothings)
 kd.claim(
     "Soft targets beat hard ones at 1,000 pictures", outcome.difference("soft"), at_least=1
 )
@@ -259,8 +288,16 @@ kd.claim(f"They beat labels {rival}, too", outcome.difference("soft", rival))
 # | soft | $p_c$ | which wrong classes are less wrong |
 # | shuffled tail | $p_w$ for $w$, the other $p_c$ in random order | nothing; it takes the meaning and adds noise |
 #
-# (With ten classes; nine others.) Even and shuffled tail have the same confidence and no similarity. **Predict**: which rung is worth
-# most? And do the last two arms end alike?
+# (With ten classes; nine others.) Even and shuffled tail have the same confidence and no similarity. **Predict**: do these two arms end
+# alike?
+
+# %%
+tails = kd.predict(
+    "01.tails",
+    "The even tail and the shuffled tail: which ends higher?",
+    options=["the even tail", "the shuffled tail", "no clear difference"],
+)
+tails
 
 
 # %%
@@ -313,7 +350,11 @@ ladder = kd.compare(
     seeds=5,
     ledger="01-ladder",
 )
-ladder.figure()
+
+# %%
+noise = ladder.difference("even tail", "shuffled tail")
+higher = {"helps": "the even tail", "hurts": "the shuffled tail"}
+tails.answer(higher.get(noise.verdict, "no clear difference"), on=ladder.figure())
 
 # %%
 import pandas as pd

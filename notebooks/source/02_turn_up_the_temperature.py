@@ -47,11 +47,50 @@ kd.say(
 )
 
 # %% [markdown]
+# ## Measure how unsure an answer is
+#
+# $$H(p) = -\sum_c p_c \log p_c$$
+#
+# The *entropy* is 0 for a certain answer, and largest where all classes are alike.
+
+# %%
+kd.exercise("02.entropy")
+
+
+# %% tags=["exercise"] exercise="02.entropy"
+def entropy(probabilities):
+    """(N, C) -> (N,) in nats; a probability of zero adds nothing."""
+    ...  # your code
+
+
+# %%
+entropy = kd.exercise("02.entropy").check(entropy)
+
+# %%
+unsure = entropy(teacher_logits.softmax(dim=1)).mean()
+most = entropy(torch.full((1, len(data.classes)), 1 / len(data.classes))).item()
+kd.say(
+    f"The teacher's answers have an entropy of **{unsure:.2f} nats** on average; {most:.2f} is the most that {len(data.classes)} classes allow."
+)
+
+# %% [markdown]
 # ## Soften the softmax
 #
 # $$p_c(T) = \frac{\exp(z_c / T)}{\sum_k \exp(z_k / T)}$$
 #
 # T = 1 is the softmax you know. **Predict**: what does the distribution become as T → 0, and as T → ∞?
+
+# %%
+limits = kd.predict(
+    "02.limits",
+    "As T goes from 0 to ∞, what does the distribution begin with and end with?",
+    options=[
+        "one class alone, then all alike",
+        "all alike, then one class alone",
+        "one class alone, then one class alone",
+    ],
+)
+limits
 
 # %%
 kd.exercise("02.softmax_with_temperature")
@@ -67,19 +106,6 @@ def softmax_with_temperature(logits, temperature):
 softmax_with_temperature = kd.exercise("02.softmax_with_temperature").check(
     softmax_with_temperature
 )
-
-# %%
-kd.exercise("02.entropy")
-
-
-# %% tags=["exercise"] exercise="02.entropy"
-def entropy(probabilities):
-    """(N, C) -> (N,) in nats; a probability of zero adds nothing."""
-    ...  # your code
-
-
-# %%
-entropy = kd.exercise("02.entropy").check(entropy)
 
 # %% [markdown]
 # ## Drag it yourself
@@ -123,13 +149,15 @@ coldest, hottest = (
 )
 assert coldest.max() > 0.999 and (hottest - 1 / len(data.classes)).abs().max() < 0.001
 
-kd.plots.distributions(
+softened = kd.plots.distributions(
     {
         f"T = {t:g}": softmax_with_temperature(teacher_logits[hesitant[:1]], t)[0]
         for t in (0.0001, 1, 4, 20, 10_000)
     },
     data.classes,
 )
+ends = ["one class alone" if p.max() > 0.999 else "all alike" for p in (coldest, hottest)]
+limits.answer(", then ".join(ends), on=softened)
 
 # %% [markdown]
 # ## Find out where T² comes from
@@ -210,7 +238,23 @@ kd.say(
 # softness. At low T the loss asks for little: be as sure of the same class. At high T it asks for every logit at its size, those of
 # the hopeless classes too, so a student has more to copy.
 #
-# **Predict**: where is each curve highest? Which student does a high T cost more?
+# **Predict**: where is the small student's curve highest? Which student does a high T cost more?
+
+# %%
+peak = kd.predict(
+    "02.best-temperature",
+    "Which of the seven temperatures, from 0.25 to 20, suits the student of 8 units best on validation data?",
+    between=(0, 20),
+)
+peak
+
+# %%
+cost = kd.predict(
+    "02.cost-of-high-temperature",
+    "From T = 1 to T = 8: which student loses more by it?",
+    options=["the one of 8 units", "the one of 128 units", "no clear difference"],
+)
+cost
 
 # %%
 swept = (0.25, 0.5, 1, 2, 4, 8, 20)
@@ -245,7 +289,7 @@ sizes = {
 }
 
 # %%
-kd.plots.curves(
+temperature_curves = kd.plots.curves(
     swept,
     {size: outcome.scores[softs].to_numpy() for size, outcome in sizes.items()},
     levels={size: outcome.scores["labels only"] for size, outcome in sizes.items()},
@@ -253,13 +297,15 @@ kd.plots.curves(
     ylabel="test accuracy, %",
     logarithmic=True,
 )
+chosen = {size: outcome.best(among=softs) for size, outcome in sizes.items()}
+best_for_small = swept[softs.index(chosen["8 units"])]
+peak.answer(best_for_small, on=temperature_curves, axis="x")
 
 # %% [markdown]
 # Each student's temperature is chosen on the validation split. Then every other temperature is held against it on the test split,
 # seed by seed. "Holm" is the verdict that is left when we allow for having made so many comparisons.
 
 # %%
-chosen = {size: outcome.best(among=softs) for size, outcome in sizes.items()}
 against = {size: outcome.against(chosen[size]).only(*softs) for size, outcome in sizes.items()}
 against["8 units"].table()
 
@@ -308,6 +354,8 @@ kd.say(
     f"From T = 1 to T = 8: 8 units {small.difference('T = 8')}, 128 units {large.difference('T = 8')}. The difference of the two is "
     f"{more}: {meaning[more.verdict]}. A temperature holds for its teacher, student and data."
 )
+dearer = {"hurts": "the one of 8 units", "helps": "the one of 128 units"}
+cost.answer(dearer.get(more.verdict, "no clear difference"))
 
 # %% [markdown]
 # ### A temperature without a teacher
@@ -353,7 +401,16 @@ kd.say(
 # ## When it does not help: T² left out of a mixture
 #
 # Half labels, half teacher, T = 8. In one arm the soft half carries T², in the other it was forgotten: the most common bug in
-# published distillation code. Nothing crashes. **Predict**: which arm does the buggy one resemble?
+# published distillation code. Nothing crashes. **Predict**: where does the buggy arm end, beside the
+# sound one?
+
+# %%
+forgot = kd.predict(
+    "02.forgotten-square",
+    "T² forgotten, against the same mixture with T²: where does it end?",
+    options=["lower", "higher", "no clear difference"],
+)
+forgot
 
 # %%
 mixture = kd.Recipe(
@@ -375,10 +432,13 @@ bug = kd.compare(
     data,
     ledger="02-forgotten-square",
 )
-bug.figure()
 
 # %%
 lost = bug.difference("with T²", "T² forgotten")
+ended = {"helps": "lower", "hurts": "higher"}.get(lost.verdict, "no clear difference")
+forgot.answer(ended, on=bug.figure())
+
+# %%
 meaning = {
     "helps": "The loss went down, the code ran, and most of the teacher was never heard.",
     "no clear difference": "The loss went down, the code ran, and nothing in the result gives the bug away.",

@@ -79,8 +79,16 @@ soft_target = kd.exercise("03.soft_target").check(soft_target)
 # One picture that the teacher gets right, its doubt spread about as 60, 30 and 10 %. With three classes every answer is a point of a
 # triangle. The label pulls the student towards its corner, the teacher towards its own answer.
 #
-# **Predict**: the student begins in the middle. Where does gradient descent end at alpha = 0, at 1, and at 0.9? And what does a higher
-# T move: where it ends, or the way there?
+# **Predict**: the student begins in the middle, and learns from the teacher alone (alpha = 1). What does a higher T move: where gradient
+# descent ends, or the way there?
+
+# %%
+moved = kd.predict(
+    "03.temperature-moves",
+    "At alpha = 1, what does a higher T move?",
+    options=["where descent ends", "only the way there", "neither"],
+)
+moved
 
 # %%
 logits = kd.measure.predict(teacher, data.validation)
@@ -98,6 +106,20 @@ landscape
 for alpha, temperature, logit in ((0.0, 1.0, -6.0), (1.0, 20.0, 6.0), (0.9, 4.0, 0.0)):
     landscape.move(alpha=alpha, temperature=temperature, first=logit, second=-logit)
     assert f"T = {temperature:g}, alpha = {alpha:g}" in landscape.description
+
+# %%
+from kdcourse.widgets.simplex import gradient_descent
+
+middle, given = torch.zeros(3).numpy(), logits[picture, three].cpu().numpy()
+mild, hot = (
+    torch.as_tensor(gradient_descent(middle, given, 0, temperature, 1)).softmax(dim=1)
+    for temperature in (1, 20)
+)
+if (mild[-1] - hot[-1]).abs().max() > 0.01:
+    moved.answer("where descent ends")
+else:
+    same_way = mild.shape == hot.shape and (mild - hot).abs().max() < 0.01
+    moved.answer("neither" if same_way else "only the way there")
 
 # %% [markdown]
 # The hollow marks are what the soft loss compares: both answers softened by T. They meet where the filled ones do, so at alpha = 1 the
@@ -221,10 +243,20 @@ outcome.differs()
 
 # %% [markdown]
 # One thing no column shows: the teacher itself was trained on all pictures *with* their labels. Whoever asks it has those labels at
-# second hand. **Predict** the order, then look.
+# second hand. **Predict**: on all pictures, where does the student of the teacher end, beside that of the labels?
 
 # %%
-outcome.figure()
+second_hand = kd.predict(
+    "03.second-hand",
+    "All pictures, the teacher in place of the labels: where does the student end, beside that of the labels?",
+    options=["lower", "higher", "no clear difference"],
+)
+second_hand
+
+# %%
+unlabelled = outcome.difference("all, no labels", "all, labels")
+ended = {"hurts": "lower", "helps": "higher"}.get(unlabelled.verdict, "no clear difference")
+second_hand.answer(ended, on=outcome.figure())
 
 # %%
 outcome.table()
@@ -239,7 +271,6 @@ kd.claim(
     outcome.difference("all, no labels"),
     at_least=3,
 )
-unlabelled = outcome.difference("all, no labels", "all, labels")
 kd.say(
     f"Best of the shares on validation data is **{best}**: {outcome.difference(best)} over labels only. Without a teacher, the best by "
     f"validation data is *{rival}*; over it {best} brings {outcome.difference(best, rival)}.\n\n{len(data.train):,} pictures without a label bring {outcome.difference('all, no labels')}. Two things changed at once there, so "
@@ -254,8 +285,16 @@ kd.say(
 # ## Measure: size and data
 #
 # The lab began with another promise, **compression**: a small student, nearly as good as the large teacher. So we vary both, the student's
-# size and the number of pictures, and give each student the labels or the teacher, for twice the steps of before. **Predict**: for
-# which of the six does the teacher help?
+# size and the number of pictures, and give each student the labels or the teacher, for twice the steps of before. **Predict**: where
+# no labels are missing, does a teacher help the smallest student?
+
+# %%
+compressed = kd.predict(
+    "03.smallest",
+    "The smallest student on all pictures, the teacher in place of the labels: what does it do?",
+    options=["it helps", "it hurts", "no clear difference"],
+)
+compressed
 
 # %%
 study, units = kd.study("03-size-and-data", data), kd.studies.lab_03.SIZES
@@ -299,13 +338,20 @@ lines = {
     for pictures in ("few", "all")
     for who in ("labels", "teacher")
 }
-kd.plots.curves(
-    units,
-    {name: shown.scores[columns].to_numpy() for name, columns in lines.items()},
-    xlabel="hidden units",
-    ylabel="test accuracy, %",
-    logarithmic=True,
-) if kept else None
+grown = None
+if kept:
+    grown = kd.plots.curves(
+        units,
+        {name: shown.scores[columns].to_numpy() for name, columns in lines.items()},
+        xlabel="hidden units",
+        ylabel="test accuracy, %",
+        logarithmic=True,
+    )
+found = {"helps": "it helps", "hurts": "it hurts"}
+compressed.answer(
+    found.get(gains["16 units, all"].verdict, "no clear difference"),
+    on=grown,
+)
 
 # %%
 shown.beside(again) if kept else None
@@ -413,6 +459,15 @@ for arm in (options[0], options[1], options[-1]):
 # **Predict**: how many of its test pictures can the student get right?
 
 # %%
+never_shown = kd.predict(
+    "03.never-shown",
+    "How many test pictures of the class that it never saw does the student of soft targets get right?",
+    between=(0, 100),
+    unit="%",
+)
+never_shown
+
+# %%
 hot = (cache.logits(data.train) / 8).softmax(dim=1)
 spoken_of = [
     hot[data.train.labels != label, label].mean().item() for label in range(len(data.classes))
@@ -444,6 +499,13 @@ absent = kd.compare(
     ledger="03-unseen",
 )
 absent.table()
+
+# %%
+never_shown.answer(
+    absent.scores["soft targets"].mean(),
+    on=absent.figure(ylabel=f"{name}, % right"),
+    axis="y",
+)
 
 # %% [markdown]
 # ### Raise one bias
@@ -500,8 +562,17 @@ kd.say(
 # ## When it does not help: plenty of labels
 #
 # Now the same student gets every training picture *with* its label, for as many steps as before, and the recipe stays what it was at
-# 1,000. **Predict** before you run.
-#
+# 1,000. **Predict** before you run: does the teacher help?
+
+# %%
+plenty = kd.predict(
+    "03.many-labels",
+    "With all labels, the recipe with alpha = 0.9 against labels only: what does it do?",
+    options=["it helps", "it hurts", "no clear difference"],
+)
+plenty
+
+# %% [markdown]
 # If it should hurt, why? One guess can be tested: the teacher is wrong on some training pictures, and the student learns its errors.
 # So in a third arm it is **never wrong**. Wherever its largest logit is not the label's, the two change places; all else stays.
 
@@ -527,11 +598,14 @@ rich = {
     "never wrong": replace(recipe, method=Corrected()),
 }
 many = kd.compare(rich, data, seeds=5, ledger="03-many-labels")
-many.figure()
+
+# %%
+gain = many.difference("alpha = 0.9")
+plenty.answer(found.get(gain.verdict, "no clear difference"), on=many.figure())
 
 # %%
 wrong = 100 - kd.measure.accuracy(cache.logits(data.train), data.train)
-gain, fewer = many.difference("alpha = 0.9"), outcome.gain_beyond(many, "alpha = 0.9")
+fewer = outcome.gain_beyond(many, "alpha = 0.9")
 errors, never = many.difference("never wrong", "alpha = 0.9"), many.difference("never wrong")
 shrinks = {"helps": "the gain shrinks", "hurts": "the gain grows"}.get(
     fewer.verdict, "whether the gain shrinks is not clear"

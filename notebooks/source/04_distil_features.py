@@ -18,7 +18,7 @@
 #
 # **You will** tap layers of a network that knows nothing of taps, compare what two networks see, and match it in eight ways.
 # **You will learn** which layer to match, what a regressor is for, and when features cost more than they bring.
-# **You need** lab 03. **Time:** 70 minutes of yours; the machine needs about a minute and a quarter in all.
+# **You need** lab 03. **Time:** 85 minutes of yours; the machine needs about a minute and a quarter in all.
 
 # %% tags=["setup"]
 import kdcourse as kd
@@ -56,20 +56,54 @@ kd.measure.summary({"teacher": teacher, "student": student}, data.test)
 # %%
 kd.tapping.layers(student)
 
+# %% [markdown]
+# Papers' code mostly uses PyTorch's own way, a *forward hook*: a function that a layer calls at every run, with what went in and what
+# came out. Two things go wrong with it. What follows may write over the output in place, and a hook that is left behind goes on.
+
+# %%
+kd.exercise("04.feature_hook")
+
+
+# %% tags=["exercise"] exercise="04.feature_hook"
+def feature_hook(model, name, images):
+    """Run the model on images (N, C, H, W) -> what the layer of this name gave out, with its gradient."""
+    ...  # your code
+
+
+# %%
+feature_hook = kd.exercise("04.feature_hook").check(feature_hook)
+
+# %% [markdown]
+# The student's maps come from your hook, the teacher's from the taps. On the student both give the same:
+
 # %%
 shown = data.test.take(torch.arange(500))
 stages = ["stage1", "stage2", "stage3", "stage4"]
 teacher_maps = kd.measure.outputs(teacher, shown, stages)
-student_maps = kd.measure.outputs(student, shown, stages)
+with torch.no_grad():
+    student_maps = {layer: feature_hook(student, layer, shown.images) for layer in stages}
+for layer, tapped in kd.measure.outputs(student, shown, stages).items():
+    if layer in stages:
+        torch.testing.assert_close(student_maps[layer], tapped, rtol=1e-3, atol=1e-3)
 {layer: tuple(maps.shape) for layer, maps in teacher_maps.items() if layer in stages}
 
 # %% [markdown]
-# **Predict**: the deeper the layer, the coarser its maps. Will both networks look at the same places of a picture?
+# The deeper the layer, the coarser its maps.
 #
 # ## Compare what two layers see
 #
 # Two layers with different numbers of channels cannot be subtracted. *Centred kernel alignment* (Kornblith et al. 2019) asks another
 # question: do they find the same pictures alike? It is 1 when they do, whatever the channels, scale or rotation.
+#
+# **Predict**: which of the teacher's stages is most like the student's third?
+
+# %%
+partner = kd.predict(
+    "04.most-alike",
+    "Which of the teacher's four stages is most like the student's third, by CKA?",
+    options=stages,
+)
+partner
 
 # %%
 alike = [
@@ -103,6 +137,10 @@ for layer, other, picture in (
 ):
     matcher.move(student=layer, teacher=other, picture=picture)
     assert f"student's {layer} and the teacher's {other}: CKA " in matcher.description
+
+# %%
+third = torch.tensor(alike[stages.index("stage3")])
+partner.answer(stages[third.argmax()])
 
 # %% [markdown]
 # ## Six things that can be matched
@@ -164,6 +202,22 @@ torch.testing.assert_close(
 # student's 32. It is thrown away after training; while training it must learn, or the student imitates a random projection.
 
 # %%
+kd.exercise("04.hint")
+
+
+# %% tags=["exercise"] exercise="04.hint"
+def hint(student_features, teacher_features, regressor):
+    """Maps (N, Cs, H, W), (N, Ct, H, W), a module from Cs to Ct channels -> scalar; no gradient into the teacher."""
+    ...  # your code
+
+
+# %%
+hint = kd.exercise("04.hint").check(hint)
+
+# %% [markdown]
+# The loss reaches the regressor's weights. It takes an optimiser that knows them to move them.
+
+# %%
 kd.exercise("04.parameters_to_train")
 
 
@@ -178,19 +232,21 @@ parameters_to_train = kd.exercise("04.parameters_to_train").check(parameters_to_
 
 # %% [markdown]
 # In the course's loop a method makes its regressor when it first sees the shapes, and hands its parameters to the optimiser
-# itself. Watch what it learnt beside the student: how much of the teacher's last stage can be guessed from the student's?
+# itself. Watch what it learnt beside the student: how much of the teacher's last stage can be guessed from the student's? Your hook and
+# your loss measure it.
 
 # %%
-hint = kd.methods.Hint({"stage4": "stage4"})
+hints = kd.methods.Hint({"stage4": "stage4"})
 few = data.train.sample(1000, seed=0)
 cache = kd.TeacherCache(teacher)
 
 guesser = labels_only.student(seed=0)
-kd.train(guesser, few, kd.HardTarget() + hint * 3, teacher=cache, steps=200, batch_size=32)
-with torch.no_grad():
-    guessed = hint.adapters[0](kd.measure.outputs(guesser, shown, ["stage4"])["stage4"])
+kd.train(guesser, few, kd.HardTarget() + hints * 3, teacher=cache, steps=200, batch_size=32)
 theirs = teacher_maps["stage4"]
-explained = 1 - (guessed - theirs).square().mean() / (theirs - theirs.mean(0)).square().mean()
+with torch.no_grad():
+    ours = feature_hook(guesser.eval(), "stage4", shown.images)
+    missed = hint(ours, theirs, hints.adapters[0])
+explained = 1 - missed / (theirs - theirs.mean(0)).square().mean()
 kd.say(
     f"After 200 steps the regressor explains **{explained:.0%}** of the teacher's last stage. (0 % is what a constant would explain; "
     "less than that means that the regressor does not hold on pictures which it has not seen.)"
@@ -234,7 +290,16 @@ def input_gradient(logits, inputs, labels):
 input_gradient = kd.exercise("04.input_gradient").check(input_gradient)
 
 # %% [markdown]
-# **Predict**: where does a network look when it decides on the first pictures below?
+# Where does a network look when it decides on a picture? **Predict**: how alike are the two networks' reactions to the same picture, as
+# the cosine between them? It is 1 where the same pixels move both, and 0 where no pixel does.
+
+# %%
+shared = kd.predict(
+    "04.same-pixels",
+    "How alike are the pixels that move the teacher and those that move the student, as a cosine?",
+    between=(0, 1),
+)
+shared
 
 # %%
 inputs = shown.images[:4].clone().requires_grad_()
@@ -243,14 +308,16 @@ reactions = {
     name: input_gradient(model(inputs), inputs, labels)
     .detach()
     .abs()
-    .view(4, *inputs.shape[-2:])
+    .view(4, -1, *inputs.shape[-2:])
+    .mean(dim=1)
     for name, model in (("teacher", teacher), ("student", student))
 }
 brightest = torch.cat(
     [reactions[name] / reactions[name].amax((1, 2), keepdim=True) for name in reactions]
 )
 captions = [f"{name}: {data.classes[label]}" for name in reactions for label in labels]
-kd.plots.pictures(brightest, captions, columns=4)
+cosines = F.cosine_similarity(*(maps.flatten(1) for maps in reactions.values()))
+shared.answer(cosines.mean().item(), on=kd.plots.pictures(brightest, captions, columns=4))
 
 # %% [markdown]
 # ## Which layer should be matched?
@@ -397,7 +464,15 @@ kd.plots.curves(
 #
 # (An earlier run, with a third of the published weight, hurt clearly on glyphs only. This one has seeds that it had not.)
 #
-# **Predict**: which of the three survives the change of architecture?
+# **Predict**: how many of the three survive the change of architecture?
+
+# %%
+survivors = kd.predict(
+    "04.survivors",
+    "Attention with either weight, and the hint: how many of the three help the student built differently?",
+    options=["none of them", "one of them", "two of them", "all three"],
+)
+survivors
 
 # %%
 like = kd.study("04-same-architecture", data).stored()
@@ -405,10 +480,11 @@ unlike = kd.study("04-other-architecture", data).stored()
 like.figure()
 
 # %%
-unlike.figure()
+published, tuned = "attention, published weight", "attention, weight by validation"
+verdicts = [unlike.difference(arm).verdict for arm in (published, tuned, "hint, stage 4")]
+survivors.answer(survivors.options[verdicts.count("helps")], on=unlike.figure())
 
 # %%
-published, tuned = "attention, published weight", "attention, weight by validation"
 assert unlike.difference(published).verdict == "hurts"
 rows = {}
 for arm in (published, tuned, "hint, stage 4", "KD"):

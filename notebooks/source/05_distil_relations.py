@@ -17,9 +17,9 @@
 # the pictures, and any network can be asked for it. Most relation losses need no regressor and no common width: they compare tables of
 # N×N numbers.
 #
-# **You will** look at the geometry of a batch, write four relation losses, and judge students by accuracy and by retrieval.
+# **You will** look at the geometry of a batch, write five relation losses, and judge students by accuracy and by retrieval.
 # **You will learn** what distances and angles carry, and why a gain in retrieval must be held against the pixels themselves.
-# **You need** lab 04. **Time:** 60 minutes of yours; the machine needs about a minute and a quarter in all.
+# **You need** lab 04. **Time:** 70 minutes of yours; the machine needs about a minute and a quarter in all.
 
 # %% tags=["setup"]
 import kdcourse as kd
@@ -85,12 +85,29 @@ embeddings = {
 #
 # Forty pictures of the new classes, all distances between them. Dark blocks on the diagonal mean that a class keeps together.
 #
-# **Predict**: which of the students has never seen these classes, and still keeps them apart?
+# **Predict**: none of the students has ever seen these classes. Which of them keeps them furthest apart? We ask how far pictures of two
+# classes lie from each other on average, over the same for pictures of one class.
+
+# %%
+apart = kd.predict(
+    "05.apart",
+    "Which student keeps the classes that it never saw furthest apart?",
+    options=[name for name in networks if name != "teacher"],
+)
+apart
 
 # %%
 forty = torch.cat([(new.labels == label).nonzero()[:10, 0] for label in unseen])
 tables = {name: kd.losses.distances(table[forty]) for name, table in embeddings.items()}
-kd.plots.relations(tables, new.labels[forty], data.classes)
+alike = new.labels[forty, None] == new.labels[forty]
+alike_pairs = alike & ~torch.eye(len(forty), dtype=torch.bool, device=alike.device)
+ratios = {
+    name: (tables[name][~alike].mean() / tables[name][alike_pairs].mean()).item()
+    for name in apart.options
+}
+apart.answer(
+    max(ratios, key=ratios.get), on=kd.plots.relations(tables, new.labels[forty], data.classes)
+)
 
 # %% [markdown]
 # Three pictures span a triangle, in any space; RKD compares the lengths of its sides, over the batch's mean distance, and its
@@ -167,7 +184,15 @@ angles = kd.exercise("05.angles").check(angles)
 # and itself, or its copy), both cosines are 0, and the loss pulls at nothing. It is another matter where the *student* has
 # collapsed two pictures that the teacher tells apart.
 #
-# **Predict** the largest gradient in the three batches.
+# **Predict**: with `F.normalize`, which of three batches has by far the largest gradient?
+
+# %%
+largest = kd.predict(
+    "05.largest-gradient",
+    "With F.normalize, in which batch is the gradient by far the largest?",
+    options=["all pictures differ", "one picture twice", "the student collapses two"],
+)
+largest
 
 
 # %%
@@ -200,6 +225,9 @@ gradients = {
 pd.DataFrame(gradients).T.rename_axis("largest gradient")
 
 # %%
+largest.answer(max(gradients, key=lambda name: float(gradients[name]["F.normalize"])))
+
+# %%
 assert float(gradients["the student collapses two"]["F.normalize"]) > 1e6
 assert all(float(row["yours"]) < 1 for row in gradients.values())
 assert float(gradients["one picture twice"]["F.normalize"]) < 1
@@ -227,6 +255,23 @@ def similarity_preserving(student, teacher):
 similarity_preserving = kd.exercise("05.similarity_preserving").check(similarity_preserving)
 
 # %% [markdown]
+# The last one asks across the two networks. Each student embedding looks for the teacher's embedding of *its own* picture, among those of
+# the whole batch. This is InfoNCE, the loss behind contrastive distillation. Both need one width; a linear layer sees to that.
+
+# %%
+kd.exercise("05.info_nce")
+
+
+# %% tags=["exercise"] exercise="05.info_nce"
+def info_nce(student, teacher, temperature):
+    """Embeddings (N, D), (N, D) -> scalar in nats; no gradient may reach the teacher."""
+    ...  # your code
+
+
+# %%
+info_nce = kd.exercise("05.info_nce").check(info_nce)
+
+# %% [markdown]
 # Yours and the package's agree:
 
 # %%
@@ -235,6 +280,18 @@ torch.testing.assert_close(rkd_distance(ours, theirs), kd.losses.rkd_distance(ou
 torch.testing.assert_close(angles(ours), kd.losses.angles(ours), rtol=1e-3, atol=1e-3)
 torch.testing.assert_close(
     similarity_preserving(ours, theirs), kd.losses.similarity_preserving(ours, theirs)
+)
+
+# %% [markdown]
+# How well do two students, taught differently, know a picture again? Here the one with angles stands for the teacher.
+
+# %%
+other = embeddings["student, RKD angle"][:20]
+nats = info_nce(ours, other, 0.1)
+torch.testing.assert_close(nats, kd.losses.contrastive(ours, other, temperature=0.1))
+chance = torch.tensor(float(len(ours))).log()
+kd.say(
+    f"Among {len(ours)} pictures InfoNCE is **{nats:.2f} nats**. Without any idea of which is which it would be log {len(ours)}, {chance:.2f}."
 )
 
 # %% [markdown]
@@ -307,7 +364,15 @@ kd.plots.neighbours(
 # **The cheapest rivals** learn from no label and no teacher: the pixels as they are; the pictures' main components (PCA, a linear
 # layer of the student's width, from the same 1,000 pictures); and the student with its first, random weights.
 #
-# **Predict**: which of the three do the trained students beat, on classes that they have never seen?
+# **Predict**: do the trained students find their like more often than the raw pixels do, on classes that they have never seen?
+
+# %%
+beaten = kd.predict(
+    "05.raw-pixels",
+    "The trained student that is best by validation recall, against the raw pixels: what does it do?",
+    options=["it beats them", "it stays below them", "no clear difference"],
+)
+beaten
 
 
 # %%
@@ -367,7 +432,15 @@ beside_pixels = replace(
 beside_pixels.table()
 
 # %%
-beside_pixels.figure(ylabel="recall@1 on new classes, %")
+winner = recall.best()
+to_pixels, to_pca = (
+    beside_pixels.difference(winner, rival) for rival in ("raw pixels", "PCA")
+)
+found = {"helps": "it beats them", "hurts": "it stays below them"}
+beaten.answer(
+    found.get(to_pixels.verdict, "no clear difference"),
+    on=beside_pixels.figure(ylabel="recall@1 on new classes, %"),
+)
 
 # %% [markdown]
 # The same arms against labels alone:
@@ -384,10 +457,6 @@ accuracy.table()
 # %%
 methods = [arm for arm in recall.scores if arm not in ("labels only", "KD")]
 better = [arm for arm in methods if recall.difference(arm).verdict == "helps"]
-winner = recall.best()
-to_pixels, to_pca = (
-    beside_pixels.difference(winner, rival) for rival in ("raw pixels", "PCA")
-)
 in_words = {"helps": "beats", "hurts": "stays below", "no clear difference": "is not clear of"}
 kd.say(
     f"Over labels alone {len(better)} of {len(methods)} relation methods improve recall"
@@ -465,7 +534,16 @@ kd.say(
 #
 # A relation says nothing of names. Leave the labels out and ask the student for classes.
 #
-# **Predict** its accuracy on the six classes, and its recall on the four.
+# **Predict** its accuracy on the six classes.
+
+# %%
+nameless_accuracy = kd.predict(
+    "05.nameless",
+    "Relations alone, without a label: how many test pictures of the six classes does the student get right?",
+    between=(0, 100),
+    unit="%",
+)
+nameless_accuracy
 
 # %%
 nameless = replace(
@@ -474,6 +552,7 @@ nameless = replace(
 learnt = kd.measure.accuracy(nameless, data.test.only(*seen))
 retrieved = relations.metrics["-recall"](nameless, data.test)
 assert learnt < 50
+nameless_accuracy.answer(learnt)
 kd.say(
     f"Accuracy **{learnt:.1f} %**, not even what guessing among the ten names would bring; recall@1 "
     f"**{retrieved:.1f} %**. The geometry is there, the names "

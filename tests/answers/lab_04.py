@@ -95,3 +95,70 @@ UNKNOWN = {
     "04.activation_boundary": [lambda s, t, m: ab(s, t, 2 * m), lambda s, t, m: 0.4 * ab(s, t, m)],
     "04.input_gradient": [lambda z, x, y: unit(grad(true(z, (y + 1) % 4), x)), lambda z, x, y: -unit(grad(true(z, y), x))],
 }  # fmt: skip
+
+
+def run_with_hook(model, name, images, keep):
+    """Run with a hook that `keep`s something of (inputs, output), and take it away again."""
+    kept = {}
+
+    def hook(module, inputs, output):
+        kept["it"] = keep(inputs, output)
+
+    with dict(model.named_modules())[name].register_forward_hook(hook):
+        model(images)
+    return kept["it"]
+
+
+def up_to(model, name, images):
+    """Without a hook: the layers one after the other, as far as the named one, and then the rest."""
+    found = None
+    for own_name, layer in model.named_children():
+        images = layer(images)
+        if own_name == name:
+            found = images + 0
+    return found
+
+
+def hook_forgotten(model, name, images, keep=lambda o: o * 1):
+    kept = {}
+    model.get_submodule(name).register_forward_hook(lambda m, i, o: kept.update(it=keep(o)))
+    model(images)
+    return kept["it"]
+
+
+def mse(a, b):
+    return ((a - b) ** 2).sum() / a.numel()
+
+
+RIGHT |= {
+    "04.feature_hook": [lambda m, n, x: run_with_hook(m, n, x, lambda i, o: o + 0), up_to],
+    "04.hint": [
+        lambda s, t, r: mse(r(s), t.detach()),
+        lambda s, t, r: losses.hint(r.forward(s), t),
+        lambda s, t, r: torch.nn.MSELoss()(torch.einsum("oc,nchw->nohw", r.weight[:, :, 0, 0], s) + r.bias[:, None, None], t.data),
+    ],
+}  # fmt: skip
+WRONG |= {
+    "04.feature_hook": {
+        "the hook stays": hook_forgotten,
+        "the input in place of the output": lambda m, n, x: run_with_hook(m, n, x, lambda i, o: i[0] * 1),
+        "the output is detached": lambda m, n, x: run_with_hook(m, n, x, lambda i, o: o.detach().clone()),
+        "the value is written over": lambda m, n, x: run_with_hook(m, n, x, lambda i, o: o),
+        "detached, and written over": lambda m, n, x: run_with_hook(m, n, x, lambda i, o: o.data),
+        "the hook stays, and the value is written over": lambda m, n, x: hook_forgotten(m, n, x, keep=lambda o: o),
+    },
+    "04.hint": {
+        "the regressor on the teacher's side": lambda s, t, r: mse(s, r(t.detach())),
+        "the teacher is not detached": lambda s, t, r: mse(r(s), t),
+        "the sum, not the mean": lambda s, t, r: (r(s) - t.detach()).square().sum(),
+        "no regressor": lambda s, t, r: mse(s, t.detach()),
+        "the regressor gets no gradient": lambda s, t, r: mse(torch.einsum("oc,nchw->nohw", r.weight.data[:, :, 0, 0], s) + r.bias.data[:, None, None], t.detach()),
+    },
+}  # fmt: skip
+UNKNOWN |= {
+    "04.feature_hook": [
+        lambda m, n, x: run_with_hook(m, n, x, lambda i, o: o * 0.4),
+        lambda m, n, x: run_with_hook(m, n, x, lambda i, o: o.relu()),
+    ],
+    "04.hint": [lambda s, t, r: 0.4 * mse(r(s), t.detach()), lambda s, t, r: F.l1_loss(r(s), t.detach())],
+}  # fmt: skip

@@ -131,3 +131,36 @@ UNKNOWN = {
     "05.similarity_preserving": [lambda s, t: F.l1_loss(gram(s), gram(t.detach())), lambda s, t: 0.4 * F.mse_loss(gram(s), gram(t.detach()))],
     "05.recall_at_1": [lambda e, y: nearest(-torch.cdist(e, e) ** 0.5, y.flip(0)), lambda e, y: 100 - nearest(cosines(e), y)],
 }  # fmt: skip
+
+
+def logits(s, t, temperature):
+    return F.cosine_similarity(s[:, None], t[None], dim=2) / temperature
+
+
+def diagonal(z, dim=1):
+    return -z.log_softmax(dim).diagonal().sum() / len(z)
+
+
+RIGHT |= {
+    "05.info_nce": [
+        lambda s, t, T: losses.contrastive(s, t, temperature=T),
+        lambda s, t, T: diagonal(logits(s, t.detach(), T)),
+        lambda s, t, T: ((z := logits(s, t.data, T)).exp().sum(1).log() - z.diag()).mean(),
+    ],
+}
+WRONG |= {
+    "05.info_nce": {
+        "not normalised": lambda s, t, T: diagonal(s @ t.detach().T / T),
+        "multiplied by the temperature": lambda s, t, T: diagonal(logits(s, t.detach(), 1 / T)),
+        "the positives left out of the denominator": lambda s, t, T: ((z := logits(s, t.detach(), T)) * -torch.eye(len(z))).sum(1).add((z.exp() * (1 - torch.eye(len(z)))).sum(1).log()).mean(),
+        "the softmax over the wrong side": lambda s, t, T: diagonal(logits(s, t.detach(), T), dim=0),
+        "softmax before cross-entropy": lambda s, t, T: diagonal(logits(s, t.detach(), T).softmax(1)),
+        "the teacher is not detached": lambda s, t, T: diagonal(logits(s, t, T)),
+    },
+}  # fmt: skip
+UNKNOWN |= {
+    "05.info_nce": [
+        lambda s, t, T: 0.4 * losses.contrastive(s, t, temperature=T),
+        lambda s, t, T: losses.contrastive(s, t, temperature=3 * T),
+    ],
+}  # fmt: skip
