@@ -19,7 +19,7 @@
 #
 # **You will** build response distillation piece by piece, and see each famous bug by name when you write it.
 # **You will learn** when soft targets pay, by how much, and when they cost.
-# **You need** labs 01 and 02. **Time:** 60 minutes of yours; the machine needs about a minute in all.
+# **You need** labs 01 and 02. **Time:** 70 minutes of yours; the machine needs about a minute in all.
 
 # %% tags=["setup"]
 import kdcourse as kd
@@ -27,12 +27,15 @@ import kdcourse as kd
 kd.setup()
 
 # %%
+import inspect
 from dataclasses import replace
 from functools import partial
 
 import pandas as pd
 import torch
 from torch.nn import functional as F
+
+from kdcourse.review import found
 
 from kdcourse.evaluation.intervals import holm
 
@@ -199,6 +202,73 @@ index = torch.randperm(len(few))[:128].to(few.device)
 torch.testing.assert_close(
     cached_targets(cache.logits(few), index), teacher(few.images[index]), rtol=1e-3, atol=1e-3
 )
+
+# %% [markdown]
+# ### Find the mistake
+#
+# Five pieces of code, each after something that was published, written anew for this lab: three losses, a training step, a cache.
+# None of them fails, and the loss goes down with each. Read them, and note what is wrong with each before you run the next cell.
+
+# %%
+pieces = (
+    found.from_a_framework,
+    found.from_a_default,
+    found.from_a_recipe,
+    found.from_a_loop,
+    found.from_a_cache,
+)
+kd.say("\n".join(f"```python\n{inspect.getsource(piece)}```" for piece in pieces))
+
+# %%
+scales_only = kd.predict(
+    "03.scales-only",
+    "One of the three losses has the right direction everywhere, and only the wrong size. Which?",
+    options=["from_a_framework", "from_a_default", "from_a_recipe"],
+)
+scales_only
+
+# %% [markdown]
+# `kd.audit(loss)` tries a loss on random logits and holds its gradient against what is known: T · (q − p) / N, and what each mistake
+# makes of it. It takes any loss, yours too.
+
+# %%
+for loss in pieces[:3]:
+    print(kd.audit(loss), end="\n\n")
+print(kd.audit(soft_target))
+
+# %%
+student_logits, teacher_logits = torch.randn(
+    2, 64, 10, generator=torch.Generator().manual_seed(0)
+)
+
+
+def direction(loss):
+    """Cosine of a loss's gradient with that of T² · KL."""
+    wanted, given = (
+        torch.func.grad(one)(student_logits, teacher_logits, 4.0)
+        for one in (soft_target, loss)
+    )
+    return F.cosine_similarity(wanted.flatten(), given.flatten(), dim=0).item()
+
+
+def mixed(student_logits, teacher_logits, temperature):
+    labels = teacher_logits.argmax(dim=1)
+    return found.from_a_recipe(student_logits, teacher_logits, labels, temperature)
+
+
+same_way = [direction(loss) for loss in (found.from_a_framework, found.from_a_default, mixed)]
+scales_only.answer(scales_only.options[same_way.index(max(same_way))])
+
+# %% [markdown]
+# Mistakes in a loop show in what it leaves behind. `kd.diagnose(student, teacher, data)` asks why a student is not better. It is given
+# what you have: here the training step, then the answers that were kept.
+
+# %%
+lesson = replace(data, train=few)
+print(kd.diagnose(student, teacher, lesson, step=found.from_a_loop), end="\n\n")
+kept = found.from_a_cache(teacher, few)
+print(kd.diagnose(student, teacher, lesson, teacher_logits=kept), end="\n\n")
+print(kd.diagnose(student, teacher, lesson))
 
 # %% [markdown]
 # From here on the package's own loop does the same for you: `kd.Recipe` says what to run, `kd.compare` runs it over paired seeds.
