@@ -103,7 +103,10 @@ online_step = kd.exercise("07.online_step").check(online_step)
 # Train two peers with it, from nothing: 300 steps on 1,000 labelled pictures.
 
 # %%
-two = [kd.models.perceptron((64,), seed=seed).to(data.train.device) for seed in (0, 1)]
+two = [
+    kd.models.perceptron((64,), **data.sizes, seed=seed).to(data.train.device)
+    for seed in (0, 1)
+]
 optimizers = [torch.optim.AdamW(one.parameters(), lr=3e-3) for one in two]
 pictures, unseen = data.train.sample(1000, seed=0), data.validation.sample(1000, seed=0)
 at_first = kd.measure.agreement(*two, unseen)
@@ -114,7 +117,7 @@ for _ in range(300):
 kd.say(
     f"The two give the same answer to {kd.measure.agreement(*two, unseen):.1f} % of 1,000 validation pictures; before the first step it was "
     f"{at_first:.1f} %. Right are {' and '.join(f'{kd.measure.accuracy(one, unseen):.1f}' for one in two)} %; the last losses are "
-    f"{' and '.join(f'{float(loss):.2f}' for loss in losses)}."
+    f"{' and '.join(f'{torch.as_tensor(loss).item():.2f}' for loss in losses)}."
 )
 
 # %% [markdown]
