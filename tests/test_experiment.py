@@ -56,7 +56,7 @@ def test_each_seed_may_draw_its_own_examples(data, recipe):
         return data.train.sample(30, seed)
 
     compare({"few": replace(recipe, train=draw), "all": recipe}, data, seeds=[4, 9], progress=False)
-    assert drawn == [4, 4, 9], "once more for the facts, with the first seed"
+    assert drawn == [4, 4, 4, 9], "twice more with the first seed: for the look beforehand and for the facts"
 
 
 def test_scores_are_the_metric_on_test_and_validation(data, recipe):

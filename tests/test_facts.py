@@ -180,7 +180,7 @@ def test_an_arm_of_somebodys_own_needs_no_facts_and_luck_is_left_alone(recipe, d
     torch.manual_seed(3)
     first = unseeded.student(seed=0)[1].weight
     torch.manual_seed(3)
-    kd.experiment._facts({"one": unseeded}, 0)
+    kd.experiment._looked_at({"one": unseeded}, 0)
     assert torch.equal(unseeded.student(seed=0)[1].weight, first)
 
 

@@ -199,7 +199,7 @@ def test_each_seed_may_have_its_own_teacher(data, recipe):  # noqa: F811
         return net(seed).eval()
 
     compare({"own": replace(recipe, method=kd.SoftTarget(), teacher=teacher)}, data, seeds=[3, 8], progress=False)
-    assert asked == [3, 3, 8], "once more for the facts, with the first seed"
+    assert asked == [3, 3, 3, 8], "twice more with the first seed: for the look beforehand and for the facts"
 
 
 def test_students_that_have_begun_are_the_same_for_each_arm_of_a_seed_and_trained_once(data, recipe, monkeypatch):  # noqa: F811

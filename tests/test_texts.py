@@ -1,5 +1,7 @@
 """Sentences by name, built in or read; what is refused, and that their sentiment is no bag of words."""
 
+import csv
+import io
 import os
 from pathlib import Path
 
@@ -82,7 +84,7 @@ def test_a_folder_of_ones_own(folder, capsys):
             "train.tsv must have a sentence and the label 0 or 1 in each line, got 'fine', '2'",
         ),
         ("sentence\tlabel\n\t1\n", "got '', '1' in line 2"),
-        ("text\tlabel\nfine\t1\n", "got '', '1' in line 2"),
+        ("text\tlabel\nfine\t1\n", "no sentence in: text, label"),
         ("sentence\tlabel\n", "train.tsv must hold sentences below its first line"),
         ("sentence\tlabel\nfine\t1\n", "at least 20 sentences that the test split does not, got 1"),
     ],
@@ -165,3 +167,97 @@ def test_sentences_are_chosen_and_checked():
         Sentences(("fine", "dull"), torch.tensor([0, 2]))
     with pytest.raises(ValueError, match=r"labels must be \(2,\), one a text, got \(1,\)"):
         Sentences(("fine", "dull"), torch.tensor([0]))
+
+
+def own_table(rows, head="sentence\tlabel"):
+    return head + "\n" + "".join(f"{text}\t{label}\n" for text, label in rows)
+
+
+SIXTY = [(f"a film number {number} that is {'fine' if number % 2 else 'dull'}", number % 2) for number in range(60)]
+
+
+def own(folder, train, encoding="utf-8"):
+    folder.mkdir(exist_ok=True)
+    for name, content in (("train.tsv", train), ("dev.tsv", own_table([("some", 0), ("thing", 1)]))):
+        (folder / name).write_bytes(content.encode(encoding))
+    return load_texts(folder)
+
+
+def texts_of(data):
+    return {*data.train.texts, *data.validation.texts}
+
+
+def written(rows):
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, delimiter="\t", lineterminator="\n").writerows([("sentence", "label"), *rows])
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "text"),
+    [
+        (own_table(SIXTY), "utf-8-sig", SIXTY[3][0]),
+        (own_table([*SIXTY, ("long " * 28_000, 1)]), "utf-8", ("long " * 28_000).strip()),
+        (written([*SIXTY, ('he said "superb" twice', 1)]), "utf-8", 'he said "superb" twice'),
+        (written([*SIXTY, ("two\tcolumns of joy", 1)]), "utf-8", "two\tcolumns of joy"),
+        (own_table([*SIXTY, ('"quoted from end to end"', 1)]), "utf-8", '"quoted from end to end"'),
+        (own_table([*SIXTY, ('an " alone', 1)]), "utf-8", 'an " alone'),
+    ],
+    ids=["BOM", "long", "doubled quotes", "a quoted tab", "quotes of its own", "one quote"],
+)
+def test_tables_are_read_as_they_come_out_of_spreadsheets(tmp_path, content, encoding, text):
+    assert text in texts_of(own(tmp_path / "mine", content, encoding))
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "message"),
+    [
+        (own_table(SIXTY), "utf-16", "train.tsv must be in UTF-8, got other bytes in line 1"),
+        (own_table([*SIXTY, ("très bête", 0)]), "latin-1", "train.tsv must be in UTF-8, got other bytes in line 62"),
+        (
+            own_table(SIXTY, "text\tlabel"),
+            "utf-8",
+            "the columns sentence and label in its first line; no sentence in: text",
+        ),
+        (
+            own_table(SIXTY, "sentence,label").replace("\t", ","),
+            "utf-8",
+            "parted by tabs; no label in: sentence,label",
+        ),
+        (own_table([*SIXTY[::2], ("only praise", 1)]), "utf-8", "at least two positive sentences, .* got 1"),
+    ],
+    ids=["UTF-16", "Latin-1", "other columns", "commas", "a rare class"],
+)
+def test_what_is_wrong_with_a_table_is_said(tmp_path, content, encoding, message):
+    with pytest.raises(ValueError, match=message):
+        own(tmp_path / "mine", content, encoding)
+
+
+def test_repeated_and_contradictory_texts_are_counted_aloud(tmp_path, capsys):
+    data = own(tmp_path / "mine", own_table([*SIXTY, *SIXTY[:7], ("same words", 0), ("same words", 1)]))
+    said = capsys.readouterr().out
+    assert "same words" not in texts_of(data) and len(texts_of(data)) == 60
+    assert "both labels stand beside it: 'same words'." in said and "7 duplicate lines of train.tsv count once." in said
+
+
+def test_a_mended_file_is_read_again(tmp_path):
+    own(tmp_path / "mine", own_table(SIXTY))
+    mended = own(tmp_path / "mine", own_table([(text.replace("film", "play"), label) for text, label in SIXTY]))
+    assert all("play" in text for text in texts_of(mended))
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "message"),
+    [
+        ("abc", None, "texts must be a tuple of strings, got one string"),
+        (("a", "b"), [0, 1], r"labels must be a tensor \(2,\) of whole numbers 0 and 1, got list"),
+        (
+            ("a", "b"),
+            torch.tensor([0.5, 1]),
+            r"labels must be a tensor \(2,\) of whole numbers 0 and 1, got torch.float32",
+        ),
+    ],
+)
+def test_sentences_of_another_form_are_refused(texts, labels, message):
+    with pytest.raises(ValueError, match=message):
+        Sentences(texts, labels)

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -50,10 +51,15 @@ class Sentences:
     categories: tuple[str, ...] = ()
 
     def __post_init__(self):
+        if isinstance(self.texts, str):
+            raise ValueError("texts must be a tuple of strings, got one string")
         empty = [number for number, text in enumerate(self.texts) if not isinstance(text, str) or not text.strip()]
         if empty:
             raise ValueError(f"texts must all hold words, got {self.texts[empty[0]]!r} at position {empty[0]}")
         if self.labels is not None:
+            if not isinstance(self.labels, Tensor) or self.labels.is_floating_point():
+                kind = self.labels.dtype if isinstance(self.labels, Tensor) else type(self.labels).__name__
+                raise ValueError(f"labels must be a tensor ({len(self.texts)},) of whole numbers 0 and 1, got {kind}")
             if self.labels.shape != (len(self.texts),):
                 raise ValueError(f"labels must be ({len(self.texts)},), one a text, got {tuple(self.labels.shape)}")
             if not ((self.labels >= 0) & (self.labels < len(CLASSES))).all():
@@ -114,6 +120,7 @@ class TextData:
     test: Sentences = field(repr=False)
     origin: str
     classes: tuple[str, ...] = CLASSES
+    note: str = ""
 
 
 def load_texts(name: str | Path | None = None, *, fallback: bool = True) -> TextData:
@@ -121,10 +128,12 @@ def load_texts(name: str | Path | None = None, *, fallback: bool = True) -> Text
 
     name: "sst2" (film reviews, Socher et al. 2013, in GLUE's version), "product-reviews" (Blitzer et al. 2007: only where
         the folder in KDCOURSE_DATA holds it), "reviews" (built in), or the path of a folder with `train.tsv` and `dev.tsv`,
-        columns `sentence` and `label`. Default: the environment variable KDCOURSE_TEXTS, else "sst2".
+        columns `sentence` and `label`, parted by tabs, in UTF-8, quoted as spreadsheets do or not at all. Default: the
+        environment variable KDCOURSE_TEXTS, else "sst2".
     fallback: take the built-in reviews when a set cannot be had, with a message; otherwise the failure is raised.
 
-    Training sentences that the test split holds too are dropped. Sentences in SST-2's training split are often parts of each
+    Training sentences that the test split holds too are dropped; what a folder of your own repeats, or labels both ways, is said.
+    Sentences in SST-2's training split are often parts of each
     other, so its validation accuracy is a little higher than that of its test split.
     Raises `ValueError` for an unknown name or a folder that cannot be read, `DownloadError` as said.
     """
@@ -132,30 +141,40 @@ def load_texts(name: str | Path | None = None, *, fallback: bool = True) -> Text
     if str(wanted) not in TITLES and not Path(wanted).expanduser().is_dir():
         raise ValueError(f"name must be one of {', '.join(TITLES)}, or the path of a folder, got {str(wanted)!r}")
     try:
-        data = _load(str(wanted), os.environ.get("KDCOURSE_DATA"), os.environ.get("KDCOURSE_CACHE"))
+        data = _load(
+            str(wanted), os.environ.get("KDCOURSE_DATA"), os.environ.get("KDCOURSE_CACHE"), _stamps(str(wanted))
+        )
     except DownloadError as error:
         failure = f"{TITLES[wanted]} could not be had ({error})"
         if not fallback:
             raise DownloadError(failure) from error
         print(f"{failure}; using the built-in reviews instead.")
-        data = _load("reviews", None, None)
+        data = _load("reviews", None, None, ())
     sizes = f"{len(data.train):,} training, {len(data.validation):,} validation and {len(data.test):,} test sentences"
-    print(f"{TITLES.get(data.name, data.name)}, {data.origin}: {sizes}, {' or '.join(data.classes)}.")
+    print(f"{TITLES.get(data.name, data.name)}, {data.origin}: {sizes}, {' or '.join(data.classes)}.{data.note}")
     return data
 
 
+def _stamps(name: str) -> tuple:
+    """When the files of a folder were last written: a mended one is read again."""
+    folder = Path(name).expanduser()
+    files = [folder / part for part in ("train.tsv", "dev.tsv")] if name not in TITLES else []
+    return tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file())
+
+
 @lru_cache(maxsize=4)
-def _load(name: str, local: str | None, _cache: str | None) -> TextData:
-    """_cache: which cache folder is in use; a part of the key alone, so that another one is looked into."""
+def _load(name: str, local: str | None, _cache: str | None, _written: tuple) -> TextData:
+    """_cache, _written: which cache folder is in use, and when files were written; parts of the key alone."""
     if name == "reviews":
         return _built_in()
     if name == "sst2":
         return _sst2(local)
     if name == "product-reviews":
         return _product_reviews(local)
-    return _make_splits(
-        Path(name).expanduser().resolve().name, *_read_folder(Path(name).expanduser()), origin="from your folder"
-    )
+    folder = Path(name).expanduser()
+    train, test = _read_folder(folder)
+    train, note = _unambiguous(train)
+    return replace(_make_splits(folder.resolve().name, train, test, "from your folder"), note=note)
 
 
 def _built_in() -> TextData:
@@ -208,27 +227,72 @@ Rows = list[tuple[str, int, str]]
 
 
 def _read_folder(folder: Path) -> tuple[Rows, Rows]:
+    parts = []
+    for name in ("train.tsv", "dev.tsv"):
+        try:
+            content = (folder / name).read_bytes()
+        except OSError as error:
+            raise ValueError(f"the folder {folder.name}/ must hold train.tsv and dev.tsv: {error.strerror}") from error
+        try:
+            parts.append(_read_table(content.decode("utf-8-sig"), name, may_quote=True))
+        except UnicodeDecodeError as error:
+            line = content[: error.start].count(b"\n") + 1
+            raise ValueError(f"{name} must be in UTF-8, got other bytes in line {line}; save it as UTF-8") from error
+    return tuple(parts)
+
+
+def _read_table(content: str, name: str, *, may_quote: bool = False) -> Rows:
+    """A table with columns `sentence` and `label`.
+
+    may_quote: whether it may be quoted as spreadsheets do; otherwise quotation marks are text like any other.
+    """
+    quoting = csv.QUOTE_MINIMAL if may_quote and _is_quoted(content) else csv.QUOTE_NONE
+    limit = csv.field_size_limit(len(content) + 1)  # of Python's own, some 131,000 characters: a text may be longer
     try:
-        parts = [(folder / name).read_text(encoding="utf-8") for name in ("train.tsv", "dev.tsv")]
-    except OSError as error:
-        raise ValueError(f"the folder {folder.name}/ must hold train.tsv and dev.tsv: {error.strerror}") from error
-    return _read_table(parts[0], "train.tsv"), _read_table(parts[1], "dev.tsv")
-
-
-def _read_table(content: str, name: str) -> Rows:
-    """A table with columns `sentence` and `label`; quotation marks are text like any other."""
-    reader = csv.DictReader(io.StringIO(content), delimiter="\t", quoting=csv.QUOTE_NONE)
-    rows = []
-    for number, row in enumerate(reader, start=2):
-        text, label = (row.get("sentence") or "").strip(), (row.get("label") or "").strip()
-        if not text or label not in ("0", "1"):
-            raise ValueError(
-                f"{name} must have a sentence and the label 0 or 1 in each line, got {text!r}, {label!r} in line {number}"
-            )
-        rows.append((text, int(label), ""))
+        rows = _rows(csv.DictReader(io.StringIO(content, newline=""), delimiter="\t", quoting=quoting), name)
+    finally:
+        csv.field_size_limit(limit)
     if not rows:
         raise ValueError(f"{name} must hold sentences below its first line, `sentence<TAB>label`, got none")
     return rows
+
+
+def _rows(reader: csv.DictReader, name: str) -> Rows:
+    columns = reader.fieldnames or ["none"]
+    if missing := {"sentence", "label"} - set(columns):
+        hint = "; columns are parted by tabs" if len(columns) == 1 else ""
+        found = f"no {min(missing)} in: {', '.join(columns)[:80]}"
+        raise ValueError(f"{name} must name the columns sentence and label in its first line{hint}; {found}")
+    rows = []
+    for number, row in enumerate(reader, start=2):
+        text, label = (row["sentence"] or "").strip(), (row["label"] or "").strip()
+        if not text or label not in ("0", "1"):
+            raise ValueError(
+                f"{name} must have a sentence and the label 0 or 1 in each line, got {text[:80]!r}, {label!r} in line {number}"
+            )
+        rows.append((text, int(label), ""))
+    return rows
+
+
+def _is_quoted(content: str) -> bool:
+    """Whether a field is put into quotation marks because it holds some, doubled, or a tab."""
+    return bool(re.search(r'(?m)(?:^|\t)"(?:[^"\n]|"")*(?:""|\t)(?:[^"\n]|"")*"(?:\t|\r?$)', content))
+
+
+def _unambiguous(rows: Rows) -> tuple[Rows, str]:
+    """Rows without texts that have both labels, and what there is to say of these and of repeated ones."""
+    labels: dict[str, set[int]] = {}
+    for text, label, _ in rows:
+        labels.setdefault(text, set()).add(label)
+    both = [text for text, found in labels.items() if len(found) > 1]
+    kept = [row for row in rows if len(labels[row[0]]) == 1]
+    repeated, said = len(kept) - (len(labels) - len(both)), ""
+    if both:
+        more = f" and {len(both) - 1:,} more" if both[1:] else ""
+        said += f" Left out, for both labels stand beside it: {both[0][:60]!r}{more}."
+    if repeated:
+        said += f" {repeated:,} duplicate lines of train.tsv count once."
+    return kept, said
 
 
 def _make_splits(name: str, train: Rows, test: Rows, origin: str, category: str = "") -> TextData:
@@ -238,6 +302,10 @@ def _make_splits(name: str, train: Rows, test: Rows, origin: str, category: str 
     count = min(VALIDATION, len(every) // 10)
     if count < len(CLASSES):
         raise ValueError(f"train.tsv must hold at least 20 sentences that the test split does not, got {len(every)}")
+    fewest, label = min(zip(every.labels.bincount(minlength=len(CLASSES)).tolist(), CLASSES, strict=True))
+    if fewest < 2:
+        wanted = f"at least two {label} sentences, one to learn from and one to validate"
+        raise ValueError(f"train.tsv must hold {wanted}, got {fewest}")
     kept, held_out = hold_out(every.labels, count)
     return TextData(name, every.take(kept), every.take(held_out), _sentences(test, category), origin)
 

@@ -13,6 +13,7 @@ from numbers import Integral
 from types import FunctionType
 from typing import Protocol
 
+import torch
 from torch import nn
 
 from kdcourse.data.splits import ImageData, Split
@@ -25,7 +26,9 @@ from kdcourse.models.sentiment import SentimentClassifier
 from kdcourse.system.generators import fork_rng
 from kdcourse.training.cache import TeacherCache
 from kdcourse.training.finetuning import finetune
-from kdcourse.training.loop import History, train
+from kdcourse.training.gate import check_run
+from kdcourse.training.loop import History, prepare, train
+from kdcourse.training.objective import Objective, teaching
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Recipe:
     teacher: as in `training.train`, or a function of the seed that gives it (each seed may have its own teacher).
     method, steps, batch_size, learning_rate, weight_decay, balanced: as in `training.train`.
     networks: how many learn at once, where the student is several `schemes.Peers`.
-    Functions of the seed are called once more, for `facts`: what they train they should keep.
+    Functions of the seed are called twice more, for `check` and `facts`: what they train they should keep.
     """
 
     student: Callable[..., nn.Module]
@@ -73,9 +76,7 @@ class Recipe:
 
     def work(self, seed: int = 0) -> Work:
         """What training looks at and computes, a warm start included."""
-        teacher = self.teacher
-        if isinstance(teacher, FunctionType | partial):
-            teacher = getattr(teacher, "untrained", teacher)(seed) if self.method.needs_teacher else None
+        teacher = self._teacher(seed, untrained=True) if self.method.needs_teacher else None
         names = ("steps", "batch_size", "balanced")
         settings = {name: getattr(self, name) for name in names}
         student = untrained(self.student, seed)
@@ -84,6 +85,27 @@ class Recipe:
 
     def _split(self, seed: int) -> Split:
         return self.train(seed) if callable(self.train) else self.train
+
+    def check(self, seed: int = 0) -> None:
+        """Look at this arm as `train` will, on a few examples: raises `ValueError` for what would stop it later."""
+        if isinstance(self.student, nn.Module):
+            raise ValueError(f"student must be called as student(seed=...), got {type(self.student).__name__}, a model")
+        student, split, teacher = untrained(self.student, seed), self._split(seed), self._teacher(seed, untrained=True)
+        names = ("steps", "batch_size", "learning_rate")
+        check_run(student, split, self.method, teacher, **{name: getattr(self, name) for name in names})
+        model = teacher.teacher if isinstance(teacher, TeacherCache) else teacher
+        with teaching(model, split, self.method) as taught:
+            objective = prepare(Objective(student.to(split.device), copy.deepcopy(self.method)), split, taught).eval()
+            few = torch.arange(min(8, len(split)), device=split.device)
+            inputs = split.inputs[few].requires_grad_(self.method.needs_gradients)
+            labels = split.labels[few] if self.method.needs_labels else None
+            objective(inputs, labels, taught.ask(inputs, few), taught.model)
+
+    def _teacher(self, seed: int, *, untrained: bool = False):
+        """The teacher itself where a function of the seed gives it; untrained: by its `untrained`, where only shapes count."""
+        if not isinstance(self.teacher, FunctionType | partial):
+            return self.teacher
+        return (getattr(self.teacher, "untrained", self.teacher) if untrained else self.teacher)(seed)
 
     def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module:
         """Train a fresh student; `seed` fixes its first weights, its examples and the order of its batches."""
@@ -94,8 +116,7 @@ class Recipe:
     def begin(self, seed: int = 0) -> tuple[nn.Module, Callable[..., History]]:
         """A fresh student and the call of `training.train` that trains it: only how it is watched is left to say."""
         split = self._split(seed)
-        teacher = self.teacher(seed) if isinstance(self.teacher, FunctionType | partial) else self.teacher
-        student = self.student(seed=seed)
+        teacher, student = self._teacher(seed), self.student(seed=seed)
         method = copy.deepcopy(self.method)  # a method's own parameters start anew in each run
         names = ("steps", "batch_size", "learning_rate", "weight_decay", "balanced")
         settings = {name: getattr(self, name) for name in names}
@@ -206,7 +227,9 @@ def compare(
 
     seeds, baseline = settled(recipes, seeds, baseline, equal_budgets)
 
-    known = _facts(recipes, seeds[0])
+    if metric is measure.accuracy:
+        _check_labelled(data)
+    known = _looked_at(recipes, seeds[0])
     bar = partial(tqdm, desc="comparing", unit="run", leave=False, disable=None if progress else True)
     students = {arm: [] for arm in recipes}
     for seed, arm in bar([(seed, arm) for seed in seeds for arm in recipes]):
@@ -219,12 +242,23 @@ def compare(
     return comparison
 
 
-def _facts(recipes: Mapping[str, Arm], seed: int) -> dict[str, Facts] | None:
-    """What each arm knows of itself; None where one of them, somebody's own, has no `facts`."""
-    if not all(hasattr(recipe, "facts") for recipe in recipes.values()):
-        return None
+def _looked_at(recipes: Mapping[str, Arm], seed: int) -> dict[str, Facts] | None:
+    """Each arm looked over before the first trains, and what each knows of itself; None where one of them has no `facts`."""
     with fork_rng():  # students that are built for this alone draw nothing from the runs' luck
+        for arm, recipe in recipes.items():
+            try:
+                getattr(recipe, "check", lambda seed: None)(seed)
+            except ValueError as error:
+                raise ValueError(f"arm {arm!r}: {error}") from error
+        if not all(hasattr(recipe, "facts") for recipe in recipes.values()):
+            return None
         return {arm: recipe.facts(seed) for arm, recipe in recipes.items()}
+
+
+def _check_labelled(data: ImageData) -> None:
+    for part in ("validation", "test"):
+        if getattr(data, part).labels is None:
+            raise ValueError(f"data.{part} has no labels, so there is nothing to compare answers with")
 
 
 def _whole(seeds: int | Iterable[int]) -> list[int]:
@@ -245,6 +279,8 @@ def settled(
     recipes: Mapping[str, Arm], seeds: int | Iterable[int], baseline: str | None, equal_budgets: bool
 ) -> tuple[list[int], str]:
     """The seeds and the baseline of a comparison that can be run. Raises as `compare` does."""
+    if not isinstance(recipes, Mapping):
+        raise ValueError(f"recipes must be a dict, arm -> recipe, got {type(recipes).__name__}")
     if not recipes:
         raise ValueError("recipes must hold at least one arm, got none")
     seeds, baseline = _whole(seeds), baseline or next(iter(recipes))

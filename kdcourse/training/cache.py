@@ -68,9 +68,12 @@ class TeacherCache:
     folder: where answers survive the session; a damaged file is computed again, with a message.
     limit: bytes, default 4 GiB. What a layer says of a whole split is held in memory up to this size. What is larger goes
         to a file in `folder`, else in a temporary one, in half precision (11 bits), and batches read their rows alone.
+    Raises `ValueError` for a teacher that is no model.
     """
 
     def __init__(self, teacher: nn.Module, folder: str | Path | None = None, *, limit: int = LIMIT):
+        if not isinstance(teacher, nn.Module):
+            raise ValueError(f"teacher must be a model, got {type(teacher).__name__}")
         self.teacher, self.limit = teacher, limit
         self.folder = None if folder is None else Path(folder)
         self._key, self._marks = _key(teacher), _marks(teacher)

@@ -18,6 +18,7 @@ from kdcourse.methods import HardTarget, Method
 from kdcourse.system import runtime
 from kdcourse.training import randomness
 from kdcourse.training.cache import TeacherCache
+from kdcourse.training.gate import check_run
 from kdcourse.training.objective import Objective, Teaching, teaching
 
 
@@ -125,7 +126,9 @@ def train(
     the run early and keeps what was learnt. Raises `ValueError` for bad settings, `FloatingPointError` on divergence.
     """
     method = HardTarget() if method is None else method
-    _check(split, method, teacher, steps, batch_size, learning_rate, augment)
+    settings = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "augment": augment}
+    check_run(student, split, method, teacher, **settings)
+    steps, batch_size = int(steps), int(batch_size)  # NumPy's whole numbers are none to PyTorch's schedule
     started = time.perf_counter()
     stream = _stream(split, batches(split, steps, batch_size, order_seed, balanced=balanced), augment, order_seed)
     with teaching(teacher, split, method) as taught, draws(order_seed, student.to(split.device)) as drawing:
@@ -233,25 +236,6 @@ def _bar(stream: Iterable, steps: int, shown: bool) -> Iterable:
 
     # `None` lets tqdm stay silent where there is no terminal to draw on.
     return tqdm(stream, total=steps, desc="training", unit="step", leave=False, disable=None if shown else True)
-
-
-def _check(split, method, teacher, steps, batch_size, learning_rate, augment) -> None:
-    for name, value in (("steps", steps), ("batch_size", batch_size)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    if not learning_rate > 0:
-        raise ValueError(f"learning_rate must be above 0, got {learning_rate}")
-    if len(split) == 0:
-        raise ValueError("split is empty: there is nothing to learn from")
-    if method.needs_labels and split.labels is None:
-        raise ValueError(f"method {type(method).__name__} needs labels, but this split has none")
-    if method.needs_teacher and teacher is None:
-        raise ValueError(f"method {type(method).__name__} needs a teacher: pass teacher=, a model or a TeacherCache")
-    if augment is not None and isinstance(teacher, TeacherCache):
-        raise ValueError(
-            "augment changes the inputs at every step, so cached teacher logits would be out of step with them; "
-            "train on data.augmented(split), whose views stay, or pass the teacher itself instead of a TeacherCache"
-        )
 
 
 def refuse_divergence(losses: list[float]) -> None:
