@@ -181,3 +181,16 @@ def test_nothing_to_show_is_an_error():
         picture_classifier({}, pixels, data.classes)
     with pytest.raises(ValueError, match="no labels"):
         picture_classifier({"one": student()}, pixels.unlabelled(), data.classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("cat|dog", "cat\\|dog"),
+        ("two\nlines", "two lines"),
+        ("<b>bold</b>", "&lt;b&gt;bold&lt;/b&gt;"),
+        ("Ba$$in", "Ba$$in"),
+    ],
+)
+def test_a_class_of_any_name_has_one_row_of_the_card(name, cell):
+    assert deployment._cell(name) == cell

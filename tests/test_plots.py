@@ -451,3 +451,23 @@ def test_an_adopted_figure_is_not_shown_a_second_time():
 def test_wrong_shapes_of_the_inside_are_named(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()
+
+
+ODD = ["Ba$$in", "cat|dog", "犬", "🐕 dog", "<b>bold</b>", "a name that is much too long for the axis of any figure"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_class_names_of_every_kind_can_be_drawn():
+    logits = np.linspace(-2, 3, len(ODD))
+    figures = [
+        plots.distribution(plots.softened(logits, 1), ODD, title="Ba$$in and 犬"),
+        plots.distributions({"Ba$$in": plots.softened(logits, 1), "b": plots.softened(logits, 4)}, ODD),
+        plots.similarity(np.eye(len(ODD)), ODD, title="犬"),
+        plots.temperature_limits(logits, ODD),
+    ]
+    for figure in figures:
+        assert figure.png()
+        shown = {text.get_text() for axes in figure.axes for text in axes.get_xticklabels()}
+        assert {"Ba$$in", "cat|dog", "class 2", "class 3", "<b>bold</b>", "a name that is mu…"} <= shown
+    page = figures[0].as_html()
+    assert "<b>" not in page and "犬" in page, "the description has every name, and none is markup"

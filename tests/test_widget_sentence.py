@@ -12,8 +12,9 @@ from scipy import special
 
 from kdcourse import widgets
 from kdcourse.bench import browser
+from kdcourse.plots.palette import clipped
 from kdcourse.widgets.sentence import ask, describe, sentence_box
-from kdcourse.widgets.wording import clipped, fixed
+from kdcourse.widgets.wording import fixed
 from tests import in_browser
 
 CLASSES = ["negative", "positive"]

@@ -1,5 +1,6 @@
 """A student on its way to people: it takes pixels as they are, and a card says what it can do."""
 
+import html
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -50,7 +51,7 @@ def model_card(
     _, channels, height, width = data.test.images.shape
     rows = ["| class | test pictures | accuracy, % |", "|---|---|---|"]
     for label, (title, share) in enumerate(zip(data.classes, by_class, strict=True)):
-        rows.append(f"| {title} | {int((data.test.labels == label).sum()):,} | {share:.1f} |")
+        rows.append(f"| {_cell(title)} | {int((data.test.labels == label).sum()):,} | {share:.1f} |")
     lines = [
         f"# {name}: pictures of {data.name}",
         f"**What it is.** A classifier of {height}×{width} {'grey' if channels == 1 else 'colour'} pictures into "
@@ -67,10 +68,15 @@ def model_card(
     return "\n\n".join(lines) + "\n"
 
 
+def _cell(text: str) -> str:
+    """In a table of Markdown: no bar ends the cell, no line the row, and no markup is read as such."""
+    return html.escape(" ".join(text.split())).replace("|", "\\|")
+
+
 def _beside(models: Mapping[str, nn.Module], data: ImageData) -> list[str]:
     """A row for each model."""
     rows = ["| model | accuracy, % | calibration error, points | parameters |", "|---|---|---|---|"]
     for name, model in models.items():
         right, error = measure.accuracy(model, data.test), measure.calibration_error(model, data.test)
-        rows.append(f"| {name} | {right:.1f} | {error:.1f} | {measure.parameters(model):,} |")
+        rows.append(f"| {_cell(name)} | {right:.1f} | {error:.1f} | {measure.parameters(model):,} |")
     return rows

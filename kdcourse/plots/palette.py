@@ -4,11 +4,15 @@ import base64
 import html
 import io
 import textwrap
+import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 from matplotlib import figure as mpl
+from matplotlib import font_manager, rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 # Okabe and Ito (2008): told apart with every common kind of colour vision. A marker or a hatch goes with each.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -17,6 +21,7 @@ HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "--")
 INK, PAPER, FAINT = "#222222", "#ffffff", "#aaaaaa"
 ON_PAPER = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}  # the box of words that lie over lines
 DPI = 110
+LONGEST = 18  # characters of a class's name on an axis
 
 
 class Figure(mpl.Figure):
@@ -33,8 +38,14 @@ class Figure(mpl.Figure):
     def png(self) -> bytes:
         from PIL import Image
 
-        # savefig would lay the figure out twice, and a live view waits for it.
-        self.canvas.draw()
+        for text in self.findobj(Text):
+            text.set_parse_math(False)  # a class may be called Ba$$in
+        with rc_context({"text.parse_math": False}), warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message=r"Glyph \d+ .* missing"
+            )  # the description below has every name whole
+            # savefig would lay the figure out twice, and a live view waits for it.
+            self.canvas.draw()
         buffer = io.BytesIO()
         Image.fromarray(np.asarray(self.canvas.buffer_rgba())).convert("RGB").save(buffer, format="PNG")
         return buffer.getvalue()
@@ -81,10 +92,31 @@ def plain(axes) -> None:
 def show_picture(axes, picture: np.ndarray, title: str) -> None:
     axes.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[])
-    axes.set_title(title, fontsize=9)
+    axes.set_title(clipped(title, 4 * LONGEST), fontsize=9)
+
+
+def clipped(text: str, most: int) -> str:
+    """At most so many characters, the last of them … where some are left out; as `clipped` in the widgets' shared.js."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    """The characters that the figures' font can draw, as numbers."""
+    return frozenset(font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap())
+
+
+def named(classes: Sequence[str]) -> list[str]:
+    """Short names of classes for an axis: clipped, and numbered where the font has no sign for a character."""
+    drawable = [all(ord(sign) in _glyphs() for sign in name) for name in classes]
+    return [
+        clipped(name, LONGEST) if fine else f"class {n}"
+        for n, (name, fine) in enumerate(zip(classes, drawable, strict=True))
+    ]
 
 
 def class_ticks(axis, classes: Sequence[str], turned: bool = True) -> None:
+    classes = named(classes)
     axis.set_ticks(range(len(classes)), classes, fontsize=8)
     if turned and max(map(len, classes)) > 2:
         axis.set_tick_params(rotation=60)

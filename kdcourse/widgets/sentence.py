@@ -12,11 +12,11 @@ import numpy as np
 
 from kdcourse import plots
 from kdcourse.plots import softened
-from kdcourse.plots.palette import check_table
+from kdcourse.plots.palette import check_table, clipped
 from kdcourse.widgets.linked import browser_view
 from kdcourse.widgets.live import HasControls, LiveFigure, live
 from kdcourse.widgets.page import Page
-from kdcourse.widgets.wording import clipped, fixed
+from kdcourse.widgets.wording import fixed
 
 MAX_QUOTED = 60  # characters of the sentence that its description repeats; sentence.js has the same
 EMPTY = "There is nothing to read: type a sentence."

@@ -16,8 +16,3 @@ def short(value: float) -> str:
 def signed(value: float, places: int) -> str:
     """`fixed` with its sign, as `signed` in shared.js."""
     return f"{'+' if value >= 0 else '−'}{fixed(abs(value), places)}"
-
-
-def clipped(text: str, most: int) -> str:
-    """At most so many characters, the last of them … where some are left out; as `clipped` in shared.js."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
