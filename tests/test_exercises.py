@@ -87,11 +87,11 @@ def test_code_is_never_called_not_attempted(identity):
     """A forgotten return gives None, and an error is named with its line: both are attempts."""
     answer = RIGHT[identity][0]
 
-    def forgetful(*given):
-        answer(*given)
+    def forgetful(*given, **more):
+        answer(*given, **more)
 
-    def stumbling(*given):
-        result = answer(*given)
+    def stumbling(*given, **more):
+        result = answer(*given, **more)
         return result / "a word"
 
     outcome, text = CARDS[identity].judge(forgetful)

@@ -467,7 +467,8 @@ def test_class_names_of_every_kind_can_be_drawn():
     ]
     for figure in figures:
         assert figure.png()
-        shown = {text.get_text() for axes in figure.axes for text in axes.get_xticklabels()}
+        ticks = [tick for axes in figure.axes for tick in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+        shown = {tick.get_text() for tick in ticks}
         assert {"Ba$$in", "cat|dog", "class 2", "class 3", "<b>bold</b>", "a name that is mu…"} <= shown
     page = figures[0].as_html()
     assert "<b>" not in page and "犬" in page, "the description has every name, and none is markup"

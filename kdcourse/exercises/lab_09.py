@@ -1,6 +1,10 @@
 """The exercises of lab 09, Distil BERT for sentiment."""
 
+from collections import UserDict
+from types import SimpleNamespace
+
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from kdcourse.exercises.engine import define
@@ -286,3 +290,95 @@ def _from_one(student_layers, teacher_layers):
 )
 def _bottom(student_layers, teacher_layers):
     return list(range(student_layers))
+
+
+class _Output(UserDict):
+    """As transformers' ModelOutput: a dict whose entries are attributes, too."""
+
+    def __getattr__(self, name):
+        if name == "data" or name not in self.data:
+            raise AttributeError(name)
+        return self.data[name]
+
+
+class _Network(nn.Module):
+    """What a Trainer holds: it takes a batch by names, and gives an output with logits. Dropout betrays a wrong mode."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        generator = torch.Generator().manual_seed(len(name))
+        self.weight = nn.Parameter(torch.randn(5, 2, generator=generator))
+        self.asked: list[bool] = []
+
+    def forward(self, input_ids, attention_mask, labels=None):
+        self.asked.append(torch.is_grad_enabled())
+        logits = (input_ids.float() * attention_mask) @ self.weight
+        return _Output(logits=logits, loss=None if labels is None else F.cross_entropy(logits, labels))
+
+
+def _trainer_step(answer) -> dict[str, object]:
+    """One batch as the Trainer hands it over, with and without return_outputs, and with the number of items."""
+    student, teacher = _Network("student"), _Network("the teacher")
+    trainer = SimpleNamespace(teacher=teacher, args=SimpleNamespace(temperature=3.0, alpha=0.8))
+    inputs = {"input_ids": torch.arange(30).view(6, 5) % 7, "attention_mask": MASK.repeat(2, 1), "labels": LABELS}
+    loss = filled(answer(trainer, student, dict(inputs), num_items_in_batch=torch.tensor(6)))
+    loss.backward()
+    both = filled(answer(trainer, student, dict(inputs), return_outputs=True))
+    pair = isinstance(both, tuple | list) and len(both) == 2
+    return {
+        "loss": loss.detach(),
+        "student's gradient": student.weight.grad,
+        "graph built through the teacher": any(teacher.asked),
+        "teacher asked": bool(teacher.asked),
+        "loss and outputs with return_outputs": pair,
+        "logits of the outputs": torch.as_tensor(both[1]["logits"] if pair else 0.0).detach(),
+    }
+
+
+@define(
+    "09.trainer_loss",
+    goal="compute_loss as transformers' Trainer calls it: ask both networks, mix, return the loss, with the outputs if asked.",
+    difficulty="moderate",
+    minutes="eight minutes",
+    hints=("The batch is a dict: model(**inputs).logits, trainer.teacher(**inputs).logits.",
+           "with torch.no_grad(): around the teacher's pass. T and alpha are trainer.args.temperature and trainer.args.alpha.",
+           "return (loss, outputs) if return_outputs else loss."),
+    probe=_trainer_step,
+)  # fmt: skip
+def trainer_loss(trainer, model, inputs, return_outputs=False, num_items_in_batch=None):
+    outputs = model(**inputs)
+    with torch.no_grad():
+        teacher_logits = trainer.teacher(**inputs).logits
+    settings = trainer.args.temperature, trainer.args.alpha
+    loss = compute_loss(outputs.logits, teacher_logits, inputs["labels"], *settings)
+    return (loss, outputs) if return_outputs else loss
+
+
+@trainer_loss.mistake("alpha on the labels", "The cookbook's class has it so. Here alpha is the teacher's share.")
+def _cookbook(trainer, model, inputs, return_outputs=False, num_items_in_batch=None):
+    args = SimpleNamespace(temperature=trainer.args.temperature, alpha=1 - trainer.args.alpha)
+    return trainer_loss(SimpleNamespace(teacher=trainer.teacher, args=args), model, inputs, return_outputs)
+
+
+@trainer_loss.mistake(
+    "the outputs are forgotten", "Evaluation asks for them: return (loss, outputs) if return_outputs."
+)
+def _loss_alone(trainer, model, inputs, return_outputs=False, num_items_in_batch=None):
+    return trainer_loss(trainer, model, inputs)
+
+
+@trainer_loss.mistake(
+    "the model's own loss", "outputs.loss is the cross-entropy with the labels: the teacher is not in it."
+)
+def _own_loss(trainer, model, inputs, return_outputs=False, num_items_in_batch=None):
+    outputs = model(**inputs)
+    return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+
+@trainer_loss.mistake(
+    "the teacher's graph is kept", "The numbers are right, and each step builds a graph that nobody uses."
+)
+def _graph(trainer, model, inputs, return_outputs=False, num_items_in_batch=None):
+    outputs, told = model(**inputs), trainer.teacher(**inputs).logits
+    loss = compute_loss(outputs.logits, told, inputs["labels"], trainer.args.temperature, trainer.args.alpha)
+    return (loss, outputs) if return_outputs else loss

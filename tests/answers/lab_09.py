@@ -116,3 +116,53 @@ UNKNOWN = {
     "09.hidden_cosine": [lambda s, t, m: 0.4 * by_loop(s, t, m), lambda s, t, m: F.mse_loss(s, t.detach())],
     "09.layer_map": [lambda ours, theirs: np.linspace(0, theirs - 1, ours).round(), lambda ours, theirs: 7],
 }  # fmt: skip
+
+
+def handed_over(
+    trainer, model, inputs, return_outputs=False, num_items_in_batch=None, *, share=None, own=False, graph=False
+):
+    """As the Trainer's own: labels taken out of the batch first."""
+    inputs = dict(inputs)
+    y = inputs.pop("labels")
+    outputs = model(**inputs, labels=y)
+    t = trainer.teacher(**inputs)["logits"]
+    a = trainer.args.alpha if share is None else share
+    loss = outputs.loss if own else mix(outputs["logits"], t if graph else t.detach(), y, trainer.args.temperature, a)
+    return (loss, outputs) if return_outputs else loss
+
+
+def politely(trainer, model, inputs, return_outputs=False, num_items_in_batch=None, **more):
+    teacher = trainer.teacher
+
+    def quietly(**batch):
+        with torch.inference_mode():
+            out = teacher(**batch)
+        return {"logits": out["logits"].clone()}
+
+    class Mine:
+        args = trainer.args
+
+    Mine.teacher = staticmethod(quietly)
+    return handed_over(Mine, model, inputs, return_outputs, **more)
+
+
+RIGHT["09.trainer_loss"] = [
+    politely,
+    lambda trainer, model, inputs, return_outputs=False, num_items_in_batch=None: (
+        lambda pair: pair if return_outputs else pair[0]
+    )(politely(trainer, model, inputs, True)),
+]
+WRONG["09.trainer_loss"] = {
+    "alpha on the labels": lambda *given, **more: politely(*given, **more, share=1 - given[0].args.alpha),
+    "the outputs are forgotten": lambda *given, return_outputs=False, **more: politely(*given, **more),
+    "the model's own loss": lambda trainer, model, inputs, return_outputs=False, num_items_in_batch=None: (
+        (model(**inputs).loss, model(**inputs)) if return_outputs else model(**inputs).loss
+    ),
+    "the teacher's graph is kept": handed_over,
+}
+UNKNOWN["09.trainer_loss"] = [
+    lambda *given, **more: politely(*given, **more, share=0.35),
+    lambda *given, return_outputs=False, **more: (lambda loss: (loss, None, 1) if return_outputs else 0.4 * loss)(
+        politely(*given)
+    ),
+]
