@@ -104,3 +104,51 @@ def test_every_view_answers_to_keyboard_and_mouse(dark, tmp_path):
                         tab.keyboard.press(key)
             cell.screenshot(path=SCREENSHOTS / f"view-{number}-{'dark' if dark else 'light'}.png")
         assert browser.problems(tab) == []
+
+
+def run_cell(tab, cell) -> None:
+    """As a student does: into the cell, and Shift+Enter; then wait for its number."""
+    before = cell.locator(".jp-InputPrompt").inner_text()
+    cell.locator(".cm-content").click()
+    tab.keyboard.press("Shift+Enter")
+    prompt = cell.locator(".jp-InputPrompt").element_handle()
+    ran = "([node, was]) => node.innerText !== was && /\\d/.test(node.innerText)"
+    tab.wait_for_function(ran, arg=[prompt, before], timeout=60_000)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_guess_run_check_and_ask_for_a_hint_by_keyboard(dark, tmp_path):
+    notebooks.write(notebooks.compose(notebooks.Lab("90", FIXTURES / "cards.py")), tmp_path / "cards.ipynb")
+    with browser.jupyter(tmp_path, dark=dark) as address, browser.page(height=1800, dark=dark) as tab:
+        browser.open_notebook(tab, address, "cards.ipynb")
+        _, choice, number, answer, card, _, check = cells = tab.locator(".jp-CodeCell").all()
+        for cell in cells[:3]:
+            run_cell(tab, cell)
+
+        choice.locator(".widget-radio-box input").last.focus()
+        tab.keyboard.press("Space")
+        number.get_by_role("slider").first.focus()
+        for _ in range(50):
+            tab.keyboard.press("ArrowRight")
+        for cell in (choice, number):
+            cell.get_by_role("button", name="Keep my guess").focus()
+            tab.keyboard.press("Enter")
+        choice.get_by_text("Kept: bag, 70 % sure").wait_for()
+        number.get_by_text("Kept: 0.5 to 1, 70 % sure").wait_for()
+
+        run_cell(tab, answer)
+        alt = answer.locator("img").get_attribute("alt")
+        assert "Your guess: 0.5 to 1. Measured: 0.8." in alt
+        assert answer.get_by_text("✓ As you guessed.").count() == 2
+
+        for cell in (card, *cells[5:]):
+            run_cell(tab, cell)
+        check.get_by_text("This looks like: bits, not nats.").wait_for()
+        run_cell(tab, check)
+        check.get_by_text("○ The reference: 02.entropy.").wait_for()
+        card.get_by_role("button", name="Hint").focus()
+        tab.keyboard.press("Enter")
+        card.get_by_text("Hint 1 of 2.").wait_for()
+        SCREENSHOTS.mkdir(exist_ok=True)
+        tab.screenshot(path=SCREENSHOTS / f"cards-{'dark' if dark else 'light'}.png")
+        assert browser.problems(tab) == []
