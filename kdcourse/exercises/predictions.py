@@ -87,11 +87,15 @@ class Prediction:
     def _verdict(self) -> Message:
         measured = f"Measured: {self._in_words(self.truth)}."
         if self.guess is None:
-            return Message("○ No guess was made.", f"{self.question} {measured}")
+            return Message("○ No guess was made.", f"{self._asked} {measured}")
         sign = "✓ As you guessed." if self.is_right else "✗ Not as you guessed."
-        return Message(
-            sign, f"{self.question} Your guess: {self._in_words(self.guess)}, {self.sure} % sure. {measured}"
-        )
+        guess = f"Your guess: {self._in_words(self.guess)}, {self.sure} % sure."
+        return Message(sign, f"{self._asked} {guess} {measured}")
+
+    @property
+    def _asked(self) -> str:
+        """The question, also where it is a sentence to be completed."""
+        return self.question if self.question[-1] in "?:." else f"{self.question} …"
 
     def _in_words(self, value) -> str:
         if self.kind == "choice":
@@ -103,8 +107,8 @@ class Prediction:
 
     def _ipython_display_(self) -> None:
         example = {"choice": repr(self.options[-1]), "ranking": repr(list(self.options))}.get(self.kind, "(low, high)")
-        code = f"In a cell: `guess.set({example}, sure={SURE})`, with the name that this prediction has here."
-        show(Message("Predict.", f"{self.question} {code}"))
+        code = f"guess.set({example}, sure={SURE})  # in a cell, by the name that this prediction has here"
+        show(Message("Predict.", self._asked, code=code))
         _show_controls(self)
 
 

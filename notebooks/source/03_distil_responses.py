@@ -35,7 +35,7 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from kdcourse.review import found
+from kdcourse.review import found as published
 
 from kdcourse.evaluation.intervals import holm
 
@@ -211,11 +211,11 @@ torch.testing.assert_close(
 
 # %%
 pieces = (
-    found.from_a_framework,
-    found.from_a_default,
-    found.from_a_recipe,
-    found.from_a_loop,
-    found.from_a_cache,
+    published.from_a_framework,
+    published.from_a_default,
+    published.from_a_recipe,
+    published.from_a_loop,
+    published.from_a_cache,
 )
 kd.say("\n".join(f"```python\n{inspect.getsource(piece)}```" for piece in pieces))
 
@@ -253,10 +253,12 @@ def direction(loss):
 
 def mixed(student_logits, teacher_logits, temperature):
     labels = teacher_logits.argmax(dim=1)
-    return found.from_a_recipe(student_logits, teacher_logits, labels, temperature)
+    return published.from_a_recipe(student_logits, teacher_logits, labels, temperature)
 
 
-same_way = [direction(loss) for loss in (found.from_a_framework, found.from_a_default, mixed)]
+same_way = [
+    direction(loss) for loss in (published.from_a_framework, published.from_a_default, mixed)
+]
 scales_only.answer(scales_only.options[same_way.index(max(same_way))])
 
 # %% [markdown]
@@ -265,8 +267,9 @@ scales_only.answer(scales_only.options[same_way.index(max(same_way))])
 
 # %%
 lesson = replace(data, train=few)
-print(kd.diagnose(student, teacher, lesson, step=found.from_a_loop), end="\n\n")
-kept = found.from_a_cache(teacher, few)
+student.eval()
+print(kd.diagnose(student, teacher, lesson, step=published.from_a_loop), end="\n\n")
+kept = published.from_a_cache(teacher, few)
 print(kd.diagnose(student, teacher, lesson, teacher_logits=kept), end="\n\n")
 print(kd.diagnose(student, teacher, lesson))
 
