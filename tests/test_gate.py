@@ -1,6 +1,7 @@
 """What people hand over in the wrong place is told apart before anything trains, by the argument's name and what is accepted."""
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -78,6 +79,61 @@ def test_weights_that_student_and_teacher_share_cannot_train():
     with pytest.raises(ValueError, match="student and teacher share 4 weights"):
         train(student, method=kd.SoftTarget(), teacher=kd.TeacherCache(student))
     train(student, method=kd.SoftTarget(), teacher=copy.deepcopy(student))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=["half", "bfloat16", "double"])
+@pytest.mark.parametrize("cached", [True, False])
+def test_teachers_of_any_precision_teach(dtype, cached):
+    teacher = model(seed=1).to(dtype)
+    train(method=kd.SoftTarget(), teacher=kd.TeacherCache(teacher) if cached else teacher)
+    assert kd.measure.accuracy(teacher, split()) >= 0
+
+
+class OneRow(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.row = nn.Parameter(torch.zeros(1, 3))
+
+    def forward(self, images):
+        return self.row
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: train(student=model().requires_grad_(False)), "student has no weight that can learn"),
+        (lambda: train(student=nn.Flatten()), "student has no weight that can learn"),
+        (lambda: train(student=model().to("meta")), "student lies on the device meta"),
+        (lambda: train(method=kd.SoftTarget(), teacher=model().to("meta")), "teacher lies on the device meta"),
+        (lambda: kd.TeacherCache(model().to("meta")), "teacher has weights without values"),
+        (lambda: kd.TeacherCache(nn.Sequential(nn.Flatten(), nn.LazyLinear(3))), "teacher has weights without values"),
+        (
+            lambda: kd.TeacherCache(OneRow()).logits(split()),
+            "teacher must give a row of logits for each example, got 1",
+        ),
+    ],
+)
+def test_models_that_cannot_work_are_told_apart(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_nothing_learns_where_gradients_are_off(mode):
+    student = model()
+    with mode(), pytest.raises(ValueError, match=r"train was called within torch\.no_grad"):
+        train(student=student)
+
+
+def test_quantised_teachers_are_told_apart():
+    def quantised(seed):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that PyTorch moves quantisation to torchao
+            return torch.ao.quantization.quantize_dynamic(model(seed=seed).eval(), {nn.Linear}, dtype=torch.qint8)
+
+    one, same, other = (kd.TeacherCache(quantised(seed)) for seed in (0, 0, 1))
+    assert one._key == same._key != other._key
+    assert torch.equal(one.logits(split()), same.logits(split()))
 
 
 def test_numpys_whole_numbers_are_whole_numbers():

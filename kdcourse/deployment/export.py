@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kdcourse.data.splits import Split
+from kdcourse.models.tapping import unwrapped
 from kdcourse.system.runtime import need
 
 INPUT, OUTPUT = "images", "logits"  # what the file calls them
@@ -14,7 +15,7 @@ INPUT, OUTPUT = "images", "logits"  # what the file calls them
 
 def graph(model: nn.Module, split: Split) -> torch.export.ExportedProgram:
     """The model as a list of operations on tensors, in evaluation mode and on the CPU, for any number of pictures."""
-    model = copy.deepcopy(model).cpu().eval()
+    model = copy.deepcopy(unwrapped(model)).cpu().eval()
     images = split.images[:2].cpu().contiguous()  # two: one picture would be taken for the only number there is
     return torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
 

@@ -14,15 +14,19 @@ from kdcourse.models.common import evaluating
 from kdcourse.models.tapping import LOGITS, Tapped
 from kdcourse.system import runtime
 
+BATCH = 1000  # examples at once
 
-def predict(model: nn.Module, split: Examples | Sentences, batch_size: int = 1000) -> Tensor:
+
+def predict(model: nn.Module, split: Examples | Sentences, batch_size: int = BATCH) -> Tensor:
     """Logits (N, C) of every example, in the order of the split; the model's training flag is restored."""
     if isinstance(split, Sentences):
         return model.to(runtime.device()).predict(split.texts)
     return outputs(model, split, batch_size=batch_size)[LOGITS]
 
 
-def outputs(model: nn.Module, split: Examples, layers: Iterable[str] = (), batch_size: int = 1000) -> dict[str, Tensor]:
+def outputs(
+    model: nn.Module, split: Examples, layers: Iterable[str] = (), batch_size: int = BATCH
+) -> dict[str, Tensor]:
     """ "logits" and the outputs of named layers for every example: name -> (N, …), in evaluation mode."""
     answers = list(answered(model, split, layers, batch_size))
     return {name: torch.cat([batch[name] for batch in answers]) for name in answers[0]}
@@ -30,7 +34,7 @@ def outputs(model: nn.Module, split: Examples, layers: Iterable[str] = (), batch
 
 @torch.no_grad()
 def answered(
-    model: nn.Module, split: Examples, layers: Iterable[str] = (), batch_size: int = 1000
+    model: nn.Module, split: Examples, layers: Iterable[str] = (), batch_size: int = BATCH
 ) -> Iterator[dict[str, Tensor]]:
     """What `outputs` gives, batch after batch, for answers that are too many to be held at once."""
     with evaluating(model, split.device):

@@ -31,7 +31,7 @@ class Tapped(nn.Module):
     def __init__(self, model: nn.Module, names: Iterable[str] = (), *, role: str = "model"):
         super().__init__()
         names = list(dict.fromkeys(names))
-        self.model, self.extract, self.is_checked = model, None, False
+        self.model, self.extract, self.is_checked, self.dtype = model, None, False, _dtype(model)
         if not names:
             return
         from torchvision.models.feature_extraction import create_feature_extractor
@@ -48,6 +48,8 @@ class Tapped(nn.Module):
         _keep_values(self.extract)
 
     def forward(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.dtype is not None and images.is_floating_point():
+            images = images.to(self.dtype)
         if self.extract is None:
             return self.model(images), {}
         if not self.is_checked:
@@ -68,6 +70,12 @@ class Tapped(nn.Module):
                 f"{type(unwrapped(self.model)).__name__} computes something else when its layers are tapped: a call that works "
                 "in place, such as x.add_(1), is lost where its result is not taken; write x = x + 1"
             )
+
+
+def _dtype(model: nn.Module) -> torch.dtype | None:
+    """What a model computes in, where that is not float32: half or double precision."""
+    given = next((one.dtype for one in model.parameters() if one.is_floating_point()), None)
+    return None if given == torch.float32 else given
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

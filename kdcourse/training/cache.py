@@ -14,10 +14,11 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from kdcourse.data.splits import Split
-from kdcourse.evaluation.inference import answered
+from kdcourse.evaluation.inference import BATCH, answered
 from kdcourse.models.tapping import LOGITS
 from kdcourse.system.storage import DamagedFile, being_written, fingerprint, load_tensors, save_tensors
 
@@ -74,6 +75,10 @@ class TeacherCache:
     def __init__(self, teacher: nn.Module, folder: str | Path | None = None, *, limit: int = LIMIT):
         if not isinstance(teacher, nn.Module):
             raise ValueError(f"teacher must be a model, got {type(teacher).__name__}")
+        if any(is_lazy(one) or one.is_meta for one in teacher.parameters()):
+            raise ValueError(
+                "teacher has weights without values: run it on an example, or load them, before its answers are kept"
+            )
         self.teacher, self.limit = teacher, limit
         self.folder = None if folder is None else Path(folder)
         self._key, self._marks = _key(teacher), _marks(teacher)
@@ -110,6 +115,8 @@ class TeacherCache:
         """One pass of the teacher over the split; kept in the folder, if there is one."""
         batches = answered(self.teacher, split, [name for name in names if name != LOGITS])
         first = next(batches)
+        if len(first[LOGITS]) not in (BATCH, len(split)):
+            raise ValueError(f"teacher must give a row of logits for each example, got {len(first[LOGITS])} rows")
         shapes = {name: (len(split), *first[name].shape[1:]) for name in names}
         held: dict[str, list[Tensor]] = {name: [] for name in names if self._fits(shapes[name])}
         paths = {name: self._path(pictures, name, "npy") for name in names if name not in held}
@@ -162,11 +169,9 @@ class TeacherCache:
 
 def _marks(teacher: nn.Module) -> tuple:
     """What changes with the teacher, at a glance."""
-    return (
-        repr(teacher),
-        repr(_attributes(teacher)),
-        *(_mark(tensor.detach()) for tensor in teacher.state_dict().values()),
-    )
+    state = teacher.state_dict().values()  # of a quantised model, not tensors alone
+    marks = [_mark(part.detach()) if isinstance(part, Tensor) else repr(part) for part in state]
+    return repr(teacher), repr(_attributes(teacher)), *marks
 
 
 def _mark(tensor: Tensor) -> tuple[int, int]:

@@ -2,8 +2,10 @@
 
 import inspect
 import math
+from itertools import chain
 from numbers import Integral, Real
 
+import torch
 from torch import Tensor, nn
 
 from kdcourse.data.splits import Examples
@@ -14,6 +16,12 @@ from kdcourse.training.cache import TeacherCache
 def check_run(student, split, method, teacher, *, steps, batch_size, learning_rate, augment=None) -> None:
     """Raise `ValueError` for arguments of `training.train` that cannot be meant."""
     check_model("student", student)
+    if not any(parameter.requires_grad for parameter in student.parameters()):
+        raise ValueError(
+            "student has no weight that can learn: it has none, or all are frozen (requires_grad is False)"
+        )
+    if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
+        raise ValueError("student cannot learn here: train was called within torch.no_grad() or torch.inference_mode()")
     _check_split(split)
     _check_method(method)
     for name, value in (("steps", steps), ("batch_size", batch_size)):
@@ -35,6 +43,8 @@ def check_run(student, split, method, teacher, *, steps, batch_size, learning_ra
 def check_model(name: str, model: object, accepted: str = "a model") -> None:
     """Raise `ValueError` for what is no `nn.Module`: a class, a function that builds one, logits."""
     if isinstance(model, nn.Module):
+        if any(one.is_meta for one in chain(model.parameters(), model.buffers())):
+            raise ValueError(f"{name} lies on the device meta, where shapes have no values: load its weights first")
         return
     if inspect.isclass(model):
         raise ValueError(f"{name} must be {accepted}, got the class {model.__name__}; write {model.__name__}(...)")
