@@ -13,8 +13,8 @@ from kdcourse.methods import Method
 from kdcourse.training.cache import TeacherCache
 
 
-def check_run(student, split, method, teacher, *, steps, batch_size, learning_rate, augment=None) -> None:
-    """Raise `ValueError` for arguments of `training.train` that cannot be meant."""
+def check_run(student, split, method, teacher, steps, batch_size, learning_rate, augment=None) -> tuple[int, int]:
+    """Steps and batch size, as Python's own numbers. Raises `ValueError` for arguments of `train` that cannot be meant."""
     check_model("student", student)
     if not any(parameter.requires_grad for parameter in student.parameters()):
         raise ValueError(
@@ -38,6 +38,7 @@ def check_run(student, split, method, teacher, *, steps, batch_size, learning_ra
             "augment changes the inputs at every step, so cached teacher logits would be out of step with them; "
             "train on data.augmented(split), whose views stay, or pass the teacher itself instead of a TeacherCache"
         )
+    return int(steps), int(batch_size)
 
 
 def check_model(name: str, model: object, accepted: str = "a model") -> None:

@@ -126,9 +126,7 @@ def train(
     the run early and keeps what was learnt. Raises `ValueError` for bad settings, `FloatingPointError` on divergence.
     """
     method = HardTarget() if method is None else method
-    settings = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "augment": augment}
-    check_run(student, split, method, teacher, **settings)
-    steps, batch_size = int(steps), int(batch_size)  # NumPy's whole numbers are none to PyTorch's schedule
+    steps, batch_size = check_run(student, split, method, teacher, steps, batch_size, learning_rate, augment)
     started = time.perf_counter()
     stream = _stream(split, batches(split, steps, batch_size, order_seed, balanced=balanced), augment, order_seed)
     with teaching(teacher, split, method) as taught, draws(order_seed, student.to(split.device)) as drawing:

@@ -211,6 +211,7 @@ torch.testing.assert_close(
     torch.tensor(by_hand), torch.tensor(with_square), rtol=1e-4, atol=1e-6
 )
 
+# %%
 kd.plots.lines(
     temperatures,
     {"with T²": with_square, "without": without},

@@ -564,6 +564,7 @@ def on_unseen(student, split):
     return kd.measure.accuracy(student, split.only(unseen))
 
 
+# %%
 absent = kd.compare(
     {"hard labels": wide, "soft targets": soft_only},
     data,

@@ -194,6 +194,7 @@ def rows(sentences):
     ]
 
 
+# %%
 pupil = kd.models.every_second_layer(teacher)
 arguments = kd.DistillationTrainingArguments(
     tempfile.mkdtemp(),
