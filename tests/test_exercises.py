@@ -318,6 +318,68 @@ def test_a_form_that_the_check_cannot_read_is_no_error_of_the_students():
     assert outcome == "wrong" and "Your function returns a float32 tensor of shape" in text and "is wanted" in text
 
 
+def test_an_answer_that_switches_gradients_off_changes_no_verdict():
+    def switching(student, teacher, temperature):
+        torch.set_grad_enabled(False)
+        return losses.soft_target(student, teacher, temperature=temperature)
+
+    outcome, _ = CARDS["03.soft_target"].judge(switching)
+    assert outcome == "wrong" and torch.is_grad_enabled()
+    assert CARDS["03.training_step"].judge(lambda *_: torch.set_grad_enabled(False) or torch.tensor(0.0))[0] == "wrong"
+    assert torch.is_grad_enabled()
+    with torch.no_grad():
+        assert CARDS["03.soft_target"].judge(RIGHT["03.soft_target"][0])[0] == "right"
+
+
+def test_an_answer_that_draws_random_numbers_changes_no_verdict():
+    state = torch.get_rng_state()
+
+    def drawing(student, teacher, images, labels, optimizer):
+        torch.manual_seed(0)
+        torch.rand(3)
+        return RIGHT["03.training_step"][0](student, teacher, images, labels, optimizer)
+
+    assert CARDS["03.training_step"].judge(drawing)[0] == "right"
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("identity", "answer"),
+    [
+        ("09.compute_loss", lambda s, t, y, T, a: RIGHT["09.compute_loss"][0](s, t, y.zero_(), T, a)),
+        ("03.distillation", lambda s, t, y, T, a: losses.distillation(s, t, y.zero_(), temperature=T, alpha=a)),
+        ("07.peer_loss", lambda s, o, y: RIGHT["07.peer_loss"][0](s, o, y.zero_())),
+    ],
+)
+def test_an_answer_cannot_rewrite_the_checks_own_data(identity, answer):
+    for _ in range(2):
+        assert CARDS[identity].judge(answer)[0] == "wrong"
+    assert CARDS[identity].judge(RIGHT[identity][0])[0] == "right"
+
+
+def test_a_mask_that_is_written_over_stays_as_it_was():
+    def everywhere(student, teacher, mask):
+        return RIGHT["09.hidden_cosine"][0](student, teacher, mask.fill_(1))
+
+    assert [CARDS["09.hidden_cosine"].judge(everywhere)[0] for _ in range(2)] == ["wrong"] * 2
+    assert CARDS["09.hidden_cosine"].judge(RIGHT["09.hidden_cosine"][0])[0] == "right"
+
+
+def test_a_result_that_cannot_be_used_says_why():
+    def backward_itself(student, teacher, temperature):
+        loss = losses.soft_target(student, teacher, temperature=temperature)
+        loss.backward()
+        return loss
+
+    outcome, text = CARDS["03.soft_target"].judge(backward_itself)
+    assert outcome == "wrong" and "could not be used: RuntimeError" in text and "is wanted" not in text
+
+
+def test_no_factor_is_said_where_there_is_none():
+    outcome, text = CARDS["00.accuracy"].judge(lambda z, y: 100 * (z.argmin(1) == y).float().mean())
+    assert outcome == "wrong" and "right result" not in text
+
+
 def test_what_does_the_work_that_was_to_be_done_by_hand_is_said():
     for identity, answer, name in (
         ("02.softmax_with_temperature", lambda z, t: F.softmax(z / t, dim=1), "softmax"),

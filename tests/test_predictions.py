@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -88,6 +89,7 @@ def test_a_guess_is_drawn_on_its_figure(axis):
         (number, 50, "two numbers"),
         (number, (50, 40), "two numbers"),
         (number, (50, float("nan")), "two numbers"),
+        (number, ("a", "b"), "two numbers"),
         (ranking, ["soft", "hard"], "all of hard, soft, smooth"),
         (ranking, ["soft", "hard", "hard"], "all of hard, soft, smooth"),
     ],
@@ -95,6 +97,27 @@ def test_a_guess_is_drawn_on_its_figure(axis):
 def test_other_guesses_are_refused(make, guess, accepted):
     with pytest.raises(ValueError, match=accepted):
         make().set(guess)
+
+
+def test_a_guess_after_the_answer_was_seen_does_not_count(capsys):
+    number().answer(42)
+    again = number()
+    again.set((41, 43), sure=100)
+    again.answer(42)
+    assert "✓ As you guessed." in capsys.readouterr().out and predictions.kept() == []
+
+
+@pytest.mark.parametrize("sure", [0.9, 69.5, "90", True])
+def test_sureness_is_a_whole_number_of_percent(sure):
+    with pytest.raises(ValueError, match="sure must be a whole number of percent"):
+        number().set((1, 2), sure=sure)
+
+
+def test_numpys_numbers_are_kept():
+    asked = number()
+    asked.set((np.float32(1), np.int64(2)), sure=np.int64(100))
+    asked.answer(np.float64(1.5))
+    assert predictions.kept()[0]["sure"] == 100
 
 
 def test_sureness_and_truth_are_looked_at_and_a_late_guess_is_refused():

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kdcourse.exercises import progress, verdicts
 from kdcourse.exercises.cards import Message, as_html, show, show_buttons
-from kdcourse.exercises.probing import Heard, NothingReturned, Observed, Probe, is_blank, values
+from kdcourse.exercises.probing import Heard, NothingReturned, Observed, Probe, is_blank, undisturbed, values
 from kdcourse.exercises.verdicts import Mistake
 
 REGISTRY: dict[str, "Exercise"] = {}
@@ -95,10 +95,10 @@ class Exercise:
             return "not attempted", f"Write the function above and run both cells again; {self._call('hint')} helps."
         observed, self._was_asked = observed or Observed(answer), False
         try:
-            with Heard() as heard:
+            with undisturbed(), Heard() as heard:
                 given = self.probe(observed)
         except NothingReturned:
-            return "wrong", "Your function came to its end without a value: its last line needs a `return`."
+            return "wrong", "Your function gave no value back: it needs a `return`, with what is wanted behind it."
         except Exception as error:  # whatever a student's code may raise is theirs to read, in one line
             return "wrong", self._stopped(error, observed)
         if self._was_asked:
@@ -111,22 +111,21 @@ class Exercise:
 
     def _compare(self, given: verdicts.Found, heard: set[str]) -> tuple[str, str]:
         reference = Observed(self.reference)
-        wanted = self.probe(reference)
+        with undisturbed():
+            wanted = self.probe(reference)
         if verdicts.all_close(given, wanted):
             bypassed = [name for name in self.by_hand if name in heard]
             short = f" But `{bypassed[0]}` did what was to be written by hand: try it without." if bypassed else ""
             return "right", f"It agrees with the reference on every case.{short}"
-        outcomes = {mistake: self.probe(mistake.function) for mistake in self.mistakes}
+        with undisturbed():
+            outcomes = {mistake: self.probe(mistake.function) for mistake in self.mistakes}
         if known := verdicts.recognise(given, wanted, outcomes):
             together = "" if len(known) == 1 else " two mistakes at once"
             named, why = ", and ".join(one.name for one in known), " ".join(one.explanation for one in known)
             return "wrong", f"This looks like{together}: {named}. {why}"
         names = list(inspect.signature(self.reference).parameters)
-        if factors := verdicts.ratios(given, wanted):
-            return (
-                "wrong",
-                f"Yours is the right result {verdicts.factor_in_words(factors, names, reference.arguments)}.",
-            )
+        if factor := verdicts.factor_in_words(verdicts.ratios(given, wanted) or {}, names, reference.arguments):
+            return "wrong", f"Yours is the right result {factor}."
         return "wrong", verdicts.first_difference(given, wanted, names, reference.arguments)
 
     def _stopped(self, error: Exception, observed: Observed) -> str:
@@ -134,13 +133,18 @@ class Exercise:
         if error is observed.error or not observed.returned:
             return verdicts.stopped(error, observed.function)
         reference = Observed(self.reference)
-        self.probe(reference)
+        with undisturbed():
+            self.probe(reference)
         wanted = verdicts.describe(reference.returned[len(observed.returned) - 1])
-        return f"Your function returns {verdicts.describe(observed.returned[-1])}, and {wanted} is wanted."
+        given = verdicts.describe(observed.returned[-1])
+        if given == wanted:
+            return f"What your function returns could not be used: {type(error).__name__}: {error}"
+        return f"Your function returns {given}, and {wanted} is wanted."
 
     def _gives_tensors(self) -> bool:
         reference = Observed(self.reference)
-        self.probe(reference)
+        with undisturbed():
+            self.probe(reference)
         return isinstance(reference.returned[0], Tensor)
 
     def hint(self) -> None:

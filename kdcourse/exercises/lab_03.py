@@ -319,8 +319,8 @@ def _step(answer) -> dict[str, object]:
         student.eval()  # a careful step sets both modes itself
         graphs, losses = [], []
         teacher.register_forward_hook(lambda _, __, output: graphs.append(output.requires_grad))
-        for _ in range(2):
-            images, labels = torch.randn(16, 6), torch.randint(4, (16,))
+        batches = [(torch.randn(16, 6), torch.randint(4, (16,))) for _ in range(2)]
+        for images, labels in batches:
             losses.append(filled(answer(student, teacher, images, labels, optimizer)))
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     changed = [key for key, value in teacher.state_dict().items() if not torch.equal(value, before[key])]

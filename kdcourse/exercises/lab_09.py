@@ -203,7 +203,7 @@ def _softened(student_logits, teacher_logits, labels, temperature, alpha):
            "Padding is no text: multiply by the mask, and divide by the mask's sum, not by N · L.",
            "The teacher's states are constants."),
     probe=lambda answer: gradients(
-        lambda student, teacher: answer(student, teacher, MASK), [(_draw(2, 3, 5, 4), _draw(3, 3, 5, 4))]
+        lambda student, teacher: answer(student, teacher, MASK.clone()), [(_draw(2, 3, 5, 4), _draw(3, 3, 5, 4))]
     ),
 )  # fmt: skip
 def hidden_cosine(student_states, teacher_states, mask):
@@ -320,7 +320,11 @@ def _trainer_step(answer) -> dict[str, object]:
     """One batch as the Trainer hands it over, with and without return_outputs, and with the number of items."""
     student, teacher = _Network("student"), _Network("the teacher")
     trainer = SimpleNamespace(teacher=teacher, args=SimpleNamespace(temperature=3.0, alpha=0.8))
-    inputs = {"input_ids": torch.arange(30).view(6, 5) % 7, "attention_mask": MASK.repeat(2, 1), "labels": LABELS}
+    inputs = {
+        "input_ids": torch.arange(30).view(6, 5) % 7,
+        "attention_mask": MASK.repeat(2, 1),
+        "labels": LABELS.clone(),
+    }
     loss = filled(answer(trainer, student, dict(inputs), num_items_in_batch=torch.tensor(6)))
     loss.backward()
     both = filled(answer(trainer, student, dict(inputs), return_outputs=True))

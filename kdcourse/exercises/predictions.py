@@ -3,6 +3,7 @@
 import html
 import math
 from collections.abc import Callable, Sequence
+from numbers import Integral, Real
 
 from kdcourse.exercises import progress
 from kdcourse.exercises.cards import Message, show
@@ -30,9 +31,9 @@ class Prediction:
         """
         if self.truth is not None:
             raise ValueError(f"{self.id} was answered already: a guess counts only before the run")
-        if not 0 <= sure <= 100:
-            raise ValueError(f"sure must be from 0 to 100 percent, got {sure!r}")
-        self.guess, self.sure = self._checked(guess, "guess"), sure
+        if not isinstance(sure, Integral) or isinstance(sure, bool) or not 0 <= sure <= 100:
+            raise ValueError(f"sure must be a whole number of percent from 0 to 100, got {sure!r}")
+        self.guess, self.sure = self._checked(guess, "guess"), int(sure)
 
     def _checked(self, value, name: str):
         """The value in its own form. A number is guessed as a range; raises `ValueError` with what is accepted."""
@@ -41,7 +42,7 @@ class Prediction:
         listed = isinstance(value, list | tuple)
         if self.kind == "ranking" and listed and len(value) == len(self.options) and set(value) == set(self.options):
             return tuple(value)
-        if self.kind == "number" and name == "truth" and math.isfinite(value):
+        if self.kind == "number" and name == "truth" and isinstance(value, Real) and math.isfinite(value):
             return float(value)
         if self.kind == "number" and name == "guess" and _is_range(value):
             return tuple(float(end) for end in value)
@@ -66,7 +67,9 @@ class Prediction:
         Only the first guess at a question counts. Raises `ValueError` for a truth that is none of the options.
         """
         self.truth = self._checked(truth, "truth")
-        if self.guess is not None:
+        if self.guess is None:
+            progress.record(f"{self.id}-guess", first={"seen": True})  # whoever guesses after this knows the answer
+        else:
             kept = {"guess": self.guess, "sure": self.sure, "truth": self.truth, "right": self.is_right}
             progress.record(f"{self.id}-guess", first=kept)
         if on is not None:
@@ -113,9 +116,9 @@ class Prediction:
 
 
 def _is_range(value) -> bool:
-    return (
-        isinstance(value, tuple | list) and len(value) == 2 and all(map(math.isfinite, value)) and value[0] <= value[1]
-    )
+    if not isinstance(value, tuple | list) or len(value) != 2 or not all(isinstance(end, Real) for end in value):
+        return False
+    return all(map(math.isfinite, value)) and value[0] <= value[1]
 
 
 def _show_controls(prediction: Prediction) -> None:
@@ -192,11 +195,10 @@ def predict(
 
 
 def kept() -> list[dict]:
-    """Every guess that was made and answered: identity, guess, sure, truth, right, when."""
-    found = progress.load()
-    return [
-        {"id": name, **entry} for name, entry in sorted(found.items()) if name.endswith("-guess") and "right" in entry
-    ]
+    """Every guess that was made before its answer was seen: identity, guess, sure, truth, right, when."""
+    found = sorted(progress.load().items())
+    guesses = [{"id": name, **entry} for name, entry in found if name.endswith("-guess")]
+    return [guess for guess in guesses if "right" in guess and not guess.get("seen")]
 
 
 def calibration() -> list[tuple[str, int, float, float]]:

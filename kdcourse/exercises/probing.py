@@ -2,11 +2,14 @@
 
 import dis
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from kdcourse.system.generators import fork_rng
 
 Probe = Callable[[Callable], Mapping[str, object]]
 NOTHING_DONE = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST", "COPY_FREE_VARS"}
@@ -38,6 +41,18 @@ class Observed:
         finally:
             Observed.running -= 1
         return self.returned[-1]
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Gradients are on within, and afterwards they are as before, as are the random numbers: an answer may switch and draw."""
+    before = torch.is_grad_enabled()
+    with fork_rng():
+        torch.set_grad_enabled(True)
+        try:
+            yield
+        finally:
+            torch.set_grad_enabled(before)
 
 
 class Heard(TorchFunctionMode):
@@ -80,10 +95,11 @@ def gradients(answer: Callable, cases: list[tuple], **settings) -> dict[str, obj
     found: dict[str, object] = {}
     for number, (*pair, rest) in enumerate(((*case[:2], case[2:]) for case in cases), start=1):
         student, teacher = (side.clone().requires_grad_() for side in pair)
-        given = [
-            side.clone() for side in (student, teacher)
-        ]  # as a network gives them: an operation in place is no error
-        loss = filled(answer(*given, *rest, **settings))
+        # As a network gives them, so that an operation in place is no error; and nothing that another check will use again.
+        given = [side.clone() for side in (student, teacher)]
+        more = [one.clone() if isinstance(one, Tensor) else one for one in rest]
+        own = {name: one.clone() if isinstance(one, Tensor) else one for name, one in settings.items()}
+        loss = filled(answer(*given, *more, **own))
         found[f"loss in case {number}"] = loss
         if not isinstance(loss, Tensor) or loss.ndim:
             continue
@@ -93,7 +109,9 @@ def gradients(answer: Callable, cases: list[tuple], **settings) -> dict[str, obj
         # Autograd leaves None where no path leads, and zeros where paths cancel.
         reached = teacher.grad is not None and bool(teacher.grad.abs().max() > 0)
         found[f"gradient into the teacher in case {number}"] = reached
-        found[f"arguments changed in case {number}"] = not all(map(torch.equal, given, pair))
+        before, after = [*pair, *rest, *settings.values()], [*given, *more, *own.values()]
+        kept = [torch.equal(a, b) for a, b in zip(after, before, strict=True) if isinstance(a, Tensor)]
+        found[f"arguments changed in case {number}"] = not all(kept)
     return found
 
 

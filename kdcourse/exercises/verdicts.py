@@ -163,7 +163,7 @@ def case_of(name: str) -> int:
 
 
 def factor_in_words(factors: Mapping[int, float], names: Sequence[str], arguments: Sequence[tuple]) -> str:
-    """ "1/C, with C the number of columns (4)", and the like: what the factors of all cases have in common; else the number.
+    """ "divided by C, the number of columns", and the like: what the factors of all cases have in common; "" where nothing.
 
     names: of the reference's arguments. arguments: what each case gave it.
     """
@@ -184,6 +184,8 @@ def factor_in_words(factors: Mapping[int, float], names: Sequence[str], argument
         for name, size in sizes.items():
             known.setdefault(name, []).append(float(size))
     factors = _listed(factors)
+    if not factors:
+        return ""
     for name, sizes in known.items():
         if len(sizes) == len(factors) and np.allclose(factors, sizes, rtol=1e-3):
             return f"multiplied by {name}"
@@ -191,7 +193,7 @@ def factor_in_words(factors: Mapping[int, float], names: Sequence[str], argument
             return f"divided by {name}"
     if np.allclose(factors, factors[0], rtol=1e-3):
         return f"multiplied by {factors[0]:.4g}"
-    return "multiplied by a number of its own in each case: " + ", ".join(f"{factor:.4g}" for factor in factors)
+    return ""
 
 
 def first_difference(given: Found, wanted: Found, names: Sequence[str] = (), arguments: Sequence[tuple] = ()) -> str:

@@ -75,7 +75,7 @@ def step(look: Look) -> Iterator[Finding]:
         "the teacher is left in training mode": found["teacher's batch statistics moved"],
         "the teacher is not frozen": found["teacher's weights moved"],
         "the teacher's graph is kept": found["graph built through the teacher"],
-        "the optimiser never steps": torch.equal(weights, still),
+        "the student's weights never move": torch.equal(weights, still),
         "zero_grad is missing": not torch.allclose(weights, card.probe(cleared)["student's weights"], atol=1e-6),
         "the student is in evaluation mode": not found["student in training mode"],
     }

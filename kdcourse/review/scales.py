@@ -38,12 +38,13 @@ def scale_findings(setting: Setting) -> list[Finding]:
     if known.kind == "labels":
         return [_nowhere()]
     powers = {name: setting.slope(name) for name in ("batch", "classes", "length")}
-    rest = setting.match.factors["base"][0]
+    whole = setting.match.factors["base"][0]
+    rest = abs(whole)
     for name, size in (("batch", base.rows), ("classes", base.classes), ("length", base.length or 1)):
         rest /= size ** powers[name]
     square = _square(setting, rest)
     rest /= setting.match.temperature**square
-    findings = [*_temperature(setting, square), *_reduction(setting, powers)]
+    findings = [*_sign(whole), *_temperature(setting, square), *_reduction(setting, powers)]
     if (known.hard and known.kind != "other") or known.hard == "labels":
         findings += _shares(setting, rest, square, powers)
     elif known.kind != "other" and not math.isclose(rest, 1, rel_tol=0.01):
@@ -57,6 +58,13 @@ def scale_findings(setting: Setting) -> list[Finding]:
             )
         )
     return findings + _offset(setting)
+
+
+def _sign(factor: float) -> list[Finding]:
+    if factor > 0:
+        return []
+    measured = f"The gradient points against the right one: it is {factor:.4g} times that."
+    return [Finding("the sign", factor, measured, "The student is driven away from the teacher: turn the sign round.")]
 
 
 def _nowhere() -> Finding:
