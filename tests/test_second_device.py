@@ -48,7 +48,10 @@ MASK, LABELS = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]]), torch.tensor([0, 4, 2
 SPLIT = Split(torch.randn(48, 1, 8, 8, generator=random), torch.arange(48) % 4)
 TEXTS = ["a good film", "the plot is not gripping .", "what a lovely pan , but the lid is rusty .", "I regret it ."]
 # Some exercises are judged by what an answer does to networks that the probe has made: see `test_an_exercise`.
-WATCHED = {"03.training_step", "04.parameters_to_train", "04.input_gradient", "07.born_again", "13.on_policy_loss"}
+WATCHED = {
+    *("03.training_step", "04.parameters_to_train", "04.input_gradient", "07.born_again"),
+    *("09.trainer_loss", "13.on_policy_loss", "14.same_view"),
+}
 
 
 @pytest.fixture
@@ -492,14 +495,14 @@ def test_an_exercise(name, place, monkeypatch):
     card = all_exercises()[name]
 
     def answer(*args, **settings):
-        return at("cpu", card.reference(*at(place, args), **at(place, settings)))
+        return at("cpu", card.reference.__wrapped__(*at(place, args), **at(place, settings)))
 
     def at(there, thing):
         return tree_map(lambda part: part.to(there) if isinstance(part, Tensor | nn.Module) else part, thing)
 
     def on_the_cpu(*args, **settings):
         with torch.device("cpu"):  # where a student's own tensors are made, if nothing is said
-            return card.reference(*args, **settings)
+            return card.reference.__wrapped__(*args, **settings)
 
     if name not in WATCHED:
         assert card.judge(answer)[0] == "right"

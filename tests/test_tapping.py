@@ -86,10 +86,10 @@ def test_layers_come_in_the_order_of_the_computation():
 class InPlace(nn.Module):
     def __init__(self, change):
         super().__init__()
-        self.first, self.second, self.change = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 3, 3), change
+        self.first, self.last, self.change = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 3, 3), change
 
     def forward(self, images):
-        return self.second(self.change(self.first(images))).mean((2, 3))
+        return self.last(self.change(self.first(images))).mean((2, 3))
 
 
 def drops(x):

@@ -137,7 +137,7 @@ def _toy_network(read: list[torch.Tensor], scale: float):
 
     def logits(text):
         read.append(text)
-        return scale * F.one_hot(text % 5, 5).float() + 100 * torch.arange(text.shape[1])[:, None]
+        return scale * F.one_hot(text % 5, 5).float() + 100 * torch.arange(text.shape[1], device=text.device)[:, None]
 
     return logits
 

@@ -216,7 +216,7 @@ mine = MyTrainer(
     eval_dataset=rows(data.validation.sample(200)),
     data_collator=transformers.DataCollatorWithPadding(pupil.tokenizer),
 )
-mine.teacher = teacher.bert.eval()
+mine.teacher = teacher.bert.to(arguments.device).eval()
 
 # %%
 transformers.utils.logging.disable_progress_bar()

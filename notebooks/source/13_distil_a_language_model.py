@@ -245,7 +245,7 @@ means.loc["the teacher"] = [
     judge(teacher, data.test) for judge in (lab.foresight, lab.fluency, lab.variety)
 ]
 means.loc["the text", "variety"] = lab.different(
-    data.test.sample(lab.PROMPTS).inputs[:, lab.PROMPT :]
+    data.test.sample(min(lab.PROMPTS, len(data.test))).inputs[:, lab.PROMPT :]
 )
 means.round(1)
 
