@@ -320,11 +320,9 @@ def _trainer_step(answer) -> dict[str, object]:
     """One batch as the Trainer hands it over, with and without return_outputs, and with the number of items."""
     student, teacher = _Network("student"), _Network("the teacher")
     trainer = SimpleNamespace(teacher=teacher, args=SimpleNamespace(temperature=3.0, alpha=0.8))
-    inputs = {
-        "input_ids": torch.arange(30).view(6, 5) % 7,
-        "attention_mask": MASK.repeat(2, 1),
-        "labels": LABELS.clone(),
-    }
+    # Made here, and so on the device that is the default now.
+    mask, labels = torch.tensor(MASK.tolist()).repeat(2, 1), torch.tensor(LABELS.tolist())
+    inputs = {"input_ids": torch.arange(30).view(6, 5) % 7, "attention_mask": mask, "labels": labels}
     loss = filled(answer(trainer, student, dict(inputs), num_items_in_batch=torch.tensor(6)))
     loss.backward()
     both = filled(answer(trainer, student, dict(inputs), return_outputs=True))

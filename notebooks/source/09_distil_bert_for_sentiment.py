@@ -222,13 +222,12 @@ mine.teacher = teacher.bert.to(arguments.device).eval()
 transformers.utils.logging.disable_progress_bar()
 with redirect_stdout(None):  # the Trainer prints each of its lines
     before, _, after = mine.evaluate(), mine.train(), mine.evaluate()
+pupil.bert.cpu()
 mine.save_model()
 again = type(pupil.bert).from_pretrained(arguments.output_dir)
 assert all(
     torch.equal(a, b)
-    for a, b in zip(
-        again.state_dict().values(), pupil.bert.cpu().state_dict().values(), strict=True
-    )
+    for a, b in zip(again.state_dict().values(), pupil.bert.state_dict().values(), strict=True)
 )
 kd.say(
     f"In 40 steps the loss on validation sentences goes from {before['eval_loss']:.3f} to **{after['eval_loss']:.3f}**; what was saved "
