@@ -1,5 +1,6 @@
 """Every check accepts a right answer that is written differently, and calls each plausible wrong one by its name."""
 
+import copy
 import functools
 import html
 import inspect
@@ -373,6 +374,24 @@ def test_a_result_that_cannot_be_used_says_why():
 
     outcome, text = CARDS["03.soft_target"].judge(backward_itself)
     assert outcome == "wrong" and "could not be used: RuntimeError" in text and "is wanted" not in text
+
+
+def test_a_copy_of_a_trained_teacher_is_that_teacher():
+    def generations(nets, train):
+        teacher = None
+        for net in nets:
+            train(net, teacher)
+            teacher = copy.deepcopy(net).eval()
+        return net
+
+    def chain(teacher, assistants, student, distil):
+        for pupil in [*assistants, student]:
+            distil(pupil, teacher)
+            teacher = copy.deepcopy(pupil).requires_grad_(False)
+        return student
+
+    assert CARDS["07.born_again"].judge(generations)[0] == "right"
+    assert CARDS["08.teach_through_assistants"].judge(chain)[0] == "right"
 
 
 def test_no_factor_is_said_where_there_is_none():
