@@ -248,12 +248,12 @@ def test_the_kernel_is_free_and_two_at_once_are_refused(train):
 
 
 def test_wait_raises_what_the_thread_raised(train):
-    class Broken(nn.Module):
+    class Broken(nn.Linear):
         def forward(self, images):
             raise ArithmeticError("a broken student")
 
     def broken(seed):
-        return Broken()
+        return Broken(2, 2)
 
     watch = train({"broken": replace(RECIPE, student=broken), "next": RECIPE})
     with pytest.raises(ArithmeticError, match="a broken student"):
