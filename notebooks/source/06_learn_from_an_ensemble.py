@@ -68,7 +68,7 @@ def held_by(number):
     return lambda seed: pooled(seed).take(torch.arange(number, 8000, 4))
 
 
-member = kd.Recipe(partial(kd.models.perceptron, (64,), **data.sizes), held_by(0), steps=600)
+member = kd.Recipe(partial(kd.models.perceptron, (64,), **data.sizes), held_by(0), steps=450)
 committees = {
     "other weights": kd.schemes.Committee([member] * 4, temperature=2),
     "own pictures": kd.schemes.Committee(

@@ -210,7 +210,7 @@ who_pays = kd.predict(
 who_pays
 
 # %%
-plain = kd.Recipe(tail_student, tail, steps=600)
+plain = kd.Recipe(tail_student, tail, steps=500)
 taught = replace(
     plain, method=kd.Distillation(temperature=2, alpha=0.9), teacher=kd.TeacherCache(teacher)
 )
@@ -226,7 +226,7 @@ arms = {
     "plain": plain,
     "label smoothing": replace(plain, method=kd.methods.LabelSmoothing(smoothing=0.1)),
     "balanced": replace(plain, balanced=True),
-    "adjusted": ThenAdjusted(tail_student, tail, steps=600),
+    "adjusted": ThenAdjusted(tail_student, tail, steps=500),
     "KD": taught,
     "KD, balanced": replace(taught, balanced=True),
     "tail teacher, balanced": replace(
@@ -399,9 +399,9 @@ class StoppedEarly(kd.Recipe):
 
 # %%
 noisy = kd.Recipe(
-    student, lambda seed: noise_on(data.train.sample(5000, seed), seed), steps=600
+    student, lambda seed: noise_on(data.train.sample(5000, seed), seed), steps=500
 )
-stopped = StoppedEarly(noisy.student, noisy.train, steps=600)
+stopped = StoppedEarly(noisy.student, noisy.train, steps=500)
 corrected = replace(taught, student=student, train=noisy.train)
 
 
