@@ -201,9 +201,10 @@ closing = kd.widgets.live(draw, seeds=widgets.IntSlider(2, min=2, max=10, descri
 closing
 
 # %% tags=["widget-test"]
-for seeds in (2, 6, 10):
-    closing.move(seeds=seeds)
-    assert f"over {seeds} seeds" in closing.description
+with closing.restored():
+    for seeds in (2, 6, 10):
+        closing.move(seeds=seeds)
+        assert f"over {seeds} seeds" in closing.description
 
 # %% [markdown]
 # ## When it does not help: a teacher that knows no more than the student
