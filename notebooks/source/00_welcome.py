@@ -99,8 +99,10 @@ def accuracy(logits, labels):
 accuracy = kd.exercise("00.accuracy").check(accuracy)
 
 # %%
-reached = {one: float(accuracy(kd.measure.predict(model, data.test), data.test.labels)) for one, model in
-           (("teacher", teacher), ("student", student))}  # fmt: skip
+reached = {
+    name: float(accuracy(kd.measure.predict(model, data.test), data.test.labels))
+    for name, model in (("teacher", teacher), ("student", student))
+}
 ratio = kd.measure.parameters(teacher) / kd.measure.parameters(student)
 kd.say(
     f"The teacher gets {reached['teacher']:.1f} % of the test pictures right, the student {reached['student']:.1f} %, with "
