@@ -403,7 +403,7 @@ noisy = kd.Recipe(
     student, lambda seed: noise_on(data.train.sample(5000, seed), seed), steps=600
 )
 stopped = StoppedEarly(noisy.student, noisy.train, steps=600)
-corrected = replace(taught, student=student, train=noisy.train)
+corrected = replace(taught, student=student, train=noisy.train, steps=noisy.steps)
 
 
 @cache
