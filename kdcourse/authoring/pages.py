@@ -4,7 +4,6 @@ A page is one file that asks no host for anything: formulas are MathML, pictures
 """
 
 import copy
-import html
 import json
 import re
 from pathlib import Path
@@ -16,7 +15,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 
 from kdcourse.authoring import folding
-from kdcourse.authoring.notebooks import NOTEBOOKS, Lab, labs
+from kdcourse.authoring.notebooks import NOTEBOOKS
 from kdcourse.widgets.page import EXPORT
 
 WIDGETS = Path(__file__).parents[1] / "widgets"
@@ -55,24 +54,23 @@ class _Exporter(HTMLExporter):
         return MarkdownWithMath(renderer=_Renderer(escape=False, embed_images=True, path=path)).render(source)
 
 
-def page(notebook: NotebookNode, lab: Lab | None = None) -> str:
-    """A notebook as one page of HTML. lab: which it is, so that the page leads to the labs before and after it."""
+def page(notebook: NotebookNode, title: str = "A lab of kdcourse", header: str = "") -> str:
+    """A notebook as one page of HTML. title: of its window. header: HTML that stands before the list of its sections."""
     notebook, scripts = _with_views(notebook)
     exporter = _Exporter(raw_template=TEMPLATE)
     exporter.register_filter("is_folded", folding.is_folded)
     exporter.register_filter("folded_title", folding.title)
     exporter.register_filter("where_dark", _where_dark)
-    resources = {"metadata": {"path": str(NOTEBOOKS), "name": lab.title if lab else "A lab of kdcourse"}}
-    text = exporter.from_notebook_node(notebook, resources=resources)[0]
+    text = exporter.from_notebook_node(notebook, resources={"metadata": {"path": str(NOTEBOOKS), "name": title}})[0]
     text = text.replace("</head>", f"<style>{_read('page.css')}</style></head>", 1)
-    text = text.replace("<main>", f"{_neighbours(lab)}{_contents(text)}<main>", 1)
+    text = text.replace("<main>", f"{header}{_contents(text)}<main>", 1)
     return text.replace("</body>", f"{_runtime(scripts)}</body>") if scripts else text
 
 
-def slides(notebook: NotebookNode, lab: Lab | None = None) -> str:
+def slides(notebook: NotebookNode, title: str = "A lab of kdcourse") -> str:
     """A notebook as slides: a new one at each heading; arrow keys, Page Up and Page Down turn them."""
     extra = f"<style>{_read('slides.css')}</style><script>{_read('slides.js')}</script>"
-    return page(notebook, lab).replace("</body>", f"{extra}</body>")
+    return page(notebook, title).replace("</body>", f"{extra}</body>")
 
 
 def _where_dark(style: str) -> str:
@@ -88,20 +86,6 @@ def _contents(text: str) -> str:
     ]
     listed = f"<details><summary>Contents</summary><ol>{''.join(lines)}</ol></details>"
     return f'<nav class="kd-contents" aria-label="Contents">{listed}</nav>' if lines else ""
-
-
-def _neighbours(lab: Lab | None) -> str:
-    """Links to the labs before and after this one, whose pages lie beside it."""
-    if lab is None:
-        return ""
-    every = labs()
-    place = [one.number for one in every].index(lab.number)
-    before, after = every[max(place - 1, 0) : place], every[place + 1 : place + 2]
-    links = [
-        f'<a href="{one.source.stem}.html">{arrow.format(html.escape(f"{one.number} {one.title}"))}</a>'
-        for one, arrow in [*((one, "← {}") for one in before), *((one, "{} →") for one in after)]
-    ]
-    return f'<nav class="kd-neighbours" aria-label="Labs">{"".join(links)}</nav>'
 
 
 def _with_views(notebook: NotebookNode) -> tuple[NotebookNode, set[str]]:

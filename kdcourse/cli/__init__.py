@@ -9,6 +9,6 @@ for command in (
     *(student.lab, student.run, student.doctor, student.progress),
     training.train,
     *(classroom.assign, classroom.mark),
-    *(author.build, author.results, author.teachers, author.bench, author.house),
+    *(author.build, author.site, author.results, author.teachers, author.bench, author.house),
 ):
     app.command()(command)

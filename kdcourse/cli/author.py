@@ -40,6 +40,17 @@ def build(
         renew_readme()
 
 
+def site(
+    target: Annotated[Path | None, typer.Option(help="The folder; default build/site.")] = None,
+) -> None:
+    """Write the course as a site: built labs as pages, guides, glossary, reference and search. It asks no host for anything."""
+    from kdcourse.authoring import notebooks
+    from kdcourse.authoring import site as pages_of_site
+
+    files = pages_of_site.build(target or notebooks.ROOT / "build" / "site")
+    typer.echo(f"{len(files)} files written; open {files[0]}")
+
+
 def results(
     numbers: Numbers = None,
     data: Annotated[list[str] | None, typer.Option(help="Data sets; by default a public and the built-in one.")] = None,

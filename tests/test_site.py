@@ -1,0 +1,107 @@
+"""The course as a site: every page is there, every link leads somewhere, the search finds, and no host is asked."""
+
+import json
+import re
+
+import pytest
+
+from kdcourse import losses, methods
+from kdcourse.authoring import notebooks, site
+from kdcourse.bench import browser
+
+in_chromium = pytest.mark.skipif(browser.chromium() is None, reason="no Chromium here: the site is not opened")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    site.build(folder)
+    return folder
+
+
+def read(path):
+    return path.read_text(encoding="utf-8")
+
+
+def test_every_lab_guide_and_word_list_is_a_page_that_the_front_page_or_a_guide_leads_to(built):
+    named = {path.name for path in built.iterdir()}
+    labs = {f"{lab.source.stem}.html" for lab in notebooks.labs()}
+    guides = {f"teach_{lab.source.stem}.html" for lab in notebooks.labs()}
+    assert named == labs | guides | {"index.html", "glossary.html", "reference.html", "teach_README.html", "pages.js"}
+    linked = set(re.findall(r'href="([^"#]+)', read(built / "index.html") + read(built / "teach_README.html")))
+    assert named - {"index.html", "pages.js"} <= linked
+
+
+def test_a_lab_leads_to_the_labs_before_and_after_it(built):
+    first, second, third = notebooks.labs()[:3]
+    links = re.search(r'<nav class="kd-neighbours".*?</nav>', read(built / f"{second.source.stem}.html"), re.DOTALL)[0]
+    assert f'href="{first.source.stem}.html">← {first.number} {first.title}</a>' in links
+    assert f'href="{third.source.stem}.html">{third.number} {third.title} →</a>' in links
+    ends = [
+        re.search(r"<nav.*?</nav>", read(built / f"{lab.source.stem}.html"), re.DOTALL)[0]
+        for lab in (first, notebooks.labs()[-1])
+    ]
+    assert "←" not in ends[0] and "→" in ends[0] and "→" not in ends[1] and "←" in ends[1]
+
+
+def test_the_reference_has_every_loss_and_method_with_its_signature(built):
+    text = read(built / "reference.html")
+    for module in (losses, methods):
+        for name, thing in vars(module).items():
+            if callable(thing) and not name.startswith("_"):
+                assert f'id="{name}"' in text
+                assert thing.__doc__, f"{name} has no docstring"
+    assert "\\_" not in text
+    plain = re.sub(r"<[^>]+>", "", text)
+    assert "soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 4.0" in plain
+
+
+def test_links_that_lead_nowhere_are_named():
+    made = {
+        "a.html": '<a href="b.html#there">x</a><h2 id="here">y</h2>',
+        "b.html": '<p id="there"></p><a href="a.html#here">z</a>',
+    }
+    assert site.broken_links(made) == []
+    made["b.html"] = '<a href="a.html#gone">z</a><img alt="" src="c.png"><a href="https://example.org">w</a>'
+    assert site.broken_links(made) == ["a.html -> b.html#there", "b.html -> a.html#gone", "b.html -> c.png"]
+
+
+def test_links_between_files_become_links_between_pages():
+    links = [
+        "../../notebooks/03_distil_responses.ipynb#Recap",
+        "05_distil_relations.md",
+        "../architecture.md#x",
+        "#y",
+        "gone.md",
+    ]
+    text = " ".join(f'<a href="{link}">' for link in links)
+    assert re.findall(r'href="([^"]+)"', site._linked(text, site.DOCS / "teaching")) == [
+        *("03_distil_responses.html#Recap", "teach_05_distil_relations.html"),
+        *(f"{notebooks.project()[1]}/blob/main/docs/architecture.md#x", "#y", "gone.md"),
+    ]
+
+
+def test_the_search_knows_every_pages_words_and_no_code(built):
+    pages = json.loads(read(built / "pages.js").removeprefix("const PAGES = ").removesuffix(";\n"))
+    assert {one["page"] for one in pages} == {path.name for path in built.glob("*.html")}
+    by_name = {one["page"]: one for one in pages}
+    assert "paired" in by_name["glossary.html"]["text"] and by_name["glossary.html"]["title"] == "Glossary"
+    assert not any(word in one["text"] for one in pages for word in ("</", "import kdcourse", "function ("))
+
+
+@pytest.mark.browser
+@in_chromium
+def test_the_search_finds_pages_that_hold_every_word(built):
+    with browser.page() as tab:
+        asked = []
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto((built / "index.html").as_uri())
+        tab.fill("#search", "temperature softmax")
+        tab.locator("#hits li").first.wait_for()
+        assert tab.locator("#hits a").first.inner_text() == notebooks.lab("02").title
+        tab.fill("#search", "no such word at all qqq")
+        tab.wait_for_function("() => document.getElementById('found').textContent === '0 pages'")
+        tab.fill("#search", "<b>")
+        tab.locator("#search").press("Enter")
+        assert tab.locator("#hits b").count() == 0
+        assert browser.problems(tab) == [] and all(url.startswith("file:") for url in asked)
