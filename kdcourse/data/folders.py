@@ -130,7 +130,13 @@ def read_tar(path: Path, size: int) -> RawImageData:
 
 
 def parts_of(root: Path) -> dict[str, Path]:
-    """The folder of each part; only "train" where the class folders lie directly in `root`. Raises as `read_folder` does."""
+    """The folder of each part; only "train" where the class folders lie directly in `root`. Raises as `read_folder` does.
+
+    Where `root` holds one folder and the data set lies in that, as many an archive unpacks, it is looked for there.
+    """
+    inside = _subfolders(root)
+    if len(inside) == 1 and part_called(inside[0].name) is None and len(_subfolders(inside[0])) > 1:
+        return parts_of(inside[0])
     found: dict[str, Path] = {}
     for folder in _subfolders(root):
         part = part_called(folder.name)

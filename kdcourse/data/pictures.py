@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdcourse.system.arguments import whole_number
+
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
@@ -54,6 +56,9 @@ def read_picture(source: str | Path | bytes, size: int, channels: int) -> Tensor
 
     channels: 1 for grey, to which colours are turned by their brightness, or 3. Raises `ValueError` for what is no picture.
     """
+    size = whole_number("size", size)
+    if channels not in (1, 3):
+        raise ValueError(f"channels must be 1 for grey or 3 for colours, got {channels!r}")
     try:
         picture = cut_square(open_picture(source, size), size)
     except ValueError as error:

@@ -158,7 +158,9 @@ def check_classes(labels: Tensor, classes: int) -> None:
     """Labels are from 0 to classes − 1. Reads them back, on a GPU too."""
     low, high = (int(value) for value in labels.aminmax())
     if low < 0 or high >= classes:
-        raise ValueError(f"labels must be from 0 to {classes - 1}, got values from {low} to {high}")
+        raise ValueError(
+            f"labels must be from 0 to {classes - 1}, got values from {low} to {high}: the logits have {classes} classes"
+        )
 
 
 def check_temperature(temperature: float | Tensor) -> None:
