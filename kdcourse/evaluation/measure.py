@@ -245,13 +245,12 @@ def answer(model: nn.Module, images: Tensor) -> None:
     runtime.synchronize(images.device)
 
 
-@torch.inference_mode()
 def latency(model: nn.Module, split: Split, batch_size: int = 1, repeats: int = 50) -> float:
     """Median milliseconds for one batch, after a warm-up of five; a split that is smaller is gone through again."""
     check_model("model", model)
     check_split(split)
     images = split.take(torch.arange(whole_number("batch_size", batch_size)) % len(split)).images
-    with evaluating(model, split.device):
+    with torch.inference_mode(), evaluating(model, split.device):
         return 1000 * seconds(partial(answer, model, images), whole_number("repeats", repeats))
 
 
