@@ -50,7 +50,9 @@ def check_run(
 def check_callbacks(callbacks: object) -> None:
     """Raise `ValueError` unless there are functions in a list or tuple."""
     if callable(callbacks):
-        raise ValueError(f"callbacks must be a list of functions, got {type(callbacks).__name__} alone; put it in brackets")
+        raise ValueError(
+            f"callbacks must be a list of functions, got {type(callbacks).__name__} alone; put it in brackets"
+        )
     if not isinstance(callbacks, Sequence) or not all(callable(one) for one in callbacks):
         raise ValueError(f"callbacks must be a list of functions, called after each step, got {callbacks!r}")
 
