@@ -43,7 +43,7 @@ def test_labels_are_the_next_characters_and_parts_do_not_overlap(data):
         data.encode("café")
     with pytest.raises(ValueError, match="name must be tinyshakespeare or plays, got 'goethe'"):
         load_characters("goethe")
-    with pytest.raises(ValueError, match="count must be between 1 and"):
+    with pytest.raises(ValueError, match="count must be a whole number from 1 to"):
         data.train.sample(0)
 
 

@@ -113,5 +113,5 @@ def test_weights_of_few_bits_learn_on_and_stay_of_few_bits(network):
     kept = zip(linear_layers(network), one, strict=True)
     assert [torch.equal(old.weight, new.weight) for old, new in kept] == [True, False, True]
     torch.testing.assert_close(measure.predict(round_weights(network, 16), SPLIT), before, rtol=1e-2, atol=1e-2)
-    with pytest.raises(ValueError, match="bits must be a whole number of at least 2, got 1"):
+    with pytest.raises(ValueError, match="bits must be a whole number from 2 to 24, got 1"):
         round_weights(network, 1)

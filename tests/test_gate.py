@@ -10,7 +10,7 @@ from torch import nn
 
 import kdcourse as kd
 from kdcourse.data.splits import ImageData, Split
-from kdcourse.training.gate import check_model
+from kdcourse.system.arguments import check_model
 
 
 def split(count=12, classes=3):
@@ -65,7 +65,7 @@ def train(student=None, examples=None, method=None, **more):
         (lambda: train(learning_rate="0.1"), "learning_rate must be a finite number above 0, got '0.1'"),
         (lambda: train(steps=True), "steps must be a whole number of at least 1, got True"),
         (lambda: train(batch_size=2.0), r"batch_size must be a whole number of at least 1, got 2\.0"),
-        (lambda: kd.TeacherCache(torch.zeros(12, 3)), "teacher must be a model, got Tensor"),
+        (lambda: kd.TeacherCache(torch.zeros(12, 3)), r"teacher must be a model, got a tensor of shape \(12, 3\)"),
         (lambda: check_model("student", 3), "student must be a model, got int"),
     ],
 )
@@ -105,7 +105,7 @@ class OneRow(nn.Module):
         (lambda: train(student=nn.Flatten()), "student has no weight that can learn"),
         (lambda: train(student=model().to("meta")), "student lies on the device meta"),
         (lambda: train(method=kd.SoftTarget(), teacher=model().to("meta")), "teacher lies on the device meta"),
-        (lambda: kd.TeacherCache(model().to("meta")), "teacher has weights without values"),
+        (lambda: kd.TeacherCache(model().to("meta")), "teacher lies on the device meta"),
         (lambda: kd.TeacherCache(nn.Sequential(nn.Flatten(), nn.LazyLinear(3))), "teacher has weights without values"),
         (
             lambda: kd.TeacherCache(OneRow()).logits(split()),

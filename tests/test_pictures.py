@@ -2,19 +2,23 @@
 
 import io
 import os
+import re
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from kdcourse.data import load_images, read_picture
+from kdcourse.authoring import notebooks
+from kdcourse.data import load_images, load_pictures, read_picture
 from kdcourse.data.folders import part_called
 from kdcourse.data.pictures import open_picture
 from kdcourse.scale.datasets import open_data
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.recipe import Data
+from tests import odd_pictures
 
 RAMP = np.tile(np.linspace(0, 255, 32).round().astype(np.uint8), (32, 1))
 DEEP = np.tile(np.linspace(0, 65535, 32).round().astype(np.uint16), (32, 1))
@@ -75,6 +79,33 @@ def test_a_ramp_comes_back_from_every_mode(made):
 def test_levels_that_are_no_numbers_are_refused():
     with pytest.raises(ValueError, match="levels are not finite"):
         open_picture(content(Image.fromarray(np.full((4, 4), np.nan, np.float32)), "TIFF"))
+
+
+def test_deep_scans_are_scaled_in_little_memory():
+    scan = Image.fromarray(np.tile(np.arange(4000, dtype=np.uint16), (1500, 1)))
+    file = content(scan, "TIFF")
+    tracemalloc.start()
+    picture = np.asarray(open_picture(file))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * scan.width * scan.height, "bytes a pixel, where float64 alone takes 8 for each copy"
+    assert picture[[0, -1], :, 0].tolist() == [[round(level * 255 / 4095) for level in range(4000)]] * 2
+
+
+def test_damaged_files_are_read_or_left_out_and_end_no_reading(tmp_path, capsys):
+    root, forms = lay_out(tmp_path / "set", ""), [*odd_pictures.FORMS.items(), (".avif", "AVIF"), (".jpe", "JPEG")]
+    for label, name in enumerate(("ant", "bee")):
+        for ending, form in forms:
+            whole = odd_pictures.encoded(odd_pictures.picture(label, 0), form)
+            for number in range(40):
+                file = root / name / f"damaged {number}{ending}"
+                file.write_bytes(odd_pictures.damaged(whole, 1000 * label + number))
+    data = load_images(root, device="cpu", size=16)
+    found = re.search(r"Of 976 files (\d+) are .* out: (\d+) files that cannot be read", capsys.readouterr().out)
+    read, left_out = map(int, found.groups())
+    assert read == len(data.train) + len(data.validation) + len(data.test) and read + left_out == 976
+    assert read > 100 and left_out > 100
+    assert all(split.images.isfinite().all() for split in (data.train, data.validation, data.test))
 
 
 def test_what_nobody_sees_is_one_colour_and_ink_in_the_alpha_stays():
@@ -168,16 +199,49 @@ def test_one_line_adds_up_what_was_seen_read_and_left_out(tmp_path, capsys):
     data = load_images(root, device="cpu", size=8)
     read = len(data.train) + len(data.validation) + len(data.test)
     line = capsys.readouterr().out.splitlines()[0]
-    assert read == 19 and line.startswith("Of 24 files 19 are read as pictures. Left out: 2 files that cannot be read")
+    assert read == 19 and line.startswith("Of 25 files 19 are read as pictures. Left out: 3 files that cannot be read")
     for part in (
-        "(ant/cut.png, ant/empty.jpg)",
+        "(ant/cut.png, ant/empty.jpg, ant/gone.png)",
         "1 hidden",
         "1 with the ending .heic",
         "1 no ending",
         "1 already read",
     ):
         assert part in line
-    assert "1 of those read are copies of another" in line
+    assert "1 of those read is a copy of another" in line
+
+
+def test_copies_are_counted_across_parts_and_classes(tmp_path, capsys):
+    root = lay_out(tmp_path / "set", "train", "test")
+    for place, name in (("test/ant", "seen in training.png"), ("train/bee", "an ant.png"), ("train/ant", "again.png")):
+        (root / place / name).write_bytes((root / "train" / "ant" / "0.png").read_bytes())
+    load_images(root, device="cpu", size=8)
+    line = capsys.readouterr().out.splitlines()[0]
+    assert "3 of those read are copies of another" in line and "1 of them in another class" in line
+
+
+def test_everything_odd_at_once_is_read_or_left_out_for_a_reason(tmp_path, capsys):
+    root = odd_pictures.odd_folder(tmp_path / "odd")
+    data = load_pictures(root)
+    assert capsys.readouterr().out.splitlines()[0] == odd_pictures.REPORT
+    assert data.classes == odd_pictures.CLASSES
+    labels = torch.cat([split.labels for split in (data.train, data.validation, data.test)])
+    assert labels.bincount().tolist() == [40] * 5
+
+
+def test_the_lab_shows_such_a_folder(tmp_path):
+    notebook = notebooks.compose(notebooks.lab(14))
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    shows = next(place for place, cell in enumerate(code) if "kd.plots.pictures(" in cell.source)
+    notebook.cells = code[: shows + 1]
+    root = odd_pictures.odd_folder(tmp_path / "odd")
+    notebooks.execute(notebook, tmp_path, environment={"KDCOURSE_PICTURES": str(root)})
+    notebooks.check_outputs(notebook)  # nothing on stderr, of class names that no font has, for one
+    said, *_, figure = code[shows].outputs
+    assert said.text.startswith(
+        f"{odd_pictures.REPORT}\nodd, from your folder: 144 training, 16 validation and 40 test"
+    )
+    assert all(name in str(figure) for name in odd_pictures.CLASSES)
 
 
 def test_nothing_is_said_of_a_folder_without_fault(tmp_path, capsys):
@@ -190,7 +254,7 @@ def test_recipes_read_folders_as_labs_do_and_before_the_first_step(tmp_path, cap
     litter(root / "Train")
     train, test, spec = open_data(Data(folder=str(root), size=16), 0, torch.device("cpu"))
     assert (len(train), len(test), spec.classes) == (19, 16, 2)
-    assert "Of 40 files 35 are read" in capsys.readouterr().out
+    assert "Of 41 files 35 are read" in capsys.readouterr().out
     deep = content(Image.fromarray(DEEP), "PNG")
     for part in ("Train", "val"):
         (root / part / "cow").mkdir()

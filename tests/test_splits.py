@@ -36,7 +36,7 @@ def test_a_sample_is_seeded_stratified_and_keeps_pairs():
 
 @pytest.mark.parametrize("count", [0, -1, 41])
 def test_a_sample_of_an_impossible_size_is_refused(count):
-    with pytest.raises(ValueError, match="count must be between 1 and 40"):
+    with pytest.raises(ValueError, match="count must be a whole number from 1 to 40"):
         split().sample(count)
 
 

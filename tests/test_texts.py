@@ -157,7 +157,7 @@ def test_sentences_are_chosen_and_checked():
     assert split.sample(4).labels.bincount().tolist() == [2, 2]
     assert split.take(torch.tensor([3, 1])).texts == ("sentence 3", "sentence 1")
     assert split.unlabelled().labels is None and split.fingerprint != split.unlabelled().fingerprint
-    with pytest.raises(ValueError, match=r"count must be between 1 and 10"):
+    with pytest.raises(ValueError, match="count must be a whole number from 1 to 10"):
         split.sample(11)
     with pytest.raises(ValueError, match="no labels, so sample"):
         split.unlabelled().sample(2)

@@ -12,6 +12,7 @@ from kdcourse.data.splits import standardised
 from kdcourse.evaluation import measure
 from kdcourse.experiments.experiment import Recipe, compare
 from kdcourse.methods import SoftTarget
+from kdcourse.system.arguments import whole_number
 from kdcourse.training.loop import TeacherCache
 
 DRAWN = {"train": 4000, "validation": 2000, "test": 2000}  # pictures, before the other classes are left out
@@ -34,8 +35,7 @@ def pictures(seed: int, classes: str = CHARACTERS) -> ImageData:
     seed: at least 0, fixes all three splits. classes: at least two different characters of OQCGDB83S5.
     Raises `ValueError` for other arguments.
     """
-    if not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
+    seed = whole_number("seed", seed, least=0)
     if len(set(classes)) < 2 or len(set(classes)) < len(classes) or not set(classes) <= set(CHARACTERS):
         raise ValueError(f"classes must be at least two different characters of {CHARACTERS}, got {classes!r}")
     raw = {part: glyphs(count, 3 * seed + place) for place, (part, count) in enumerate(DRAWN.items())}

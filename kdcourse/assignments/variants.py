@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from kdcourse.assignments.measurement import HIDDEN, SEEDS, STEPS, Setting
 from kdcourse.assignments.tasks import FunctionTask, ReportTask, Task, WrittenTask
 from kdcourse.data.glyphs import CHARACTERS
+from kdcourse.system.arguments import whole_number
 
 TEMPERATURES = (1.5, 2.0, 2.5, 3.0, 5.0, 6.0, 8.0)
 SHARES = (0.2, 0.3, 0.4, 0.6, 0.7, 0.8)
@@ -18,8 +19,7 @@ def assignment(seed: int, names: Iterable[str] | None = None) -> tuple[Task, ...
 
     seed: a whole number of at least 0. names: of `TASKS`; default all. Raises `ValueError` for other arguments.
     """
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
+    seed = whole_number("seed", seed, least=0)
     names = list(names or TASKS)
     if unknown := [name for name in names if name not in TASKS]:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {unknown[0]!r}")

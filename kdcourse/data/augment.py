@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdcourse.data.splits import Split
+from kdcourse.system.arguments import whole_number
 
 
 def random_shift_flip(
@@ -82,11 +83,24 @@ def augmented(
     views: copies, default 4; each takes as much memory as the split. augment: called as augment(pictures, generator=...).
     seed: fixes the views. Raises `ValueError` for fewer than one view.
     """
-    if not isinstance(views, int) or views < 1:
-        raise ValueError(f"views must be a whole number of at least 1, got {views!r}")
+    views = whole_number("views", views)
     generator = torch.Generator(split.device).manual_seed(seed)
-    images = torch.cat([augment(split.images, generator=generator) for _ in range(views)])
+    images = torch.cat([view(split.images, augment, generator) for _ in range(views)])
     return Split(images, None if split.labels is None else split.labels.repeat(views))
+
+
+def view(images: Tensor, augment: Callable[..., Tensor], generator: torch.Generator) -> Tensor:
+    """What `augment` makes of a batch. Raises `ValueError` where it cannot be called so or gives something else than a batch."""
+    try:
+        seen = augment(images, generator=generator)
+    except TypeError as error:
+        raise ValueError(
+            f"augment must be called as augment(images, generator=...), got {augment!r}: {error}"
+        ) from error
+    if not isinstance(seen, Tensor) or len(seen) != len(images):
+        got = f"{len(seen)} of {len(images)}" if isinstance(seen, Tensor) else type(seen).__name__
+        raise ValueError(f"augment must give a view of each picture, got {got}")
+    return seen
 
 
 def _check(images: Tensor) -> None:

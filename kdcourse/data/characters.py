@@ -11,6 +11,7 @@ from torch import Tensor
 from kdcourse.data.plays import plays
 from kdcourse.data.splits import Examples
 from kdcourse.system import runtime
+from kdcourse.system.arguments import whole_number
 from kdcourse.system.download import DownloadError, RemoteFile, fetch, sha256
 from kdcourse.system.storage import cache_folder, cached
 
@@ -41,8 +42,7 @@ class Windows(Examples):
 
     def sample(self, count: int, seed: int = 0) -> "Windows":
         """`count` windows drawn by `seed`."""
-        if not 1 <= count <= len(self):
-            raise ValueError(f"count must be between 1 and {len(self)}, the size of this split, got {count}")
+        count = whole_number("count", count, most=len(self))
         index = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count].to(self.device)
         return Windows(self.inputs[index], None if self.labels is None else self.labels[index], self.text)
 

@@ -49,7 +49,9 @@ class Scan:
     linked_again: int = 0
     endings: Counter = field(default_factory=Counter)
     unreadable: list[Path] = field(default_factory=list)
-    copies: int = 0
+    contents: list[tuple[str, int]] = field(
+        default_factory=list
+    )  # of each sample that can be read: its content's name, its label
 
 
 def disk_cached(key: str, make: Callable[[], RawImageData]) -> RawImageData:
@@ -128,7 +130,13 @@ def read_tar(path: Path, size: int) -> RawImageData:
 
 
 def parts_of(root: Path) -> dict[str, Path]:
-    """The folder of each part; only "train" where the class folders lie directly in `root`. Raises as `read_folder` does."""
+    """The folder of each part; only "train" where the class folders lie directly in `root`. Raises as `read_folder` does.
+
+    Where `root` holds one folder and the data set lies in that, as many an archive unpacks, it is looked for there.
+    """
+    inside = _subfolders(root)
+    if len(inside) == 1 and part_called(inside[0].name) is None and len(_subfolders(inside[0])) > 1:
+        return parts_of(inside[0])
     found: dict[str, Path] = {}
     for folder in _subfolders(root):
         part = part_called(folder.name)
@@ -212,14 +220,13 @@ def _note(found: Scan, path: Path, below: Sequence[str], label: int) -> None:
     if any(part.startswith(".") for part in below):
         found.hidden += ending in ENDINGS and not path.name.startswith("._")
     elif ending in ENDINGS:
-        if path.exists():  # a link may lead nowhere
-            found.samples.append((path, label))
+        found.samples.append((path, label))
     elif path.name.lower() not in LITTER:
         found.endings[ending or "no ending"] += 1
 
 
 def check_readable(found: Scan) -> None:
-    """Decode every picture once, move those that cannot be read from `samples` to `unreadable`, and count copies."""
+    """Decode every picture once, move those that cannot be read from `samples` to `unreadable`, and note what the others hold."""
     with ThreadPoolExecutor() as pool:
         read = list(pool.map(lambda sample: _content_of(sample[0]), found.samples))
     _keep_readable(found, read)
@@ -236,10 +243,10 @@ def _content_of(path: Path) -> str | None:
 
 
 def _keep_readable(found: Scan, contents: Sequence[str | None]) -> None:
-    found.unreadable = [path for content, (path, _) in zip(contents, found.samples, strict=True) if content is None]
-    found.samples = [sample for content, sample in zip(contents, found.samples, strict=True) if content is not None]
-    readable = [content for content in contents if content is not None]
-    found.copies = len(readable) - len(set(readable))
+    both = list(zip(contents, found.samples, strict=True))
+    found.unreadable = [path for content, (path, _) in both if content is None]
+    found.samples = [sample for content, sample in both if content is not None]
+    found.contents = [(content, label) for content, (_, label) in both if content is not None]
 
 
 def report(scans: Sequence[Scan]) -> None:
@@ -261,15 +268,24 @@ def report(scans: Sequence[Scan]) -> None:
         (links, "already read, to which a link leads again"),
     ]
     reasons = [f"{count:,} {why}" for count, why in left_out if count]
-    copies = sum(one.copies for one in scans)
+    copies = _of_copies(scans)
     if not reasons and not copies:
         return
     seen = read + len(unreadable) + hidden + endings.total()
     left = f" Left out: {', '.join(reasons)}." if reasons else ""
-    twice = (
-        f" {copies:,} of those read are copies of another: a copy in two splits flatters the score." if copies else ""
-    )
-    print(f"Of {seen:,} files {read:,} are read as pictures.{left}{twice}")
+    print(f"Of {seen:,} files {read:,} are read as pictures.{left}{copies}")
+
+
+def _of_copies(scans: Sequence[Scan]) -> str:
+    """A sentence on pictures that are there twice, in one part or in two, and another on those with two labels."""
+    contents = [content for one in scans for content in one.contents]
+    pictures, labels = {content for content, _ in contents}, set(contents)
+    copies, contradicted = len(contents) - len(pictures), len(labels) - len(pictures)
+    if not copies:
+        return ""
+    torn = f" {contradicted:,} of them in another class, so one of two labels is wrong." if contradicted else ""
+    are = "is a copy" if copies == 1 else "are copies"
+    return f" {copies:,} of those read {are} of another: a copy in two splits flatters the score.{torn}"
 
 
 def _decode_all(found: Scan, folder: Path, classes: Sequence[str], size: int) -> tuple[Tensor, Tensor]:

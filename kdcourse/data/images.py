@@ -13,12 +13,13 @@ from kdcourse.data.folders import RawImageData
 from kdcourse.data.sources import SOURCES, Source, read_downloaded, read_unpacked
 from kdcourse.data.splits import ImageData, standardised
 from kdcourse.system import runtime
+from kdcourse.system.arguments import whole_number
 from kdcourse.system.download import DownloadError, fetch
 from kdcourse.system.storage import DamagedFile, cache_folder, cached, fingerprint
 
 DEFAULT = "fashion-mnist"
 GLYPHS = {"train": 55_000, "validation": 5_000, "test": 10_000}  # pictures, as many as Fashion-MNIST has
-FOLDER_SIZE = 32  # pixels a side
+FOLDER_SIZE, LARGEST = 32, 4096  # pixels a side
 VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2  # of a folder that comes unsplit
 SPLIT_SEED = 0
 
@@ -35,7 +36,7 @@ def load_images(
     name: "fashion-mnist", "mnist", "cifar10", "cifar100", "glyphs", or the path of an ImageFolder. Default: the
         environment variable KDCOURSE_DATASET, else "fashion-mnist".
     device: where the pictures go; default `kdcourse.system.runtime.device()`.
-    size: pixels a side, for a path only; default 32.
+    size: pixels a side, for a path only; default 32, at most 4096.
     fallback: take the built-in glyphs when a download fails, with a message; otherwise the failure is raised.
 
     Public sets are looked for in the folder named by KDCOURSE_DATA (torchvision's layout), then in the cache, then on
@@ -46,10 +47,11 @@ def load_images(
     wanted = name or os.environ.get("KDCOURSE_DATASET") or DEFAULT
     known = _known(wanted)
     device = runtime.device() if device is None else torch.device(device)
-    if size is not None and (known or not isinstance(size, int) or size < 1):
-        raise ValueError(f"size must be a whole number of pixels and is for the path of a folder only, got {size!r}")
+    if size is not None and known:
+        raise ValueError(f"size is for the path of a folder only, and {known} has its own, got {size!r}")
     if known is None:
-        data = _standardise_splits(*_read_own_folder(Path(wanted).expanduser(), size or FOLDER_SIZE), device)
+        size = whole_number("size", FOLDER_SIZE if size is None else size, most=LARGEST)
+        data = _standardise_splits(*_read_own_folder(Path(wanted).expanduser(), size), device)
         print(_describe(data, ""))
         return data
     try:
@@ -86,7 +88,11 @@ def _known(wanted: str | Path) -> str | None:
             return name
     if isinstance(wanted, str | os.PathLike) and Path(wanted).expanduser().is_dir():
         return None
-    raise ValueError(f"name must be one of {', '.join(SOURCES)}, glyphs, or the path of a folder, got {str(wanted)!r}")
+    is_file = isinstance(wanted, str | os.PathLike) and Path(wanted).expanduser().is_file()
+    hint = ", a file: unpack it, and give the folder" if is_file else ""
+    raise ValueError(
+        f"name must be one of {', '.join(SOURCES)}, glyphs, or the path of a folder, got {str(wanted)!r}{hint}"
+    )
 
 
 def _places() -> tuple[str | None, str | None]:

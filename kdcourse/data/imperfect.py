@@ -1,6 +1,7 @@
 """Data as they often come: classes of very unequal size, labels that are wrong."""
 
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 
@@ -48,8 +49,8 @@ def noisy_labels(split: Split, share: float, seed: int = 0) -> Split:
 
     Raises `ValueError` for a share outside [0, 1] or a split without labels.
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share must be within [0, 1], got {share}")
+    if not isinstance(share, Real) or not 0 <= share <= 1:
+        raise ValueError(f"share must be within [0, 1], got {share!r}")
     labels = split.labelled("noisy_labels")
     classes = int(labels.max()) + 1
     generator = torch.Generator().manual_seed(seed)

@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdcourse.system.arguments import whole_number
+
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".avif")
 DEPTHS = (8, 12, 16)  # bits of a grey level, as cameras and scanners write them
+BLOCK = 2**20  # levels that are scaled at a time
 ORIENTATION = 0x0112  # of EXIF: which way up the camera was held
 
 
@@ -53,6 +56,9 @@ def read_picture(source: str | Path | bytes, size: int, channels: int) -> Tensor
 
     channels: 1 for grey, to which colours are turned by their brightness, or 3. Raises `ValueError` for what is no picture.
     """
+    size = whole_number("size", size)
+    if channels not in (1, 3):
+        raise ValueError(f"channels must be 1 for grey or 3 for colours, got {channels!r}")
     try:
         picture = cut_square(open_picture(source, size), size)
     except ValueError as error:
@@ -95,7 +101,7 @@ def _as_rgb(image: "Picture") -> "Picture":
 
 
 def _eight_bits(levels: np.ndarray) -> np.ndarray:
-    """Grey levels of more bits, or of floating point, as uint8."""
+    """Grey levels (H, W) of more bits, or of floating point, as uint8; some rows at a time, for scans of a hundred megapixels."""
     if not np.isfinite(levels).all():
         raise ValueError("its levels are not finite")
     highest = float(levels.max(initial=0))
@@ -103,7 +109,8 @@ def _eight_bits(levels: np.ndarray) -> np.ndarray:
     if levels.dtype.kind == "f":
         tops = [1, *tops]
     top = next((top for top in tops if highest <= top), highest)
-    return (levels.astype(np.float64).clip(0) * (255 / top)).round().astype(np.uint8)
+    blocks = np.array_split(levels, 1 + levels.size // BLOCK)
+    return np.concatenate([(rows.clip(0) * (255 / top)).round().astype(np.uint8) for rows in blocks])
 
 
 def _on_one_colour(image: "Picture") -> "Picture":

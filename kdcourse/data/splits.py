@@ -6,11 +6,13 @@ A batch is an index selection, `picked(split.images, index)`: no worker processe
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import UnionType
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from kdcourse.system.arguments import whole_number
 from kdcourse.system.storage import fingerprint
 
 
@@ -45,20 +47,25 @@ class Examples:
 class Split(Examples):
     """Pictures and, where there are any, their labels.
 
-    images: (N, C, H, W) float32, standardised, channels-last.
-    labels: (N,) int64, or None for a transfer set without labels.
+    images: (N, C, H, W) float32, standardised, channels-last. labels: (N,) int64, or None for a transfer set without labels.
+    NumPy's arrays, other floating-point numbers for images and other whole numbers for labels are turned into these.
+    Raises `ValueError` for other kinds and shapes.
     """
 
     images: Tensor
     labels: Tensor | None = None
 
     def __post_init__(self):
-        if self.images.ndim != 4:
-            raise ValueError(f"images must be (N, C, H, W), got {tuple(self.images.shape)}")
-        if self.labels is not None and self.labels.shape != self.images.shape[:1]:
+        images = _as_tensor("images", self.images)
+        if images.ndim != 4:
+            raise ValueError(f"images must be (N, C, H, W), got {tuple(images.shape)}")
+        if not images.is_floating_point():
             raise ValueError(
-                f"labels must be ({len(self.images)},), one for each picture, got {tuple(self.labels.shape)}"
+                f"images must be floating point, standardised: data.splits.standardised does it, got {images.dtype}"
             )
+        object.__setattr__(self, "images", images.float())
+        if self.labels is not None:
+            object.__setattr__(self, "labels", _as_labels(self.labels, len(images)))
 
     @property
     def inputs(self) -> Tensor:
@@ -66,8 +73,8 @@ class Split(Examples):
         return self.images
 
     def take(self, index: Tensor) -> "Split":
-        """The examples at `index`: positions (K,) int64 or a mask (N,) bool."""
-        index = index.to(self.device)
+        """The examples at `index`: positions (K,) int64, a list of them too, or a mask (N,) bool."""
+        index = torch.as_tensor(index, device=self.device)
         labels = None if self.labels is None else self.labels[index]
         return Split(self.images[index].contiguous(memory_format=torch.channels_last), labels)
 
@@ -76,14 +83,20 @@ class Split(Examples):
         return self.take(balanced_indices(self.labelled("sample").cpu(), count, seed))
 
     def only(self, *classes: int) -> "Split":
-        """The examples of these classes."""
-        labels = self.labelled("only")
-        return self.take(torch.isin(labels, torch.tensor(classes, device=self.device)))
+        """The examples of these classes, of which there must be some."""
+        return self.take(self._are_of("only", classes))
 
     def without(self, *classes: int) -> "Split":
-        """The examples of all other classes."""
-        labels = self.labelled("without")
-        return self.take(~torch.isin(labels, torch.tensor(classes, device=self.device)))
+        """The examples of all other classes; of those that are left out there must be some."""
+        return self.take(~self._are_of("without", classes))
+
+    def _are_of(self, action: str, classes: Sequence[int]) -> Tensor:
+        labels = self.labelled(action)
+        known = labels.unique().tolist()
+        if not classes or any(one not in known for one in classes):
+            wanted = ", ".join(map(str, known))
+            raise ValueError(f"classes must be labels of this split, one after another: {wanted}; got {classes}")
+        return torch.isin(labels, torch.tensor(classes, device=self.device))
 
     def unlabelled(self) -> "Split":
         """The same pictures with the labels thrown away."""
@@ -98,6 +111,30 @@ class Split(Examples):
         if self.labels is None:
             raise ValueError(f"this split has no labels, so {action}() cannot choose by class")
         return self.labels
+
+
+def check_split(split: object, accepted: type | UnionType = Examples) -> None:
+    """Raise `ValueError` for what is no split, such as a whole data set or a loader, and for one that is empty."""
+    if not isinstance(split, accepted):
+        hint = ", such as data.train" if hasattr(split, "train") else ": give Split(inputs, labels)"
+        raise ValueError(f"split must be a Split{hint}, got {type(split).__name__}")
+    if len(split) == 0:
+        raise ValueError("split is empty: there is nothing to learn from, and nothing to measure")
+
+
+def _as_tensor(name: str, values: object) -> Tensor:
+    if not isinstance(values, Tensor | np.ndarray):
+        raise ValueError(f"{name} must be a tensor, got {type(values).__name__}")
+    return torch.as_tensor(values)
+
+
+def _as_labels(values: object, count: int) -> Tensor:
+    labels = _as_tensor("labels", torch.tensor(values) if isinstance(values, list | tuple) else values)
+    if labels.shape != (count,):
+        raise ValueError(f"labels must be ({count},), one for each picture, got {tuple(labels.shape)}")
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(f"labels must be whole numbers, the classes from 0, got {labels.dtype}")
+    return labels.long()
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +169,7 @@ class ImageData:
 
 def balanced_indices(labels: Tensor, count: int, seed: int) -> Tensor:
     """Positions of `count` examples drawn by `seed`, the classes as equal in number as can be."""
-    if not 1 <= count <= len(labels):
-        raise ValueError(f"count must be between 1 and {len(labels)}, the size of this split, got {count}")
+    count = whole_number("count", count, most=len(labels))
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     # An example's rank within its class: all firsts come before all seconds, whatever the class.
     ranks = torch.empty_like(order)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from kdcourse.data.splits import ImageData, Split
+from kdcourse.system.arguments import whole_number
 
 FEATURES, CLASSES = 20, ("low", "middle", "high")
 UNITS = 8  # bends of the rule that the table follows
@@ -20,8 +21,7 @@ def table(rows: int = 20_000, seed: int = 0) -> ImageData:
     alone; noise is added; the lowest third of the scores is the first class, the highest the last.
     Raises `ValueError` for fewer than 12 rows.
     """
-    if not isinstance(rows, int) or rows < 12:
-        raise ValueError(f"rows must be a whole number of at least 12, got {rows!r}")
+    rows = whole_number("rows", rows, least=12)
     generator = torch.Generator().manual_seed(seed)
     first = torch.randn(FEATURES, UNITS, generator=generator)
     second = torch.randn(UNITS, generator=generator)

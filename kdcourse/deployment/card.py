@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from kdcourse.data.splits import ImageData, Split
 from kdcourse.evaluation import measure
+from kdcourse.system.arguments import check_model
 
 
 class Deployed(nn.Module):
@@ -19,6 +20,9 @@ class Deployed(nn.Module):
 
     def __init__(self, model: nn.Module, data: ImageData):
         super().__init__()
+        check_model("model", model)
+        if not isinstance(data, ImageData):
+            raise ValueError(f"data must be the ImageData that the model was trained on, got {type(data).__name__}")
         self.model = model
         self.register_buffer("mean", torch.tensor(data.mean).view(1, -1, 1, 1).to(data.train.device))
         self.register_buffer("std", torch.tensor(data.std).view(1, -1, 1, 1).to(data.train.device))
@@ -42,10 +46,14 @@ def model_card(
     models: name -> classifier of standardised pictures; the card is the last one's, the others stand beside it. training: a
     sentence on how it was made. limits: sentences on what it must not be used for. file_bytes: of the exported model.
     Numbers are measured on `data.test`. Source of the parts: Mitchell et al. (2019), *Model Cards for Model Reporting*, §4.
-    Raises `ValueError` where no model is given.
+    Raises `ValueError` where no model is given, and for limits that are one string: its letters would be listed.
     """
-    if not models:
-        raise ValueError("models must hold at least the one that the card is for, got none")
+    if not isinstance(models, Mapping) or not models:
+        raise ValueError(
+            f"models must hold at least the one that the card is for, name -> model, got {type(models).__name__}"
+        )
+    if isinstance(limits, str):
+        raise ValueError(f"limits must be a list of sentences, got one string: [{limits!r}]")
     name, model = list(models.items())[-1]
     by_class = measure.per_class_accuracy(model, data.test).tolist()
     _, channels, height, width = data.test.images.shape

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils import prune as masks
 
 from kdcourse.models.images import Perceptron
+from kdcourse.system.arguments import check_model, whole_number
 from kdcourse.system.runtime import need
 
 
@@ -17,11 +19,9 @@ def prune(model: nn.Module, share: float) -> nn.Module:
 
     The masks are `torch.nn.utils.prune`'s; `remove_masks` writes them into the weights. Biases are kept.
     Source: Han, Pool, Tran, Dally (2015), *Learning both Weights and Connections for Efficient Neural Networks*, §3.
-    Raises `ValueError` for a share outside [0, 1) and for a model without linear layers.
+    Raises `ValueError` for a share outside [0, 1), for a model without linear layers and for one that carries masks.
     """
     _check_share(share)
-    if not linear_layers(model):
-        raise ValueError(f"model must have linear layers, got {type(model).__name__}")
     pruned = _trainable(model)
     weights = [(layer, "weight") for layer in linear_layers(pruned)]
     masks.global_unstructured(weights, pruning_method=masks.L1Unstructured, amount=float(share))
@@ -59,6 +59,7 @@ def quantize(model: nn.Module, *, activations: bool = False) -> nn.Module:
     """A copy whose linear layers hold their weights in 8 bits, one scale for each output, by `torchao`.
 
     activations: round what flows in to 8 bits too, with a scale for each picture found as it comes.
+    Raises `ValueError` as `prune` for a model.
     """
     need("torchao")
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8WeightOnlyConfig, quantize_
@@ -74,13 +75,15 @@ def round_weights(model: nn.Module, bits: int, *, layers: Iterable[int] | None =
     One scale for each row, 2^(bits − 1) − 1 steps on either side of zero. Training moves the weights in 32 bits: the gradient
     passes the rounding as if it were not there, a straight-through estimator. layers: which, counted from 0; all by default.
     Source: Bengio, Léonard, Courville (2013), *Estimating or Propagating Gradients Through Stochastic Neurons*; Jacob et al.
-    (2018). Raises `ValueError` for fewer than two bits.
+    (2018). Raises `ValueError` for bits outside 2 to 24, which float32 holds, and as `prune` for a model.
     """
-    if not isinstance(bits, int) or bits < 2:
-        raise ValueError(f"bits must be a whole number of at least 2, got {bits!r}")
+    bits = whole_number("bits", bits, least=2, most=24)
     rounded = _trainable(model)
     every = linear_layers(rounded)
-    for number in range(len(every)) if layers is None else layers:
+    chosen = list(range(len(every)) if layers is None else layers)
+    if len({whole_number("layers", number, least=0, most=len(every) - 1) for number in chosen}) < len(chosen):
+        raise ValueError(f"layers must be different ones, got {chosen}")
+    for number in chosen:
         parametrize.register_parametrization(every[number], "weight", _Rounded(2 ** (bits - 1) - 1))
     return rounded
 
@@ -101,12 +104,17 @@ def linear_layers(model: nn.Module) -> list[nn.Linear]:
 
 
 def _check_share(share: float) -> None:
-    if not 0 <= share < 1:
-        raise ValueError(f"share must be at least 0 and below 1, got {share}")
+    if not isinstance(share, Real) or not 0 <= share < 1:
+        raise ValueError(f"share must be at least 0 and below 1, got {share!r}")
 
 
 def _trainable(model: nn.Module) -> nn.Module:
     """A copy that can learn, without dropout: what is left of a network has no unit to spare."""
+    check_model("model", model)
+    if not linear_layers(model):
+        raise ValueError(f"model must have linear layers, got {type(model).__name__}")
+    if any(masks.is_pruned(layer) for layer in linear_layers(model)):
+        raise ValueError("model is pruned already: remove_masks(model) writes its masks into the weights")
     copied = copy.deepcopy(model).requires_grad_(True)
     for layer in copied.modules():
         if isinstance(layer, nn.Dropout):

@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from kdcourse.data.splits import Split
+from kdcourse.data.splits import Split, check_split
 from kdcourse.models.tapping import unwrapped
+from kdcourse.system.arguments import check_model, whole_number
 from kdcourse.system.runtime import need
 
 INPUT, OUTPUT = "images", "logits"  # what the file calls them
@@ -15,8 +16,11 @@ INPUT, OUTPUT = "images", "logits"  # what the file calls them
 
 def graph(model: nn.Module, split: Split) -> torch.export.ExportedProgram:
     """The model as a list of operations on tensors, in evaluation mode and on the CPU, for any number of pictures."""
+    check_model("model", model)
+    check_split(split, Split)
     model = copy.deepcopy(unwrapped(model)).cpu().eval()
-    images = split.images[:2].cpu().contiguous()  # two: one picture would be taken for the only number there is
+    two = split.take(torch.arange(2) % len(split))  # one picture would be taken for the only number there is
+    images = two.images.cpu().contiguous()
     return torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
 
 
@@ -54,7 +58,7 @@ def int8_onnx(path: str | Path, target: str | Path) -> Path:
 class OnnxModel(nn.Module):
     """An ONNX file as a model, (N, C, H, W) -> (N, classes): run by ONNX Runtime on the CPU, its answers where the pictures are.
 
-    threads: default as many as PyTorch has.
+    threads: default as many as PyTorch has. Raises `ValueError` for a file that is no such model.
     """
 
     def __init__(self, path: str | Path, threads: int | None = None):
@@ -63,10 +67,15 @@ class OnnxModel(nn.Module):
 
         super().__init__()
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        options.intra_op_num_threads = torch.get_num_threads() if threads is None else whole_number("threads", threads)
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # a class of its own for each kind of failure
+            raise ValueError(f"path must be an ONNX file that can be read, got {Path(path).name}: {error}") from error
         self.file, self.label = Path(path), Path(path).name
 
     def forward(self, images: Tensor) -> Tensor:
-        (logits,) = self.session.run([OUTPUT], {INPUT: images.cpu().contiguous().numpy()})
+        if not images.is_floating_point():
+            raise ValueError(f"images must be floating point, as the model was trained on them, got {images.dtype}")
+        (logits,) = self.session.run([OUTPUT], {INPUT: images.float().cpu().contiguous().numpy()})
         return torch.from_numpy(logits).to(images.device)

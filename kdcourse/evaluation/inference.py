@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from kdcourse.data.splits import Examples
+from kdcourse.data.splits import Examples, check_split
 from kdcourse.data.texts import Sentences
 from kdcourse.models.common import evaluating
 from kdcourse.models.tapping import LOGITS, Tapped
 from kdcourse.system import runtime
+from kdcourse.system.arguments import check_model, whole_number
 
 BATCH = 1000  # examples at once
 
@@ -34,11 +35,17 @@ def outputs(
 
 @torch.no_grad()
 def answered(
-    model: nn.Module, split: Examples, layers: Iterable[str] = (), batch_size: int = BATCH
+    model: nn.Module, split: Examples, layers: Iterable[str] = (), batch_size: int = BATCH, *, role: str = "model"
 ) -> Iterator[dict[str, Tensor]]:
-    """What `outputs` gives, batch after batch, for answers that are too many to be held at once."""
+    """What `outputs` gives, batch after batch, for answers that are too many to be held at once.
+
+    Raises `ValueError` for what is no model and no split, and for answers that are no logits.
+    """
+    check_model(role, model)
+    check_split(split)
+    batch_size = whole_number("batch_size", batch_size)
     with evaluating(model, split.device):
-        tapped = Tapped(model, layers).eval()
+        tapped = Tapped(model, layers, role=role).eval()
         for inputs in split.inputs.split(batch_size):
             logits, features = tapped(inputs)
             yield {**{name: features[name].float() for name in features}, LOGITS: logits.float()}

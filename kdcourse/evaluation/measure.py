@@ -7,7 +7,7 @@ Answers that hold NaN or infinity raise `ValueError`: argmax takes NaN for the l
 import io
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdcourse.data.characters import Windows
-from kdcourse.data.splits import Examples, Split
+from kdcourse.data.splits import Examples, Split, check_split
 from kdcourse.data.texts import Sentences
 from kdcourse.evaluation.inference import outputs, predict  # noqa: F401 - labs ask `kd.measure` for both
+from kdcourse.losses.checks import check_classes
 from kdcourse.models.common import evaluating
 from kdcourse.system import runtime
+from kdcourse.system.arguments import check_model, whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,10 +42,6 @@ def correct(model_or_logits: nn.Module | Tensor, split: Split) -> Tensor:
     Raises `ValueError` for a model whose logits are not (N, C), such as several peers or a language model.
     """
     logits, labels = _answers(model_or_logits, split)
-    if logits.ndim != 2:
-        raise ValueError(
-            f"model must give logits (N, C), one decision for each example, got shape {tuple(logits.shape)}"
-        )
     return logits.argmax(dim=1) == labels
 
 
@@ -85,6 +83,7 @@ def centered_kernel_alignment(one: Tensor, other: Tensor) -> float:
 
 def recall_at_1(embeddings: Tensor, labels: Tensor) -> float:
     """How often a picture's nearest neighbour, itself left out, is of its class, in percent. embeddings: (N, D), by cosine."""
+    labels = torch.as_tensor(labels, device=embeddings.device)
     if embeddings.ndim != 2 or embeddings.shape[:1] != labels.shape or len(labels) < 2:
         raise ValueError(
             f"embeddings and labels must be (N, D) and (N,) with N at least 2, got {tuple(embeddings.shape)} and "
@@ -107,8 +106,7 @@ class Reliability:
 
 def reliability(model_or_logits: nn.Module | Tensor, split: Split, bins: int = BINS) -> Reliability:
     """Confidence against accuracy in equal bins of confidence; empty bins hold NaN. Source: Guo et al. (2017), §2."""
-    if not isinstance(bins, int) or bins < 1:
-        raise ValueError(f"bins must be a whole number of at least 1, got {bins!r}")
+    bins = whole_number("bins", bins)
     logits, labels = _answers(model_or_logits, split)
     confidence, decision = logits.softmax(dim=1).max(dim=1)
     place = (confidence * bins).ceil().long().clamp(1, bins) - 1
@@ -195,11 +193,13 @@ def free_running_loss(model: nn.Module, judge: nn.Module, prompts: Tensor, lengt
 
 def parameters(model: nn.Module) -> int:
     """How many numbers training could change."""
+    check_model("model", model)
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def size_in_bytes(model: nn.Module) -> int:
     """Bytes of the model's saved state, or of the file that it was read from."""
+    check_model("model", model)
     if (file := getattr(model, "file", None)) is not None:
         return file.stat().st_size
     buffer = io.BytesIO()
@@ -215,6 +215,8 @@ def flops(model: nn.Module, split: Examples | Sentences) -> int:
     """
     from torch.utils.flop_counter import FlopCounterMode
 
+    check_model("model", model)
+    check_split(split, Examples | Sentences)
     if isinstance(split, Sentences):
         some = split.texts[:32]
         ask, place = partial(model, some, truncate=True), None  # a model's device says where sentences are read
@@ -243,11 +245,13 @@ def answer(model: nn.Module, images: Tensor) -> None:
     runtime.synchronize(images.device)
 
 
-@torch.inference_mode()
 def latency(model: nn.Module, split: Split, batch_size: int = 1, repeats: int = 50) -> float:
-    """Median milliseconds for one batch, after a warm-up of five."""
-    with evaluating(model, split.device):
-        return 1000 * seconds(partial(answer, model, split.images[:batch_size]), repeats)
+    """Median milliseconds for one batch, after a warm-up of five; a split that is smaller is gone through again."""
+    check_model("model", model)
+    check_split(split)
+    images = split.take(torch.arange(whole_number("batch_size", batch_size)) % len(split)).images
+    with torch.inference_mode(), evaluating(model, split.device):
+        return 1000 * seconds(partial(answer, model, images), whole_number("repeats", repeats))
 
 
 def sentences_per_second(model: nn.Module, split: Sentences, batch_size: int = 32, repeats: int = 5) -> float:
@@ -259,6 +263,9 @@ def sentences_per_second(model: nn.Module, split: Sentences, batch_size: int = 3
 def summary(models: dict[str, nn.Module], split: Split | Sentences) -> "pd.DataFrame":
     """A row for each model: accuracy, parameters, kilobytes, and how fast it is."""
     import pandas as pd
+
+    if not isinstance(models, Mapping) or not models:
+        raise ValueError(f"models must be a dict, name -> model, of at least one, got {type(models).__name__}")
 
     def speed(model: nn.Module) -> dict[str, object]:
         if isinstance(split, Sentences):
@@ -286,14 +293,17 @@ def _share(right: Tensor) -> float:
 
 
 def _logits(model_or_logits: nn.Module | Tensor, split: Split) -> Tensor:
-    if isinstance(model_or_logits, nn.Module):
+    check_split(split, Examples | Sentences)
+    accepted = f"a model or logits ({len(split)}, C)"
+    if not hasattr(model_or_logits, "ndim"):
+        check_model("model_or_logits", model_or_logits, accepted)
         return _finite("logits", predict(model_or_logits, split))
     if model_or_logits.ndim != 2 or len(model_or_logits) != len(split):
-        raise ValueError(
-            f"model_or_logits must be a model or logits ({len(split)}, C), got shape {tuple(model_or_logits.shape)}"
-        )
-    if not isinstance(model_or_logits, Tensor):  # answers of a TeacherCache that stay in a file
-        model_or_logits = model_or_logits[torch.arange(len(split))]
+        raise ValueError(f"model_or_logits must be {accepted}, got shape {tuple(model_or_logits.shape)}")
+    if not isinstance(model_or_logits, Tensor):  # an array, or answers of a TeacherCache that stay in a file
+        model_or_logits = torch.as_tensor(model_or_logits[torch.arange(len(split))])
+    if not model_or_logits.is_floating_point():
+        raise ValueError(f"model_or_logits must be {accepted} in floating point, got {model_or_logits.dtype}")
     return _finite("logits", model_or_logits.to(split.device))
 
 
@@ -306,6 +316,14 @@ def _finite(name: str, answers: Tensor) -> Tensor:
 
 
 def _answers(model_or_logits: nn.Module | Tensor, split: Split) -> tuple[Tensor, Tensor]:
+    """Logits (N, C) and the labels (N,) that they are held against, all within the C classes."""
+    check_split(split, Examples | Sentences)
     if split.labels is None:
         raise ValueError("split has no labels, so there is nothing to compare answers with")
-    return _logits(model_or_logits, split), split.labels
+    logits = _logits(model_or_logits, split)
+    if logits.ndim != 2:
+        raise ValueError(
+            f"model must give logits (N, C), one decision for each example, got shape {tuple(logits.shape)}"
+        )
+    check_classes(split.labels, logits.shape[1])
+    return logits, split.labels

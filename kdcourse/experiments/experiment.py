@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from numbers import Integral
+from pathlib import Path
 from types import FunctionType
 from typing import Protocol
 
@@ -91,7 +92,7 @@ class Recipe:
         if isinstance(self.student, nn.Module):
             raise ValueError(f"student must be called as student(seed=...), got {type(self.student).__name__}, a model")
         student, split, teacher = untrained(self.student, seed), self._split(seed), self._teacher(seed, untrained=True)
-        names = ("steps", "batch_size", "learning_rate")
+        names = ("steps", "batch_size", "learning_rate", "weight_decay")
         check_run(student, split, self.method, teacher, **{name: getattr(self, name) for name in names})
         model = teacher.teacher if isinstance(teacher, TeacherCache) else teacher
         with teaching(model, split, self.method) as taught:
@@ -227,8 +228,11 @@ def compare(
 
     seeds, baseline = settled(recipes, seeds, baseline, equal_budgets)
 
-    if metric is measure.accuracy:
-        _check_labelled(data)
+    _check_data(data, labelled=metric is measure.accuracy)
+    if not callable(metric):
+        raise ValueError(f"metric must be called as metric(student, split), such as measure.accuracy, got {metric!r}")
+    if ledger is not None and Path(str(ledger)).name != ledger:
+        raise ValueError(f"ledger must be a name, not a path, got {ledger!r}")
     known = _looked_at(recipes, seeds[0])
     bar = partial(tqdm, desc="comparing", unit="run", leave=False, disable=None if progress else True)
     students = {arm: [] for arm in recipes}
@@ -255,9 +259,13 @@ def _looked_at(recipes: Mapping[str, Arm], seed: int) -> dict[str, Facts] | None
         return {arm: recipe.facts(seed) for arm, recipe in recipes.items()}
 
 
-def _check_labelled(data: ImageData) -> None:
+def _check_data(data: ImageData, *, labelled: bool) -> None:
     for part in ("validation", "test"):
-        if getattr(data, part).labels is None:
+        if not hasattr(data, part):
+            raise ValueError(
+                f"data must be a data set with its splits, as load_images gives, got {type(data).__name__}"
+            )
+        if labelled and getattr(data, part).labels is None:
             raise ValueError(f"data.{part} has no labels, so there is nothing to compare answers with")
 
 
@@ -283,6 +291,10 @@ def settled(
         raise ValueError(f"recipes must be a dict, arm -> recipe, got {type(recipes).__name__}")
     if not recipes:
         raise ValueError("recipes must hold at least one arm, got none")
+    for arm, recipe in recipes.items():
+        if isinstance(recipe, type) or not hasattr(recipe, "run") or not isinstance(arm, str):
+            kind = f"the class {recipe.__name__}" if isinstance(recipe, type) else type(recipe).__name__
+            raise ValueError(f"recipes must be a dict, name -> Recipe, got {arm!r} -> {kind}")
     seeds, baseline = _whole(seeds), baseline or next(iter(recipes))
     if baseline not in recipes:
         raise ValueError(f"baseline must be one of {', '.join(recipes)}, got {baseline!r}")

@@ -82,8 +82,8 @@ class Comparison:
 
         def score(arm: str, number: int, part: str) -> float:
             try:
-                return metric(students[arm][number], getattr(data, part))
-            except ValueError as error:
+                return float(metric(students[arm][number], getattr(data, part)))
+            except (ValueError, TypeError) as error:
                 raise ValueError(f"{_of(arm, seeds[number], part)}: {error}") from error
 
         index = pd.Index(seeds, name="seed")

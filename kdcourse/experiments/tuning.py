@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kdcourse.plots.palette import array
+from kdcourse.system.arguments import whole_number
 from kdcourse.system.storage import cache_folder
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ def search(
     """
     import optuna
 
-    if not isinstance(trials, int) or trials < 1:
-        raise ValueError(f"trials must be a whole number of at least 1, got {trials!r}")
+    trials = whole_number("trials", trials)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = Path(file) if file is not None else cache_folder() / "searches" / f"{name}.log"
     path.parent.mkdir(parents=True, exist_ok=True)

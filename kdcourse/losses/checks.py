@@ -175,7 +175,9 @@ def check_classes(labels: Tensor, classes: int) -> None:
     low, high = (int(value) for value in labels.aminmax())
     if low < 0 or high >= classes:
         advice = "; where no label counts, a loss takes mask=labels >= 0" if low == -100 else ""
-        raise ValueError(f"labels must be from 0 to {classes - 1}, got values from {low} to {high}{advice}")
+        raise ValueError(
+            f"labels must be from 0 to {classes - 1}, got values from {low} to {high}: the logits have {classes} classes{advice}"
+        )
 
 
 def check_temperature(temperature: float | Tensor) -> None:

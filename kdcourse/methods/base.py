@@ -9,8 +9,10 @@ The training loop calls a method with a `Batch` and never asks which one it is.
 """
 
 import copy
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from numbers import Real
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -85,9 +87,13 @@ class Method(nn.Module):
                 raise ValueError(f"{name} is no number of {self!r} that can be changed; it has {known}")
 
     def __add__(self, other: "Method") -> "Method":
+        if not isinstance(other, Method):
+            raise ValueError(f"to a method a method can be added, such as HardTarget(), got {other!r}")
         return WeightedSum([(1.0, self), (1.0, other)])
 
     def __mul__(self, weight: float) -> "Method":
+        if not isinstance(weight, Real) or not math.isfinite(weight):
+            raise ValueError(f"weight of a method must be a finite number, got {weight!r}")
         return WeightedSum([(float(weight), self)])
 
     __rmul__ = __mul__

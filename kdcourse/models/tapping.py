@@ -30,8 +30,9 @@ class Tapped(nn.Module):
 
     def __init__(self, model: nn.Module, names: Iterable[str] = (), *, role: str = "model"):
         super().__init__()
-        names = list(dict.fromkeys(names))
+        names = [names] if isinstance(names, str) else list(dict.fromkeys(names))
         self.model, self.extract, self.is_checked, self.dtype = model, None, False, _dtype(model)
+        self.role = role
         if not names:
             return
         from torchvision.models.feature_extraction import create_feature_extractor
@@ -51,18 +52,28 @@ class Tapped(nn.Module):
         if self.dtype is not None and images.is_floating_point():
             images = images.to(self.dtype)
         if self.extract is None:
-            return self.model(images), {}
+            return self._logits(self.model(images)), {}
         if not self.is_checked:
             self._check(images[:2])
         found = self.extract(images)
-        return found[self.last], {name: found[_bare(name)] for name in self.names}
+        return self._logits(found[self.last]), {name: found[_bare(name)] for name in self.names}
+
+    def _logits(self, answers: object) -> Tensor:
+        if not isinstance(answers, Tensor) or answers.ndim < 2:
+            kind = (
+                f"a tensor of shape {tuple(answers.shape)}" if isinstance(answers, Tensor) else type(answers).__name__
+            )
+            raise ValueError(
+                f"the {self.role} must give logits (N, C) as a tensor, got {kind}: wrap it in a model that does"
+            )
+        return answers
 
     def _check(self, images: Tensor) -> None:
         """Compare with the model itself, once: a trace drops a call such as `x.add_(1)` whose result nobody takes."""
         was_training = self.training
         self.eval()
         with torch.no_grad():
-            traced, plain = self.extract(images)[self.last], unwrapped(self.model)(images)
+            traced, plain = self.extract(images)[self.last], self._logits(unwrapped(self.model)(images))
         self.train(was_training)
         self.is_checked = True
         if not torch.allclose(traced, plain, rtol=1e-3, atol=1e-5, equal_nan=True):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from kdcourse.models.common import seeded
+from kdcourse.system.arguments import whole_number
 from kdcourse.system.download import answering, host_of
 
 
@@ -18,8 +19,7 @@ def with_new_head(model: nn.Module, classes: int) -> nn.Module:
     classes: number of logits. seed: fixes the new layer's weights (default 0).
     Raises `ValueError` for fewer than two classes and for a model without a linear layer.
     """
-    if not isinstance(classes, int) or classes < 2:
-        raise ValueError(f"classes must be a whole number of at least 2, got {classes!r}")
+    classes = whole_number("classes", classes, least=2)
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise ValueError(f"model must end in a linear layer, and {type(model).__name__} has none")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kdcourse.data.splits import Examples, ImageData, Split
 from kdcourse.methods import Method
+from kdcourse.system.arguments import whole_number
 from kdcourse.training.cache import TeacherCache
 
 Prepare = Callable[[Tensor], Tensor]
@@ -102,8 +103,7 @@ def look_at(
         raise ValueError(
             f"method must be a Method, as kd.Distillation(), got {type(method).__name__}; a function is loss="
         )
-    if not isinstance(count, int) or count < 50:
-        raise ValueError(f"count must be a whole number of at least 50, got {count!r}")
+    count = whole_number("count", count, least=50)
     whole = data.train if isinstance(data, ImageData) else data
     validation = data.validation if isinstance(data, ImageData) else data
     parts = [split.take(torch.arange(min(count, len(split)))) for split in (whole, validation)]

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
+from numbers import Real
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from kdcourse.data.splits import Split
+from kdcourse.data.splits import Split, check_split
 from kdcourse.evaluation.inference import BATCH, answered
 from kdcourse.models.tapping import LOGITS
+from kdcourse.system.arguments import check_model
 from kdcourse.system.storage import DamagedFile, being_written, fingerprint, load_tensors, save_tensors
 
 LIMIT = 4 * 2**30  # bytes
@@ -73,14 +75,15 @@ class TeacherCache:
     """
 
     def __init__(self, teacher: nn.Module, folder: str | Path | None = None, *, limit: int = LIMIT):
-        if not isinstance(teacher, nn.Module):
-            raise ValueError(f"teacher must be a model, got {type(teacher).__name__}")
-        if any(is_lazy(one) or one.is_meta for one in teacher.parameters()):
-            raise ValueError(
-                "teacher has weights without values: run it on an example, or load them, before its answers are kept"
-            )
+        check_model("teacher", teacher)
+        if any(is_lazy(one) for one in teacher.parameters()):
+            raise ValueError("teacher has weights without values: run it on an example before its answers are kept")
+        if not isinstance(limit, Real) or not limit >= 0:
+            raise ValueError(f"limit must be a number of bytes of at least 0, got {limit!r}")
         self.teacher, self.limit = teacher, limit
-        self.folder = None if folder is None else Path(folder)
+        self.folder = None if folder is None else Path(folder).expanduser()
+        if self.folder is not None and self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f"folder must be one, or the name of a new one, got the file {self.folder.name}")
         self._key, self._marks = _key(teacher), _marks(teacher)
         self._known: dict[tuple[str, str], Tensor | OnDisk] = {}
         self._pictures = WeakTensorKeyDictionary()
@@ -91,9 +94,10 @@ class TeacherCache:
 
     def outputs(self, split: Split, names: Iterable[str] = (LOGITS,)) -> dict[str, Tensor | OnDisk]:
         """ "logits" and the outputs of named layers, (N, …) in the order of the split. Raises as `logits` and `Tapped`."""
+        check_split(split)
         if _marks(self.teacher) != self._marks and _key(self.teacher) != self._key:
             raise ValueError("teacher has changed since this TeacherCache was made; make a new one for the new weights")
-        names, pictures = list(names), self._fingerprint(split.inputs)
+        names, pictures = [names] if isinstance(names, str) else list(names), self._fingerprint(split.inputs)
         for name in names:
             if (pictures, name) not in self._known and (stored := self._read(pictures, name, split.device)) is not None:
                 self._known[pictures, name] = stored
@@ -113,7 +117,7 @@ class TeacherCache:
 
     def _ask(self, split: Split, pictures: str, names: Sequence[str]) -> dict[str, Tensor | OnDisk]:
         """One pass of the teacher over the split; kept in the folder, if there is one."""
-        batches = answered(self.teacher, split, [name for name in names if name != LOGITS])
+        batches = answered(self.teacher, split, [name for name in names if name != LOGITS], role="teacher")
         first = next(batches)
         if len(first[LOGITS]) not in (BATCH, len(split)):
             raise ValueError(f"teacher must give a row of logits for each example, got {len(first[LOGITS])} rows")

@@ -2,18 +2,21 @@
 
 import inspect
 import math
-from itertools import chain
-from numbers import Integral, Real
+from collections.abc import Sequence
+from numbers import Real
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from kdcourse.data.splits import Examples
+from kdcourse.data.splits import check_split
 from kdcourse.methods import Method
+from kdcourse.system.arguments import check_model, whole_number
 from kdcourse.training.cache import TeacherCache
 
 
-def check_run(student, split, method, teacher, steps, batch_size, learning_rate, augment=None) -> tuple[int, int]:
+def check_run(
+    student, split, method, teacher, steps, batch_size, learning_rate, weight_decay, augment=None
+) -> tuple[int, int]:
     """Steps and batch size, as Python's own numbers. Raises `ValueError` for arguments of `train` that cannot be meant."""
     check_model("student", student)
     if not any(parameter.requires_grad for parameter in student.parameters()):
@@ -22,13 +25,16 @@ def check_run(student, split, method, teacher, steps, batch_size, learning_rate,
         )
     if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
         raise ValueError("student cannot learn here: train was called within torch.no_grad() or torch.inference_mode()")
-    _check_split(split)
+    check_split(split)
     _check_method(method)
-    for name, value in (("steps", steps), ("batch_size", batch_size)):
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    steps, batch_size = (
+        whole_number("steps", steps),
+        whole_number("batch_size", batch_size, least=1 + method.relates_examples),
+    )
     if not isinstance(learning_rate, Real) or not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate must be a finite number above 0, got {learning_rate!r}")
+    if not isinstance(weight_decay, Real) or not 0 <= weight_decay < math.inf:
+        raise ValueError(f"weight_decay must be a finite number of at least 0, got {weight_decay!r}")
     if method.needs_labels and split.labels is None:
         raise ValueError(f"method {type(method).__name__} needs labels, but this split has none")
     if method.needs_teacher:
@@ -38,32 +44,17 @@ def check_run(student, split, method, teacher, steps, batch_size, learning_rate,
             "augment changes the inputs at every step, so cached teacher logits would be out of step with them; "
             "train on data.augmented(split), whose views stay, or pass the teacher itself instead of a TeacherCache"
         )
-    return int(steps), int(batch_size)
+    return steps, batch_size
 
 
-def check_model(name: str, model: object, accepted: str = "a model") -> None:
-    """Raise `ValueError` for what is no `nn.Module`: a class, a function that builds one, logits."""
-    if isinstance(model, nn.Module):
-        if any(one.is_meta for one in chain(model.parameters(), model.buffers())):
-            raise ValueError(f"{name} lies on the device meta, where shapes have no values: load its weights first")
-        return
-    if inspect.isclass(model):
-        raise ValueError(f"{name} must be {accepted}, got the class {model.__name__}; write {model.__name__}(...)")
-    if inspect.isroutine(model):
+def check_callbacks(callbacks: object) -> None:
+    """Raise `ValueError` unless there are functions in a list or tuple."""
+    if callable(callbacks):
         raise ValueError(
-            f"{name} must be {accepted}, got the function {model.__name__}; call it, and give what it returns"
+            f"callbacks must be a list of functions, got {type(callbacks).__name__} alone; put it in brackets"
         )
-    if isinstance(model, Tensor):
-        raise ValueError(f"{name} must be {accepted}, got a tensor of shape {tuple(model.shape)}")
-    raise ValueError(f"{name} must be {accepted}, got {type(model).__name__}")
-
-
-def _check_split(split: object) -> None:
-    if not isinstance(split, Examples):
-        hint = ", such as data.train" if hasattr(split, "train") else ": give Split(inputs, labels)"
-        raise ValueError(f"split must be a Split{hint}, got {type(split).__name__}")
-    if len(split) == 0:
-        raise ValueError("split is empty: there is nothing to learn from")
+    if not isinstance(callbacks, Sequence) or not all(callable(one) for one in callbacks):
+        raise ValueError(f"callbacks must be a list of functions, called after each step, got {callbacks!r}")
 
 
 def _check_method(method: object) -> None:

@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from kdcourse.data.splits import Examples, Split, picked
+from kdcourse.data.augment import view
+from kdcourse.data.splits import Examples, Split, check_split, picked
 from kdcourse.evaluation import measure
 from kdcourse.losses import checks
 from kdcourse.methods import HardTarget, Method
 from kdcourse.system import runtime
+from kdcourse.system.arguments import whole_number
 from kdcourse.training import randomness
 from kdcourse.training.cache import TeacherCache
-from kdcourse.training.gate import check_run
+from kdcourse.training.gate import check_callbacks, check_run
 from kdcourse.training.objective import Objective, Teaching, teaching
 
 
@@ -84,6 +86,13 @@ class Evaluate:
     every: int | None = None
     report: Callable[[int, float], None] | None = None
 
+    def __post_init__(self):
+        check_split(self.split)
+        if self.split.labels is None:
+            raise ValueError("split has no labels, so there is nothing to compare answers with")
+        if self.every is not None:
+            whole_number("every", self.every)
+
     def __call__(self, state: TrainingState) -> None:
         if state.step == state.steps or (self.every and state.step % self.every == 0):
             logits = measure.predict(state.student, self.split)
@@ -125,8 +134,14 @@ def train(
     draws: where random numbers come from, `randomness.own` for a run beside other work. An interrupt from the keyboard ends
     the run early and keeps what was learnt. Raises `ValueError` for bad settings, `FloatingPointError` on divergence.
     """
+    if method is None and teacher is not None:
+        raise ValueError("method must be given beside a teacher, such as Distillation(): the default asks labels alone")
     method = HardTarget() if method is None else method
-    steps, batch_size = check_run(student, split, method, teacher, steps, batch_size, learning_rate, augment)
+    steps, batch_size = check_run(
+        student, split, method, teacher, steps, batch_size, learning_rate, weight_decay, augment
+    )
+    order_seed = whole_number("order_seed", order_seed, least=None)
+    check_callbacks(callbacks)
     started = time.perf_counter()
     stream = _stream(split, batches(split, steps, batch_size, order_seed, balanced=balanced), augment, order_seed)
     with teaching(teacher, split, method) as taught, draws(order_seed, student.to(split.device)) as drawing:
@@ -218,7 +233,7 @@ def _stream(
     noise = torch.Generator(split.device).manual_seed(seed)
     for index in order:
         inputs = picked(split.inputs, index)
-        yield (inputs if augment is None else augment(inputs, generator=noise)), index
+        yield (inputs if augment is None else view(inputs, augment, noise)), index
 
 
 def one_cycle(
