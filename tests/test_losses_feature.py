@@ -263,7 +263,7 @@ def test_hidden_cosine_and_attention_mse_count_real_tokens_only():
     for name in ("hidden_cosine", "attention_mse"):
         with pytest.raises(ValueError, match="mask must"):
             getattr(losses, name)(student, teacher, mask[:, :2])
-    with pytest.raises(ValueError, match="at least one token"):
+    with pytest.raises(ValueError, match="at least one row"):
         losses.attention_mse(student, teacher, torch.zeros(2, 4))
 
 

@@ -91,8 +91,8 @@ def test_gradients_are_right():
     [
         ({"beta": 1.5}, r"beta must be within \[0, 1\], got 1.5"),
         ({"temperature": 0}, "temperature must be above 0, got 0"),
-        ({"mask": torch.ones(2, 4)}, r"mask must be a tensor \(N, L\) of shape \(2, 3\)"),
-        ({"mask": torch.zeros(2, 3)}, "mask must let at least one token count"),
+        ({"mask": torch.ones(2, 4)}, r"mask must be a tensor of shape \(2, 3\)"),
+        ({"mask": torch.zeros(2, 3)}, "mask must let at least one row count"),
     ],
 )
 def test_bad_settings_are_named(settings, message):
@@ -101,7 +101,7 @@ def test_bad_settings_are_named(settings, message):
 
 
 def test_bad_shapes_are_named():
-    with pytest.raises(ValueError, match=r"student must be token logits \(N, L, V\), got shape \(2, 5\)"):
+    with pytest.raises(ValueError, match=r"student must be logits \(N, L, C\), got shape \(2, 5\)"):
         losses.generalized_jsd(draw(2, 5), draw(2, 5))
     with pytest.raises(ValueError, match="must have one shape"):
         losses.generalized_jsd(draw(2, 3, 5), draw(2, 3, 6))

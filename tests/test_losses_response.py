@@ -235,7 +235,7 @@ GOOD = torch.randn(4, 5)
     ("student", "teacher", "message"),
     [
         (GOOD, GOOD[:3], "student and teacher must have one shape"),
-        (GOOD[0], GOOD[0], r"student must be logits \(N, C\), got shape \(5,\)"),
+        (GOOD[0], GOOD[0], r"student must be logits \(N, C\).*, got shape \(5,\)"),
         (GOOD, GOOD.long(), "teacher must be a floating-point tensor, got a int64"),
         (GOOD * float("nan"), GOOD, "student must not hold NaN"),
         (GOOD[:0], GOOD[:0], "student must be logits"),
@@ -362,3 +362,82 @@ def test_hot_divergences_keep_their_digits_in_float32(temperature):
     student, teacher = 5 * torch.randn(2, 8, 10, generator=torch.Generator().manual_seed(1))
     exact = losses.soft_target(student.double(), teacher.double(), temperature=temperature)
     assert float(losses.soft_target(student, teacher, temperature=temperature)) == pytest.approx(float(exact), rel=0.01)
+
+
+MASKED = [
+    "soft_target",
+    "distillation",
+    "logit_mse",
+    "decoupled",
+    "standardized_soft_target",
+    "multi_label",
+    "label_smoothing",
+]
+SHAPES = {"tokens": (2, 5, 4), "pixels": (2, 4, 3, 5)}
+
+
+def as_examples(tensor, kind):
+    """Logits of tokens or pixels, their labels or their mask as those of examples."""
+    rows = tensor.movedim(1, -1) if kind == "pixels" and tensor.ndim == 4 else tensor
+    return rows.reshape(-1, 4) if tensor.ndim == len(SHAPES[kind]) else tensor.flatten()
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("name", MASKED)
+def test_each_token_or_pixel_is_an_example_of_its_own(name, kind):
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, *SHAPES[kind], generator=generator)
+    places = student[..., 0].shape if kind == "tokens" else student[:, 0].shape
+    labels, mask = torch.randint(4, places, generator=generator), torch.rand(places, generator=generator) < 0.6
+    kept = as_examples(mask, kind)
+    examples = [as_examples(each, kind) for each in (student, teacher, labels)]
+    torch.testing.assert_close(call(name, student, teacher, labels), call(name, *examples))
+    counted = call(name, *(each[kept] for each in examples))
+    torch.testing.assert_close(call(name, student, teacher, labels, mask=mask), counted)
+    torch.testing.assert_close(call(name, *examples, mask=kept.int()), counted)
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_what_does_not_count_is_never_looked_at(name):
+    student, teacher = torch.randn(2, 2, 3, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([[1, -100, 2], [0, 3, -100]])
+    mask = labels != -100
+    broken = [side.masked_fill(~mask[..., None], torch.nan).requires_grad_() for side in (student, teacher)]
+    found = call(name, *broken, labels, mask=mask)
+    torch.testing.assert_close(found, call(name, student, teacher, labels, mask=mask))
+    gradient = torch.autograd.grad(found, broken[0])[0]
+    assert gradient.isfinite().all() and (gradient[~mask] == 0).all() and (gradient[mask] != 0).any()
+
+
+def test_a_label_of_minus_100_is_told_of_the_mask():
+    logits, labels = torch.zeros(2, 3, 4), torch.tensor([[1, -100, 2], [0, 3, -100]])
+    with pytest.raises(ValueError, match=r"labels must be from 0 to 3, got values from -100 to 3.*mask=labels >= 0"):
+        losses.distillation(logits, logits, labels)
+    with pytest.raises(ValueError, match=r"labels must be int64 of shape \(2, 3\), got a int64 tensor of shape \(6,\)"):
+        losses.distillation(logits, logits, labels.flatten())
+    for name in ("correlation", "ensemble_target"):
+        with pytest.raises(ValueError, match=r"must be logits \(N, C\), got shape \(2, 3, 4\)"):
+            losses.ensemble_target([logits]) if name == "ensemble_target" else losses.correlation(logits, logits)
+
+
+@given(logits(least_classes=1), temperatures)
+def test_multi_label_compares_each_class_with_its_own_sigmoid(given_logits, temperature):
+    student, teacher, _ = given_logits
+    student.requires_grad_()
+    loss = losses.multi_label(student, teacher, temperature=temperature)
+    targets = (teacher / temperature).sigmoid()
+    cross, entropy = (F.binary_cross_entropy_with_logits(z / temperature, targets) for z in (student, teacher))
+    torch.testing.assert_close(loss, temperature**2 * (cross - entropy))
+    (gradient,) = torch.autograd.grad(loss, student)
+    expected = temperature * ((student / temperature).sigmoid() - targets) / student.numel()
+    torch.testing.assert_close(gradient, expected.detach())
+
+
+def test_multi_label_knows_ruled_out_classes_and_high_temperatures():
+    student, teacher = torch.tensor([[1.0, 2.0]], requires_grad=True), torch.tensor([[-torch.inf, 2.0]])
+    loss = losses.multi_label(student, teacher, temperature=1)
+    assert loss.item() == pytest.approx(math.log1p(math.e) / 2)  # −log(1 − sigmoid(1)), and 0 for the second class
+    loss.backward()
+    assert student.grad.isfinite().all()
+    hot = losses.multi_label(torch.tensor([[1.0, -3.0]]), torch.tensor([[2.0, 1.0]]), temperature=1e4)
+    assert hot.item() == pytest.approx((1 + 16) / 2 / 8, rel=1e-3)  # T² · KL -> (difference of logits)² / 8

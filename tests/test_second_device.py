@@ -273,7 +273,7 @@ RESPONSES = {
     kind.__name__: kind()
     for kind in (
         *(methods.HardTarget, methods.SoftTarget, methods.Distillation, methods.LogitMSE, methods.Decoupled),
-        *(methods.Correlation, methods.StandardizedSoftTarget, methods.LabelSmoothing),
+        *(methods.Correlation, methods.StandardizedSoftTarget, methods.LabelSmoothing, methods.MultiLabel),
     )
 }
 OF_TEXTS = {kind.__name__: kind() for kind in (methods.NextToken, methods.TokenDivergence)}

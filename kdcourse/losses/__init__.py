@@ -35,6 +35,7 @@ from kdcourse.losses.response import (
     ensemble_target,
     label_smoothing,
     logit_mse,
+    multi_label,
     soft_target,
     standardized_soft_target,
 )

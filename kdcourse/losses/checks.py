@@ -1,7 +1,7 @@
 """Argument checks that all losses share: an error names the argument, what came and what is accepted."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Real
@@ -11,6 +11,8 @@ from torch import Tensor
 
 # Of a temperature: below it logits leave float32's range, above it so small a divergence has no digits left in it.
 COLDEST, HOTTEST = 1e-6, 1e5
+
+LOGITS = {2: "(N, C)", 3: "(N, L, C)", 4: "(N, C, H, W)"}  # of examples, tokens and pixels, by their dimensions
 
 _trusted = ContextVar("trusted", default=False)
 
@@ -28,49 +30,61 @@ def trusted(looked_at: bool = True) -> Iterator[None]:
         _trusted.reset(before)
 
 
-def as_logits(student: Tensor, teacher: Tensor, *, may_rule_out: bool = False) -> tuple[Tensor, Tensor]:
-    """Two (N, C) tensors of one shape, at least float32, the teacher cut off from the graph.
+def as_logits(
+    student: Tensor,
+    teacher: Tensor,
+    mask: Tensor | None = None,
+    *,
+    dimensions: Collection[int] = tuple(LOGITS),
+    may_rule_out: Collection[str] = (),
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Logits as rows (M, C), at least float32, the teacher's cut off from the graph, and each row's share (M,) of the mean.
 
-    may_rule_out: whether the teacher may hold −∞, the logit of a class that cannot be.
+    student, teacher: (N, C), (N, L, C) for tokens or (N, C, H, W) for pixels: a row for each example, token or pixel. mask:
+    the same shape without C, true or 1 where a row counts; what stands elsewhere is set to 0. Without one the shares are None.
+    dimensions: how many the logits may have. may_rule_out: who of "student" and "teacher" may hold −∞, the logit of a class
+    that cannot be.
     """
-    student, teacher = _as_pair(student, teacher, 2, "logits (N, C)")
     if not _trusted.get():
-        check_finite("student", student)
-        if not may_rule_out:
-            check_finite("teacher", teacher)
-    return student, teacher
+        for name, logits in (("student", student), ("teacher", teacher)):
+            check_tensor(name, logits)
+            if logits.ndim not in dimensions or 0 in logits.shape:
+                accepted = " or ".join(LOGITS[count] for count in dimensions)
+                raise ValueError(f"{name} must be logits {accepted}, got shape {tuple(logits.shape)}")
+        check_same_shape(student, teacher)
+    share = None
+    if mask is not None:
+        mask = check_mask(mask, without_classes(student.shape)).flatten()
+        share = mask / mask.sum()
+    rows = [as_rows(logits, mask) for logits in (student, teacher)]
+    if not _trusted.get():
+        for name, logits in zip(("student", "teacher"), rows, strict=True):
+            check_no_nan(name, logits)
+            if name not in may_rule_out:
+                check_finite(name, logits)
+    student, teacher = rows
+    return at_least_float32(student), at_least_float32(teacher).detach(), share
 
 
-def as_token_logits(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """The same for (N, L, V); either may hold −∞, of a token that cannot be."""
-    return _as_pair(student, teacher, 3, "token logits (N, L, V)")
+def without_classes(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of logits less their classes: tokens have them last, examples and pixels second."""
+    return tuple(shape[:2]) if len(shape) == 3 else (shape[0], *shape[2:])
 
 
-def as_counted(student: Tensor, teacher: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Token logits (N, L, V) of both, 0 where the mask (N, L) lets nothing count, and the mask as numbers; default all ones."""
-    for name, tensor in (("student", student), ("teacher", teacher)):
-        check_tensor(name, tensor)
-    if mask is None:
-        return *as_token_logits(student, teacher), torch.ones(student.shape[:2], device=student.device)
-    mask = check_mask(mask, student.shape[:2])
-    student, teacher = (without_padding(side, mask) for side in (student, teacher))
-    return *as_token_logits(student, teacher), mask
+def as_rows(logits: Tensor, mask: Tensor | None = None) -> Tensor:
+    """(N, C), (N, L, C) or (N, C, H, W) -> (M, C), with 0 in the rows where the mask (M,) has 0."""
+    rows = logits if logits.ndim == 2 else (logits.movedim(1, -1) if logits.ndim == 4 else logits).flatten(0, -2)
+    return rows if mask is None else rows.masked_fill(mask.unsqueeze(1) == 0, 0.0)
+
+
+def mean_of_rows(values: Tensor, share: Tensor | None) -> Tensor:
+    """The mean of one value a row (M,), each counting by its share; without shares all count alike."""
+    return values.mean() if share is None else (values * share).sum()
 
 
 def without_padding(tensor: Tensor, mask: Tensor) -> Tensor:
     """(N, L, D) with 0 wherever the mask (N, L) has 0: what stands there, NaN too, reaches neither value nor gradient."""
     return tensor.masked_fill(mask.unsqueeze(2) == 0, 0.0) if tensor.shape[:2] == mask.shape else tensor
-
-
-def _as_pair(student: Tensor, teacher: Tensor, dimensions: int, wanted: str) -> tuple[Tensor, Tensor]:
-    if not _trusted.get():
-        for name, tensor in (("student", student), ("teacher", teacher)):
-            check_tensor(name, tensor)
-            if tensor.ndim != dimensions or 0 in tensor.shape:
-                raise ValueError(f"{name} must be {wanted}, got shape {tuple(tensor.shape)}")
-            check_no_nan(name, tensor)
-        check_same_shape(student, teacher)
-    return at_least_float32(student), at_least_float32(teacher).detach()
 
 
 def as_features(name: str, tensor: Tensor, *, maps: bool = False) -> Tensor:
@@ -116,14 +130,14 @@ def as_embeddings(
 
 
 def check_mask(mask: Tensor, shape) -> Tensor:
-    """A mask (N, L) of real tokens, as numbers; at least one token is real."""
+    """A mask of what counts, (N, L) for tokens, as numbers; at least one counts."""
     if not isinstance(mask, Tensor) or mask.shape != tuple(shape):
-        raise ValueError(f"mask must be a tensor (N, L) of shape {tuple(shape)}, got {_kind(mask)}")
+        raise ValueError(f"mask must be a tensor of shape {tuple(shape)}, got {_kind(mask)}")
     if mask.device.type == "cpu":
         if not ((mask == 0) | (mask == 1)).all():
             raise ValueError(f"mask must hold 0 and 1, or false and true, got values from {mask.min()} to {mask.max()}")
         if not mask.any():
-            raise ValueError("mask must let at least one token count, got none")
+            raise ValueError("mask must let at least one row count, got none")
     return mask.to(torch.float32)
 
 
@@ -143,22 +157,25 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-def check_labels(labels: Tensor, logits: Tensor) -> None:
-    """Labels are (N,) int64 within the classes of `logits`."""
-    if _trusted.get():
-        return
-    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != logits.shape[:1]:
-        raise ValueError(f"labels must be int64 of shape ({len(logits)},), got {_kind(labels)}")
+def check_labels(labels: Tensor, logits: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Labels (M,) for `as_rows` of these logits: int64, within the classes. 0 where the mask lets nothing count."""
+    if not _trusted.get():
+        shape = without_classes(logits.shape)
+        if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != shape:
+            raise ValueError(f"labels must be int64 of shape {shape}, got {_kind(labels)}")
+    rows = labels.flatten() if mask is None else labels.masked_fill(mask == 0, 0).flatten()
     # Reading a value back makes a GPU wait, so values are looked at on the CPU only.
-    if labels.device.type == "cpu" and len(labels):
-        check_classes(labels, logits.shape[1])
+    if not _trusted.get() and labels.device.type == "cpu" and len(rows):
+        check_classes(rows, logits.shape[2 if logits.ndim == 3 else 1])
+    return rows
 
 
 def check_classes(labels: Tensor, classes: int) -> None:
     """Labels are from 0 to classes − 1. Reads them back, on a GPU too."""
     low, high = (int(value) for value in labels.aminmax())
     if low < 0 or high >= classes:
-        raise ValueError(f"labels must be from 0 to {classes - 1}, got values from {low} to {high}")
+        advice = "; where no label counts, a loss takes mask=labels >= 0" if low == -100 else ""
+        raise ValueError(f"labels must be from 0 to {classes - 1}, got values from {low} to {high}{advice}")
 
 
 def check_temperature(temperature: float | Tensor) -> None:

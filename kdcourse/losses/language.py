@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from kdcourse.losses.checks import as_counted, check_share, check_temperature
+from kdcourse.losses.checks import as_logits, check_share, check_temperature, mean_of_rows
 from kdcourse.losses.response import LOWEST
 
 
@@ -27,9 +27,10 @@ def generalized_jsd(
     """
     check_share("beta", beta)
     check_temperature(temperature)
-    student, teacher, mask = as_counted(student, teacher, mask)
+    options = {"dimensions": [3], "may_rule_out": ["student", "teacher"]}
+    student, teacher, share = as_logits(student, teacher, mask, **options)
     # The logarithm of 0 stays finite, or the mixture of two of them would have no gradient.
-    ours, theirs = (logits.div(temperature).log_softmax(dim=2).clamp_min(LOWEST) for logits in (student, teacher))
+    ours, theirs = (logits.div(temperature).log_softmax(dim=1).clamp_min(LOWEST) for logits in (student, teacher))
     if beta == 0:
         divergence = _kl(theirs, ours)
     elif beta == 1:
@@ -38,10 +39,10 @@ def generalized_jsd(
         # log of the mixture by logsumexp: finite where one of the two gives next to nothing.
         mixture = torch.logaddexp(theirs + math.log(beta), ours + math.log1p(-beta))
         divergence = beta * _kl(theirs, mixture) + (1 - beta) * _kl(ours, mixture)
-    return (divergence * mask).sum() / mask.sum()
+    return mean_of_rows(divergence, share)
 
 
 def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL(p ‖ q) at each token, (N, L, V) -> (N, L); a token that p rules out counts nothing, whatever q says."""
+    """KL(p ‖ q) of each row, (M, V) -> (M,); a token that p rules out counts nothing, whatever q says."""
     p = log_p.exp()
-    return (p * (log_p - log_q).masked_fill(p == 0, 0.0)).sum(dim=2)
+    return (p * (log_p - log_q).masked_fill(p == 0, 0.0)).sum(dim=1)

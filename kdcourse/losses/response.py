@@ -1,9 +1,12 @@
 """Response knowledge: losses on the last layer's logits.
 
-Student first, teacher second if there is one, then labels. Logits are (N, C). Each function returns one scalar, the mean over the
-batch, and lets no gradient reach the teacher. A teacher's −∞ rules a class out where a divergence is computed. All raise
-`ValueError` for other shapes, NaN and other infinities, a temperature that is not above 0 or as in `check_temperature`, a share
-outside [0, 1] or a label that names no class. Half precision is computed in float32.
+Student first, teacher second if there is one, then labels. Logits are (N, C): a row of C classes for each of N examples. Where
+a function takes a `mask`, they may as well be (N, L, C), a row for each token, with labels and mask (N, L); or (N, C, H, W), a
+row for each pixel, with labels and mask (N, H, W). The mask is true or 1 where a row counts, default all; what stands elsewhere
+is not looked at. Each function returns one scalar, the mean over the rows that count, and lets no gradient reach the teacher. A
+teacher's −∞ rules a class out where a divergence is computed. All raise `ValueError` for other shapes, NaN and other infinities,
+a mask that lets nothing count, a temperature that is not above 0 or as in `check_temperature`, a share outside [0, 1] or a label
+that names no class. Half precision is computed in float32.
 """
 
 from collections.abc import Sequence
@@ -14,77 +17,106 @@ from torch.nn import functional as F
 
 from kdcourse.losses.checks import (
     as_logits,
-    at_least_float32,
     check_labels,
     check_share,
     check_temperature,
     check_weight,
+    mean_of_rows,
+    trusted,
 )
 
 HOT = 100  # a temperature from which on the divergence is too small for a difference of logarithms
 LOWEST = -1e30  # for the logarithm of 0: times a probability of 0 it is 0, where minus infinity is NaN
 
 
-def soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 4.0) -> Tensor:
+def soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 4.0, mask: Tensor | None = None) -> Tensor:
     """How far the student's softened probabilities are from the teacher's.
 
     T² · KL(softmax(teacher / T) ‖ softmax(student / T)), summed over classes, mean over the batch, in nats. Its gradient
     with respect to the student's logits is T · (q − p) / N; the factor T² keeps it of one size at all temperatures.
 
-    student, teacher: logits (N, C). temperature: T > 0, default 4.
+    student, teacher: logits (N, C), or of tokens or pixels. temperature: T > 0, default 4. mask: what counts, default all.
     Source: Hinton, Vinyals, Dean (2015), §2 and eq. 2; Kullback-Leibler form as in common use.
     """
-    student, teacher = as_logits(student, teacher, may_rule_out=True)
+    student, teacher, share = as_logits(student, teacher, mask, may_rule_out=["teacher"])
     check_temperature(temperature)
-    return _divergence(student / temperature, teacher / temperature, temperature**2)
+    return _divergence(student / temperature, teacher / temperature, temperature**2, share)
 
 
 def distillation(
-    student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float = 4.0, alpha: float = 0.9
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float = 4.0,
+    alpha: float = 0.9,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """The classic mixture: alpha · soft_target + (1 − alpha) · cross-entropy with the labels.
 
     Here alpha weights the teacher. Some sources (the Transformers cookbook's DistillationTrainer among them) put alpha on the
     hard loss instead: their alpha is our 1 − alpha.
 
-    student, teacher: logits (N, C). labels: (N,) int64. temperature: T > 0, default 4. alpha: in [0, 1], default 0.9.
+    student, teacher: logits (N, C), or of tokens or pixels. labels: (N,) int64, or one for each token or pixel. temperature:
+    T > 0, default 4. alpha: in [0, 1], default 0.9. mask: what counts, in both losses, default all.
     Source: Hinton, Vinyals, Dean (2015), §2.
     """
     check_share("alpha", alpha)
-    soft = soft_target(student, teacher, temperature=temperature)
-    check_labels(labels, student)
-    hard = F.cross_entropy(at_least_float32(student), labels)
+    soft = soft_target(student, teacher, temperature=temperature, mask=mask)
+    hard = _cross_entropy(student, labels, mask)
     return hard.lerp(soft, alpha)  # alpha · soft + (1 − alpha) · hard
 
 
-def label_smoothing(student: Tensor, labels: Tensor, *, smoothing: float = 0.1) -> Tensor:
+def multi_label(student: Tensor, teacher: Tensor, *, temperature: float = 4.0, mask: Tensor | None = None) -> Tensor:
+    """`soft_target` where several classes may hold at once: each class is a question of its own, yes or no.
+
+    T² · KL between the two outcomes' probabilities, sigmoid(z / T) and 1 − sigmoid(z / T), mean over classes and batch, in
+    nats; of one size with `F.binary_cross_entropy_with_logits`, which takes the labels.
+
+    student, teacher: logits (N, C) before the sigmoid, or of tokens or pixels. temperature: T > 0, default 4. mask: what
+    counts, default all.
+    Source: the one-versus-all divergence of Yang et al. (2023), *Multi-Label Knowledge Distillation*; T² as in `soft_target`.
+    """
+    student, teacher, share = as_logits(student, teacher, mask, may_rule_out=["teacher"])
+    check_temperature(temperature)
+    classes = student.shape[1]
+    share = None if share is None else share.repeat_interleave(classes) / classes
+    # A sigmoid is a softmax over the logit and 0.
+    student, teacher = (torch.stack([side, torch.zeros_like(side)], dim=2).flatten(0, 1) for side in (student, teacher))
+    return _divergence(student / temperature, teacher / temperature, temperature**2, share)
+
+
+def label_smoothing(student: Tensor, labels: Tensor, *, smoothing: float = 0.1, mask: Tensor | None = None) -> Tensor:
     """Cross-entropy with softened labels: what a teacher costs that knows nothing of a picture but its label.
 
     −Σ t · log softmax(student) with t = (1 − smoothing) · one-hot + smoothing / C, mean over the batch, in nats. A distillation
     gain that is no larger is a gain by smoother targets alone. PyTorch has it as `F.cross_entropy(label_smoothing=)`.
 
-    student: logits (N, C). labels: (N,) int64. smoothing: the share that all C classes, the label's too, have in equal parts;
-    in [0, 1], default 0.1.
+    student: logits (N, C), or of tokens or pixels. labels: (N,) int64, or one for each token or pixel. smoothing: the share
+    that all C classes, the label's too, have in equal parts; in [0, 1], default 0.1. mask: what counts, default all.
     Source: Szegedy, Vanhoucke, Ioffe, Shlens, Wojna (2016), *Rethinking the Inception Architecture*, §7.
     """
-    student, _ = as_logits(student, student)
-    check_labels(labels, student)
     check_share("smoothing", smoothing)
-    log_q = student.log_softmax(dim=1)
-    hard, even = -log_q.gather(1, labels.unsqueeze(1)).mean(), -log_q.mean()
+    rows, _, share = as_logits(student, student, mask)
+    labels = check_labels(labels, student, mask)
+    log_q = rows.log_softmax(dim=1)
+    hard, even = (
+        -mean_of_rows(log_q.gather(1, labels.unsqueeze(1)).squeeze(1), share),
+        -mean_of_rows(log_q.mean(dim=1), share),
+    )
     return hard.lerp(even, smoothing)  # (1 − smoothing) · hard + smoothing · even
 
 
-def logit_mse(student: Tensor, teacher: Tensor) -> Tensor:
+def logit_mse(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
     """Mean squared difference of the logits over all N · C elements.
 
     Up to the logits' means, what `soft_target` becomes as T → ∞.
 
-    student, teacher: logits (N, C).
+    student, teacher: logits (N, C), or of tokens or pixels. mask: what counts, default all.
     Source: Ba, Caruana (2014), *Do Deep Nets Really Need to be Deep?*, eq. 1; the limit: Hinton et al. (2015), §2.1.
     """
-    student, teacher = as_logits(student, teacher)
-    return F.mse_loss(student, teacher)
+    student, teacher, share = as_logits(student, teacher, mask)
+    return mean_of_rows((student - teacher).square().mean(dim=1), share)
 
 
 def decoupled(
@@ -95,25 +127,25 @@ def decoupled(
     alpha: float = 1.0,
     beta: float = 8.0,
     temperature: float = 4.0,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """DKD: what the teacher says of the target class and of the others among themselves, weighted apart.
 
     alpha · TCKD + beta · NCKD, each a KL divergence times T². TCKD compares target against all others (two outcomes); NCKD
     compares the other classes with the target left out.
 
-    student, teacher: logits (N, C), C ≥ 2. labels: (N,) int64. alpha, beta ≥ 0, defaults 1 and 8. temperature: T > 0,
-    default 4.
+    student, teacher: logits (N, C), or of tokens or pixels, C ≥ 2. labels: (N,) int64, or one for each token or pixel. alpha,
+    beta ≥ 0, defaults 1 and 8. temperature: T > 0, default 4. mask: what counts, default all.
     Source: Zhao, Cui, Song, Qiu, Liang (2022), *Decoupled Knowledge Distillation*, eq. 7.
     """
-    student, teacher = as_logits(student, teacher, may_rule_out=True)
-    check_labels(labels, student)
+    ours, theirs, share = as_logits(student, teacher, mask, may_rule_out=["teacher"])
+    labels = check_labels(labels, student, mask).unsqueeze(1)
     check_temperature(temperature)
     check_weight("alpha", alpha)
     check_weight("beta", beta)
-    if student.shape[1] < 2:
-        raise ValueError(f"student must have at least 2 classes for a target and the others, got {student.shape[1]}")
-    labels = labels.unsqueeze(1)
-    others = torch.arange(student.shape[1] - 1, device=labels.device)
+    if ours.shape[1] < 2:
+        raise ValueError(f"student must have at least 2 classes for a target and the others, got {ours.shape[1]}")
+    others = torch.arange(ours.shape[1] - 1, device=labels.device)
     others = others + (others >= labels)  # (N, C − 1): the classes that are not the label. By masks a GPU would wait.
 
     def split(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,11 +155,11 @@ def decoupled(
         return torch.cat([target, rest.logsumexp(dim=1, keepdim=True)], dim=1), rest
 
     (student_pair, student_rest), (teacher_pair, teacher_rest) = (
-        split(student / temperature),
-        split(teacher / temperature),
+        split(ours / temperature),
+        split(theirs / temperature),
     )
-    target_class = _divergence(student_pair, teacher_pair, temperature**2)
-    other_classes = _divergence(student_rest, teacher_rest, temperature**2)
+    target_class = _divergence(student_pair, teacher_pair, temperature**2, share)
+    other_classes = _divergence(student_rest, teacher_rest, temperature**2, share)
     return alpha * target_class + beta * other_classes
 
 
@@ -144,7 +176,7 @@ def correlation(
     student, teacher: logits (N, C). beta, gamma ≥ 0, default 1. temperature: T > 0, default 1.
     Source: Huang, You, Wang, Qian, Xu (2022), *Knowledge Distillation from A Stronger Teacher*, eq. 8–10.
     """
-    student, teacher = as_logits(student, teacher)
+    student, teacher, _ = as_logits(student, teacher, dimensions=[2])
     check_temperature(temperature)
     check_weight("beta", beta)
     check_weight("gamma", gamma)
@@ -154,18 +186,22 @@ def correlation(
     return (beta * between_classes + gamma * between_pictures) * temperature**2
 
 
-def standardized_soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 2.0) -> Tensor:
+def standardized_soft_target(
+    student: Tensor, teacher: Tensor, *, temperature: float = 2.0, mask: Tensor | None = None
+) -> Tensor:
     """`soft_target` on z-scored logits: the student matches their shape and is free in their scale.
 
     Each row becomes (z − mean) / (std + 1e-7) with the unbiased standard deviation.
 
-    student, teacher: logits (N, C), C ≥ 2. temperature: T > 0, default 2.
+    student, teacher: logits (N, C), or of tokens or pixels, C ≥ 2. temperature: T > 0, default 2. mask: what counts, default
+    all.
     Source: Sun, Ren, Li, Wang, Cao (2024), *Logit Standardization in Knowledge Distillation*, eq. 11 and algorithm 1.
     """
-    student, teacher = as_logits(student, teacher)
+    student, teacher, _ = as_logits(student, teacher, mask)
     if student.shape[1] < 2:
         raise ValueError(f"student must have at least 2 classes to be standardised, got {student.shape[1]}")
-    return soft_target(_standardize(student), _standardize(teacher), temperature=temperature)
+    rows = None if mask is None else mask.flatten()
+    return soft_target(_standardize(student), _standardize(teacher), temperature=temperature, mask=rows)
 
 
 def ensemble_target(
@@ -183,18 +219,30 @@ def ensemble_target(
     check_temperature(temperature)
     if mean not in ("probabilities", "logits"):
         raise ValueError(f'mean must be "probabilities" or "logits", got {mean!r}')
-    stacked = torch.stack([as_logits(list_of_logits[0], logits, may_rule_out=True)[1] for logits in list_of_logits])
+    options = {"dimensions": [2], "may_rule_out": ["student", "teacher"]}
+    stacked = torch.stack([as_logits(list_of_logits[0], logits, **options)[1] for logits in list_of_logits])
     if mean == "logits":
         return (stacked.mean(dim=0) / temperature).softmax(dim=1)
     return (stacked / temperature).softmax(dim=2).mean(dim=0)
 
 
-def _divergence(student: Tensor, teacher: Tensor, weight: float) -> Tensor:
-    """weight · KL(softmax(teacher) ‖ softmax(student)), mean over the batch. What the teacher rules out counts nothing."""
+def _cross_entropy(student: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
+    """The labels' loss, mean over the rows that count, of logits that were looked at."""
+    labels = check_labels(labels, student, mask)
+    with trusted():
+        student, _, share = as_logits(student, student, mask)
+    if share is None:
+        return F.cross_entropy(student, labels)
+    return mean_of_rows(F.cross_entropy(student, labels, reduction="none"), share)
+
+
+def _divergence(student: Tensor, teacher: Tensor, weight: float, share: Tensor | None) -> Tensor:
+    """weight · KL(softmax(teacher) ‖ softmax(student)), mean over rows. What the teacher rules out counts nothing."""
     if weight > HOT**2:
-        return weight * _small_divergence(student, teacher).mean()
+        return weight * mean_of_rows(_small_divergence(student, teacher), share)
     log_q, log_p = student.log_softmax(dim=1), teacher.log_softmax(dim=1).clamp_min(LOWEST)
-    return (log_p.exp() * (weight / len(student)) * (log_p - log_q)).sum()
+    weight = weight / len(student) if share is None else weight * share.unsqueeze(1)
+    return (log_p.exp() * weight * (log_p - log_q)).sum()
 
 
 def _small_divergence(student: Tensor, teacher: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from kdcourse.methods.response import (
     Distillation,
     LabelSmoothing,
     LogitMSE,
+    MultiLabel,
     SoftTarget,
     StandardizedSoftTarget,
 )

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdcourse.losses.checks import check_labels
+
 
 @dataclass
 class Batch:
@@ -155,4 +157,5 @@ class HardTarget(Method):
     needs_teacher, needs_labels = False, True
 
     def forward(self, batch: Batch) -> Tensor:
+        check_labels(batch.labels, batch.student_logits)
         return F.cross_entropy(batch.student_logits, batch.labels)

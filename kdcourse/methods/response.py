@@ -46,6 +46,15 @@ class Distillation(FromLoss):
         super().__init__(temperature=temperature, alpha=alpha)
 
 
+class MultiLabel(FromLoss):
+    """Soft targets where several classes may hold at once: a sigmoid each. Loss: `losses.multi_label`."""
+
+    loss = staticmethod(response.multi_label)
+
+    def __init__(self, temperature: float = 4.0):
+        super().__init__(temperature=temperature)
+
+
 class LabelSmoothing(FromLoss):
     """Labels softened alike for every picture, without a teacher: a cheap rival. Loss: `losses.label_smoothing`."""
 
