@@ -34,10 +34,7 @@ class Response:
 
         outputs: the student's, with logits (N, C) or (N, L, V). taught: the teacher's logits, needed where alpha > 0.
         """
-        logits = getattr(outputs, "logits", None)
-        if logits is None or logits.ndim not in (2, 3):
-            found = list(outputs) if logits is None else f"shape {tuple(logits.shape)}"
-            raise ValueError(f"model must answer with logits (N, C) of classes or (N, L, V) of tokens, got {found}")
+        logits = logits_of("model", outputs)
         rows, taught, targets = self.rows(logits, taught, labels, mask)
         share = 1.0 if items is None or labels is None else targets.numel() / items
         if not len(rows):  # no position has a label
@@ -86,6 +83,15 @@ class Response:
             )
         check_labels(targets, rows)
         return F.cross_entropy(rows, targets, label_smoothing=self.smoothing)
+
+
+def logits_of(name: str, outputs) -> Tensor:
+    """The logits that a model answered with, (N, C) or (N, L, V); `ValueError` for answers of another kind."""
+    logits = getattr(outputs, "logits", None)
+    if logits is None or logits.ndim not in (2, 3):
+        found = list(outputs) if logits is None else f"shape {tuple(logits.shape)}"
+        raise ValueError(f"{name} must answer with logits (N, C) of classes or (N, L, V) of tokens, got {found}")
+    return logits
 
 
 def is_causal(model: nn.Module) -> bool:

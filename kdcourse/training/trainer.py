@@ -27,7 +27,7 @@ from kdcourse.models.tapping import unwrapped
 from kdcourse.system.generators import seeded_rng
 from kdcourse.training.gate import NO_ANSWERS, check_answers, check_kind, check_pair, check_student
 from kdcourse.training.loop import refuse_divergence
-from kdcourse.training.response import Response, is_causal
+from kdcourse.training.response import Response, is_causal, logits_of
 
 STACK = ("num_hidden_layers", "hidden_size", "num_attention_heads")  # what the config of one stack of layers tells
 ANSWERS = ("teacher_logits", "teacher_states")  # what an example may bring of a teacher's
@@ -91,13 +91,14 @@ class DistillationTrainer(Trainer):
         check_kind("args", self.args, DistillationTrainingArguments)
         self.teacher, self.compute_loss_func = teacher, kwargs.get("compute_loss_func")
         self.train_dataset = kwargs.get("train_dataset")
+        if model is not None:
+            self._join(model)
         if teacher is None:
             for part in ("train_dataset", "eval_dataset"):
                 check_answers(kwargs.get(part), self.args.alpha)
-        if model is not None:
-            self._join(model)
         super().__init__(model=model, args=self.args, **kwargs)
         self.model_accepts_loss_kwargs = True  # this loss takes the number of labels, whatever the model's own does
+        self.label_names = self.label_names or ["labels"]  # and labels, where its forward does not take them
         self._loss_shifts_labels = is_causal(unwrapped(self.model))
         self.divergence = Divergence()
         self.add_callback(self.divergence)
@@ -161,7 +162,8 @@ class DistillationTrainer(Trainer):
         theirs = self._ask(inputs, more) if (alpha and cached is None) or (more and self.layers) else None
         # Each batch counts by its labels: the mean over all of them, whatever way they were cut into batches.
         items = None if num_items_in_batch is None else torch.as_tensor(num_items_in_batch).flatten()[0]
-        taught, mask = self._looked_at(cached) if theirs is None else theirs.logits, inputs.get("attention_mask")
+        taught = self._looked_at(cached) if cached is not None or theirs is None else logits_of("teacher", theirs)
+        mask = inputs.get("attention_mask")
         loss, share = self.response(outputs, taught, labels, mask, items, alpha=alpha, temperature=args.temperature)
         if more and self.layers:
             loss = loss + share * self._inner(outputs, theirs, mask)
