@@ -177,7 +177,7 @@ def test_every_second_layer_of_other_builds_is_copied(kind):
 
 
 def test_a_teacher_whose_layers_are_one_has_no_every_second():
-    with pytest.raises(ValueError, match="teacher must have its 4 layers in one list, .* got AlbertForSequence"):
+    with pytest.raises(ValueError, match=r"teacher must have its 4 layers in one list, .* got AlbertForSequence"):
         every_second_layer(foreign("Albert", intermediate_size=16, embedding_size=8))
 
 

@@ -317,7 +317,7 @@ def test_a_frozen_student_and_plain_arguments_are_named(student, teacher, tmp_pa
     with pytest.raises(ValueError, match="args must be DistillationTrainingArguments, got TrainingArguments"):
         DistillationTrainer(student.bert, teacher.bert, TrainingArguments(str(tmp_path)))
     with pytest.raises(
-        ValueError, match="model must be a model of transformers, got SentimentClassifier; give its .bert"
+        ValueError, match=r"model must be a model of transformers, got SentimentClassifier; give its \.bert"
     ):
         DistillationTrainer(student, teacher.bert)
     student.requires_grad_(False)
