@@ -275,8 +275,9 @@ def test_answers_that_are_no_numbers_are_refused_by_name(student, tmp_path, bad,
     with pytest.raises(ValueError, match=f"teacher_logits must not hold {message}, got 1 of 32 values"):
         Examples(student.encode(TEXTS), LABELS, answers)
     one = trainer(student, None, tmp_path, cached=torch.zeros(16, 2))
-    with pytest.raises(ValueError, match=f"teacher_logits must not hold {message}"):
-        one.compute_loss(student.bert, {**batch(student), "teacher_logits": answers})
+    one.train_dataset = [{**example, "teacher_logits": answers[3].tolist()} for example in one.train_dataset]
+    with pytest.raises(ValueError, match=f"teacher_logits must not hold {message}, got 4 of 8 values"):
+        one.train()
 
 
 def test_a_class_that_the_teacher_rules_out_can_be_learnt(student, tmp_path):

@@ -10,7 +10,7 @@ smoothing, columns of a data set that no model takes left out.
 """
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -100,6 +100,7 @@ class DistillationTrainer(Trainer):
         self.model_accepts_loss_kwargs = True  # this loss takes the number of labels, whatever the model's own does
         self.label_names = self.label_names or ["labels"]  # and labels, where its forward does not take them
         self._loss_shifts_labels = is_causal(unwrapped(self.model))
+        self.data_collator = Looking(self.data_collator)
         self.divergence = Divergence()
         self.add_callback(self.divergence)
         if teacher is not None and getattr(unwrapped(teacher), "hf_device_map", None) is None:
@@ -162,7 +163,7 @@ class DistillationTrainer(Trainer):
         theirs = self._ask(inputs, more) if (alpha and cached is None) or (more and self.layers) else None
         # Each batch counts by its labels: the mean over all of them, whatever way they were cut into batches.
         items = None if num_items_in_batch is None else torch.as_tensor(num_items_in_batch).flatten()[0]
-        taught = self._looked_at(cached) if cached is not None or theirs is None else logits_of("teacher", theirs)
+        taught = cached if cached is not None or theirs is None else logits_of("teacher", theirs)
         mask = inputs.get("attention_mask")
         loss, share = self.response(outputs, taught, labels, mask, items, alpha=alpha, temperature=args.temperature)
         if more and self.layers:
@@ -191,13 +192,6 @@ class DistillationTrainer(Trainer):
         }
         with evaluating(self.teacher), torch.no_grad(), self.accelerator.autocast():
             return _answers(self.teacher, inputs, more)
-
-    def _looked_at(self, cached: Tensor | None) -> Tensor | None:
-        """The answers that examples bring. On a GPU, which would wait at each look, those of the first step are looked at."""
-        if cached is not None:
-            check_tensor("teacher_logits", cached)
-            check_no_nan("teacher_logits", cached if self.state.global_step else cached.cpu())
-        return cached
 
     def _inner(self, ours, theirs, mask: Tensor | None) -> Tensor:
         """The hidden-state and attention losses, each the mean over the pairs of layers. mask: of real tokens, default all."""
@@ -251,15 +245,32 @@ class Examples(torch.utils.data.Dataset):
         for name, values in self.more.items():
             if len(values) != len(encoded):
                 raise ValueError(f"{name} must hold one entry for each of {len(encoded)} texts, got {len(values)}")
-            if name in ANSWERS:
-                check_tensor(name, values)
-                check_no_nan(name, values.cpu())
+        _look_at_answers(self.more)
 
     def __len__(self) -> int:
         return len(self.encoded)
 
     def __getitem__(self, position: int) -> dict:
         return {**self.encoded[position], **{name: values[position].tolist() for name, values in self.more.items()}}
+
+
+@dataclass
+class Looking:
+    """A collator that looks at the answers that examples bring, while they are where a look makes no GPU wait."""
+
+    collate: Callable[[list], Mapping]
+
+    def __call__(self, examples: list) -> Mapping:
+        batch = self.collate(examples)
+        _look_at_answers(batch)
+        return batch
+
+
+def _look_at_answers(batch: Mapping) -> None:
+    for name in ANSWERS:
+        if name in batch:
+            check_tensor(name, batch[name])
+            check_no_nan(name, batch[name].cpu())
 
 
 class Divergence(TrainerCallback):
