@@ -1,5 +1,6 @@
 """The bench measures what it says, in turns; no test looks at how long anything took."""
 
+import time
 from dataclasses import asdict, replace
 from functools import partial
 
@@ -9,6 +10,7 @@ import torch
 from kdcourse.bench import report, textbook, training
 from kdcourse.bench.memory import peak_mebibytes
 from kdcourse.data.splits import standardised
+from kdcourse.losses import checks
 from kdcourse.models import perceptron
 
 CPU = torch.device("cpu")
@@ -20,7 +22,8 @@ SMALL = training.Workload(
 
 def test_every_way_is_measured_beside_the_plain_student():
     costs = training.measure_ways(SMALL, CPU)
-    assert [cost.way for cost in costs] == [training.PLAIN, training.CACHED, training.LIVE, training.TEXTBOOK]
+    ways = [training.PLAIN, training.CACHED, training.UNCHECKED, training.LIVE, training.TEXTBOOK]
+    assert [cost.way for cost in costs] == ways
     assert costs[0].times_plain == 1
     assert all(cost.images_per_second > 0 and cost.mebibytes > 0 and cost.share > 0 for cost in costs)
     with pytest.raises(ValueError, match="turns must be"):
@@ -33,6 +36,17 @@ def test_shares_count_the_teachers_work_where_it_answers():
     student, teacher = 2 * 2 * 48 * 4 + 3 * 2 * 4 * 10, 2 * (48 * 16 + 16 * 10)
     assert operations[training.PLAIN] == operations[training.CACHED] == student
     assert operations[training.LIVE] == operations[training.TEXTBOOK] == student + teacher
+
+
+def test_a_run_looks_at_values_in_its_first_step_alone_or_not_at_all(monkeypatch):
+    def looks(way: str, steps: int) -> int:
+        seen = []
+        ways, _ = training._ways(replace(SMALL, steps=steps), CPU)
+        monkeypatch.setattr(checks, "check_finite", lambda name, tensor: seen.append(name))
+        ways[way]()
+        return len(seen)
+
+    assert looks(training.CACHED, 1) == looks(training.CACHED, 9) > looks(training.UNCHECKED, 9)
 
 
 def test_ways_take_turns_and_ratios_are_taken_within_them():
@@ -63,7 +77,9 @@ def test_the_textbook_loop_learns_from_the_teacher():
 
 def test_memory_is_looked_at_while_the_call_runs():
     def hold() -> None:
-        torch.ones(64 * 2**18).mul(2)
+        held = torch.ones(64 * 2**18)
+        time.sleep(0.2)  # or on a busy machine nobody looks in time
+        held.mul(2)
 
     assert peak_mebibytes(hold, CPU) > peak_mebibytes(lambda: None, CPU) + 48
 

@@ -1,5 +1,6 @@
 """The labs: fresh, complete, fit to be shown; every slider is moved, and README's table is what was measured."""
 
+import ast
 import os
 import re
 from itertools import pairwise
@@ -7,7 +8,7 @@ from itertools import pairwise
 import nbformat
 import pytest
 
-from kdcourse.authoring import notebooks
+from kdcourse.authoring import folding, notebooks
 
 LABS = notebooks.labs()
 SLIDERS = re.compile(r"kd\.widgets\.\w+\(|kd\.quiz\(")
@@ -49,6 +50,50 @@ def test_every_widget_is_followed_by_a_cell_that_moves_it(lab):
         if SLIDERS.search(cell.source):
             assert "widget-test" in following.metadata.get("tags", ()), f"nothing moves the widget of: {cell.source}"
     assert not SLIDERS.search(code[-1].source)
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.number)
+def test_a_cell_that_moves_controls_puts_them_back(lab):
+    for cell in notebooks.compose(lab).cells:
+        if "widget-test" in cell.metadata.get("tags", ()) and ".move(" in cell.source:
+            (block,) = ast.parse(cell.source).body
+            (kept,) = block.items
+            view = ast.unparse(kept.context_expr).removesuffix(".restored()")
+            moved = {name.partition(".move(")[0] for name in re.findall(r"\w+\.move\(", cell.source)}
+            assert moved == {view}
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.number)
+def test_plumbing_is_folded_and_what_is_taught_is_not(lab):
+    for cell in notebooks.compose(lab).cells:
+        tags = cell.metadata.get("tags", ())
+        if "setup" in tags or "widget-test" in tags:
+            assert folding.is_folded(cell) and cell.metadata["cellView"] == "form"
+        if cell.cell_type == "markdown" or "exercise" in cell.metadata or ".check(" in cell.source:
+            assert not folding.is_folded(cell)
+        if any(work in cell.source for work in ("kd.compare(", "kd.train(", "def ", "import ")) and "setup" not in tags:
+            assert not folding.is_folded(cell) or "widget-test" in tags
+        assert "fmt:" not in cell.source, "what is meant for tools is no part of a lesson"
+
+
+@pytest.mark.parametrize(
+    ("source", "prose"),
+    [
+        ('gain = outcome.difference("KD")\nkd.say(f"KD brings {gain}.")', True),
+        ('kd.claim("KD helps", gain)\nguess.answer(gain.verdict)', True),
+        ('for arm in arms:\n    kd.say(f"{arm}")', True),
+        ('if kept:\n    assert True\nelse:\n    kd.say("Nothing is kept.")', True),
+        ('gain = outcome.difference("KD")', False),
+        ('net = recipe.run(0)\nkd.say("It ran.")', False),
+        ('history = kd.train(net, split)\nkd.say(f"{history.losses[-1]}")', False),
+        ('for _ in range(9):\n    loss = step()\nkd.say(f"{loss}")', False),
+        ('def f(x):\n    return x\nkd.say(f"{f(1)}")', False),
+        ('kd.say("Where it is.")\noutcome.table()', False),
+        ('%pip list\nkd.say("A magic.")', False),
+    ],
+)
+def test_prose_is_code_that_only_puts_results_into_words(source, prose):
+    assert folding.is_prose(source) == prose
 
 
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.number)

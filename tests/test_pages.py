@@ -100,3 +100,47 @@ def test_slides_turn_by_keyboard(tmp_path):
         assert len(first) == len(second) == 1 and first != second
         tab.keyboard.press("ArrowLeft")
         assert heading() == first and browser.problems(tab) == []
+
+
+def read(text: str) -> str:
+    """What a page shows beside its scripts, styles and code."""
+    return re.sub(r"<(script|style|pre|code)\b.*?</\1>", "", text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.number)
+def test_a_page_asks_no_host_and_draws_its_own_formulas(lab):
+    notebook = notebooks.compose(lab)
+    text = pages.page(notebook, lab)
+    assert not re.findall(r"<(?:script|link|img|iframe)\b[^>]*(?:src|href)=[\"']?(?:https?:)?//", text)
+    assert not re.search(r"@import|url\([\"']?(?:https?:)?//", text)
+    written = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    blocks = len(re.findall(r"\$\$", written)) // 2
+    assert len(re.findall(r'<math\b[^>]*display="block"', text)) == blocks
+    assert "$" not in re.sub(r"<math\b.*?</math>", "", read(text), flags=re.DOTALL)
+
+
+def test_a_page_leads_on_and_back_and_lists_its_sections():
+    first, second, last = LABS[0], LABS[1], LABS[-1]
+    text = pages.page(notebooks.compose(second), second)
+    assert f'href="{first.source.stem}.html">← 00 {first.title}</a>' in text
+    assert f'href="{LABS[2].source.stem}.html">02 {LABS[2].title} →</a>' in text
+    places = re.findall(r'<li class="kd-level-[23]"><a href="#([^"]+)">', text)
+    assert len(places) > 5 and all(text.count(f'id="{place}"') == 1 for place in places)
+    assert "←" not in pages._neighbours(first) and "→" not in pages._neighbours(last) and pages._neighbours(None) == ""
+
+
+def test_folded_code_opens_at_a_click_and_the_badge_is_in_the_page():
+    lab = notebooks.lab("02")
+    text = pages.page(notebooks.compose(lab), lab)
+    assert '<details class="kd-folded"><summary>Set up this lab: kd.setup()</summary>' in text
+    assert text.count("<summary>In words</summary>") >= 5
+    (badge,) = re.findall(r'<img[^>]*alt="Open in Colab"[^>]*>', text)
+    assert 'src="data:image/svg+xml;base64,' in badge
+
+
+def test_markup_in_a_title_is_text_and_the_dark_theme_is_for_dark_screens():
+    cells = [nbformat.v4.new_markdown_cell("## Is $a < b$ or <b>bold</b>?"), nbformat.v4.new_markdown_cell("## B & C")]
+    text = pages.page(nbformat.v4.new_notebook(cells=cells))
+    (contents,) = re.findall(r'<nav class="kd-contents".*?</nav>', text, re.DOTALL)
+    assert "<b>" not in contents and "B &amp; C" in contents
+    assert '<style media="screen and (prefers-color-scheme: dark)"' in text

@@ -59,6 +59,21 @@ def shown(monkeypatch):
     return sent
 
 
+def test_what_a_test_moves_is_put_back(view, explorer, shown):
+    view._ipython_display_()
+    for one, moves in ((view, {"loss": 9.0, "steps": 5}), (explorer, {"temperature": 100, "picture": 1})):
+        before = one.description
+        with one.restored():
+            one.move(**moves)
+            assert one.description != before
+        assert one.description == before
+    with pytest.raises(ArithmeticError), view.restored():
+        view.move(loss=-1.0)
+    assert view.controls["loss"].value == 1.0
+    assert explorer.view.temperature == explorer.controls["temperature"].value
+    assert shown[-1][1]["text/plain"] == view.description, "the still figure follows"
+
+
 def test_figure_is_there_before_any_control_moves(view):
     assert "from 1 to 1" in view.description and view.description in view._sentence.value
     assert "<img" in view._picture.value and "data:image/png" in view._picture.value

@@ -17,6 +17,7 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+from kdcourse.authoring.folding import fold_plumbing
 from kdcourse.exercises import exercise
 from kdcourse.system.storage import write_safely
 
@@ -29,9 +30,9 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_SECONDS = 300
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 COLAB = "https://colab.research.google.com"
+BADGE = "open_in_colab.svg"  # beside the notebooks: a picture that asks no host
 # What must happen before the course can be imported, in front of each lab's `kd.setup()`: Colab installs it, once.
 BOOTSTRAP = """\
-# @title Set up this lab: kd.setup()
 import sys
 from importlib.metadata import distributions
 
@@ -91,22 +92,17 @@ def compose(lab: Lab, *, solutions: bool = False) -> NotebookNode:
         if solutions and "exercise" in cell.metadata:
             cell.source = exercise(cell.metadata["exercise"]).source()
         if "setup" in cell.metadata.get("tags", ()):
-            _complete_setup(cell)
+            version, repository = project()
+            cell.source = BOOTSTRAP.format(version=version, repository=repository) + cell.source
+    fold_plumbing(notebook.cells)
     _add_badge(notebook.cells[0], lab)
     return notebook
-
-
-def _complete_setup(cell: NotebookNode) -> None:
-    """Put the bootstrap first and fold the cell: JupyterLab shows its first line, Colab the title in it."""
-    version, repository = project()
-    cell.source = BOOTSTRAP.format(version=version, repository=repository) + cell.source
-    cell.metadata.update(cellView="form", jupyter={"source_hidden": True})
 
 
 def _add_badge(cell: NotebookNode, lab: Lab) -> None:
     """Below the title, the badge that opens this lab on Colab."""
     address = project()[1].replace("https://github.com", f"{COLAB}/github")
-    badge = f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({address}/blob/main/notebooks/{lab.notebook.name})"
+    badge = f"[![Open in Colab]({BADGE})]({address}/blob/main/notebooks/{lab.notebook.name})"
     title, _, rest = cell.source.partition("\n")
     cell.source = f"{title}\n\n{badge}\n{rest}"
 

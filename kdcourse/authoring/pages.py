@@ -1,29 +1,107 @@
-"""Labs as pages of HTML: to read, or section by section as slides. Linked views move on them, with no kernel and no network."""
+"""Labs as pages of HTML: to read, or section by section as slides. Linked views move on them, with no kernel and no network.
+
+A page is one file that asks no host for anything: formulas are MathML, pictures are in it, folded cells open at a click.
+"""
 
 import copy
+import html
 import json
+import re
 from pathlib import Path
 
+from latex2mathml.converter import convert
+from nbconvert import HTMLExporter
+from nbconvert.exporters.html import contextfilter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 
+from kdcourse.authoring import folding
+from kdcourse.authoring.notebooks import NOTEBOOKS, Lab, labs
 from kdcourse.widgets.page import EXPORT
 
 WIDGETS = Path(__file__).parents[1] / "widgets"
+# nbconvert's own page, without the scripts that it fetches, and with folded cells.
+TEMPLATE = """\
+{%- extends "lab/index.html.j2" -%}
+{%- block html_head_js -%}{%- endblock -%}
+{%- block notebook_css -%}
+{{ super() }}{{ resources.include_css("static/theme-dark.css") | where_dark }}
+{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- endblock -%}
+{%- block html_head_js_mermaidjs -%}{%- endblock -%}
+{%- block input -%}
+{%- if cell | is_folded -%}
+<details class="kd-folded"><summary>{{ cell | folded_title | escape_html }}</summary>{{ super() }}</details>
+{%- else -%}{{ super() }}{%- endif -%}
+{%- endblock -%}
+"""
+HEADING = re.compile(r'<h([23])[^>]*\bid="([^"]+)"[^>]*>(.*?)</h\1>', re.DOTALL)
 
 
-def page(notebook: NotebookNode) -> str:
-    """A notebook as one page of HTML."""
-    from nbconvert import HTMLExporter
+class _Renderer(IPythonRenderer):
+    """Formulas as MathML, which browsers draw by themselves."""
 
+    def block_math(self, body: str) -> str:
+        return convert(body.strip(), display="block")
+
+    def inline_math(self, body: str) -> str:
+        return convert(body.strip())
+
+
+class _Exporter(HTMLExporter):
+    @contextfilter
+    def markdown2html(self, context, source: str) -> str:
+        path = context["resources"]["metadata"]["path"]
+        return MarkdownWithMath(renderer=_Renderer(escape=False, embed_images=True, path=path)).render(source)
+
+
+def page(notebook: NotebookNode, lab: Lab | None = None) -> str:
+    """A notebook as one page of HTML. lab: which it is, so that the page leads to the labs before and after it."""
     notebook, scripts = _with_views(notebook)
-    text = HTMLExporter().from_notebook_node(notebook)[0]
+    exporter = _Exporter(raw_template=TEMPLATE)
+    exporter.register_filter("is_folded", folding.is_folded)
+    exporter.register_filter("folded_title", folding.title)
+    exporter.register_filter("where_dark", _where_dark)
+    resources = {"metadata": {"path": str(NOTEBOOKS), "name": lab.title if lab else "A lab of kdcourse"}}
+    text = exporter.from_notebook_node(notebook, resources=resources)[0]
+    text = text.replace("</head>", f"<style>{_read('page.css')}</style></head>", 1)
+    text = text.replace("<main>", f"{_neighbours(lab)}{_contents(text)}<main>", 1)
     return text.replace("</body>", f"{_runtime(scripts)}</body>") if scripts else text
 
 
-def slides(notebook: NotebookNode) -> str:
+def slides(notebook: NotebookNode, lab: Lab | None = None) -> str:
     """A notebook as slides: a new one at each heading; arrow keys, Page Up and Page Down turn them."""
     extra = f"<style>{_read('slides.css')}</style><script>{_read('slides.js')}</script>"
-    return page(notebook).replace("</body>", f"{extra}</body>")
+    return page(notebook, lab).replace("</body>", f"{extra}</body>")
+
+
+def _where_dark(style: str) -> str:
+    """A <style> for readers whose system is dark, and not on paper."""
+    return str(style).replace("<style", '<style media="screen and (prefers-color-scheme: dark)"', 1)
+
+
+def _contents(text: str) -> str:
+    """The page's headings as links."""
+    lines = [
+        f'<li class="kd-level-{level}"><a href="#{place}">{re.sub("<a .*?</a>|<[^>]+>", "", title, flags=re.DOTALL)}</a></li>'
+        for level, place, title in HEADING.findall(text)
+    ]
+    listed = f"<details><summary>Contents</summary><ol>{''.join(lines)}</ol></details>"
+    return f'<nav class="kd-contents" aria-label="Contents">{listed}</nav>' if lines else ""
+
+
+def _neighbours(lab: Lab | None) -> str:
+    """Links to the labs before and after this one, whose pages lie beside it."""
+    if lab is None:
+        return ""
+    every = labs()
+    place = [one.number for one in every].index(lab.number)
+    before, after = every[max(place - 1, 0) : place], every[place + 1 : place + 2]
+    links = [
+        f'<a href="{one.source.stem}.html">{arrow.format(html.escape(f"{one.number} {one.title}"))}</a>'
+        for one, arrow in [*((one, "← {}") for one in before), *((one, "{} →") for one in after)]
+    ]
+    return f'<nav class="kd-neighbours" aria-label="Labs">{"".join(links)}</nav>'
 
 
 def _with_views(notebook: NotebookNode) -> tuple[NotebookNode, set[str]]:

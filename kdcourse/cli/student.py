@@ -49,7 +49,7 @@ def run(
     notebook = notebooks.compose(one, solutions=solutions)
     seconds = notebooks.execute(notebook, notebooks.NOTEBOOKS)
     target = html or notebooks.ROOT / "build" / f"{one.source.stem}{'-slides' if slides else ''}.html"
-    text = pages.slides(notebook) if slides else pages.page(notebook)
+    text = (pages.slides if slides else pages.page)(notebook, one)
     write_safely(target, lambda path: path.write_text(text, encoding="utf-8"))
     typer.echo(f"Lab {one.number} ran in {seconds:.0f} s: {target}")
 

@@ -2,7 +2,8 @@
 
 import html
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import ipywidgets
 from traitlets import TraitError
@@ -26,6 +27,15 @@ class HasControls:
         """Set controls by name, as a hand would. Raises `ValueError` for a name that is none and a value out of range."""
         for name, value in values.items():
             set_control(self.controls, name, value)
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Controls moved within it are put back when it is left: a test must not change what a reader sees."""
+        before = {name: control.value for name, control in self.controls.items()}
+        try:
+            yield
+        finally:
+            self.move(**before)
 
 
 class LiveFigure(HasControls):

@@ -99,8 +99,10 @@ def accuracy(logits, labels):
 accuracy = kd.exercise("00.accuracy").check(accuracy)
 
 # %%
-reached = {one: float(accuracy(kd.measure.predict(model, data.test), data.test.labels)) for one, model in
-           (("teacher", teacher), ("student", student))}  # fmt: skip
+reached = {
+    name: float(accuracy(kd.measure.predict(model, data.test), data.test.labels))
+    for name, model in (("teacher", teacher), ("student", student))
+}
 ratio = kd.measure.parameters(teacher) / kd.measure.parameters(student)
 kd.say(
     f"The teacher gets {reached['teacher']:.1f} % of the test pictures right, the student {reached['student']:.1f} %, with "
@@ -201,9 +203,10 @@ closing = kd.widgets.live(draw, seeds=widgets.IntSlider(2, min=2, max=10, descri
 closing
 
 # %% tags=["widget-test"]
-for seeds in (2, 6, 10):
-    closing.move(seeds=seeds)
-    assert f"over {seeds} seeds" in closing.description
+with closing.restored():
+    for seeds in (2, 6, 10):
+        closing.move(seeds=seeds)
+        assert f"over {seeds} seeds" in closing.description
 
 # %% [markdown]
 # ## When it does not help: a teacher that knows no more than the student

@@ -92,9 +92,10 @@ browser = kd.widgets.live(
 browser
 
 # %% tags=["widget-test"]
-for rank in (0, 50, 99):
-    browser.move(rank=rank)
-    assert data.classes[data.test.labels[hardest[rank]]] in browser.description
+with browser.restored():
+    for rank in (0, 50, 99):
+        browser.move(rank=rank)
+        assert data.classes[data.test.labels[hardest[rank]]] in browser.description
 
 # %% [markdown]
 # **Predict** before you go on: which two classes does the teacher find most alike, over all training pictures? These hundred offer the

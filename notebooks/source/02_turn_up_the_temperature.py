@@ -125,23 +125,27 @@ explorer = kd.widgets.temperature_explorer(
 explorer
 
 # %% tags=["widget-test"]
-for temperature in (0.1, 4, 100):
-    explorer.move(temperature=temperature)
-    nats = entropy(softmax_with_temperature(teacher_logits[hesitant[:1]], temperature)).item()
-    assert f"{nats:.2f}" in explorer.description
+with explorer.restored():
+    for temperature in (0.1, 4, 100):
+        explorer.move(temperature=temperature)
+        nats = entropy(
+            softmax_with_temperature(teacher_logits[hesitant[:1]], temperature)
+        ).item()
+        assert f"{nats:.2f}" in explorer.description
 
 # %% tags=["widget-test"]
-ends = {
-    "beside": (0.1, 10, 100),
-    "bias": (-10.0, 2.0, 10.0),
-    "biased": (9, 4, 0),
-    "picture": (5, 2, 0),
-}
-for control, values in ends.items():
-    for value in values:
-        before = explorer.description
-        explorer.move(**{control: value})
-        assert explorer.description != before
+with explorer.restored():
+    ends = {
+        "beside": (0.1, 10, 100),
+        "bias": (-10.0, 2.0, 10.0),
+        "biased": (9, 4, 0),
+        "picture": (5, 2, 0),
+    }
+    for control, values in ends.items():
+        for value in values:
+            before = explorer.description
+            explorer.move(**{control: value})
+            assert explorer.description != before
 
 # %%
 coldest, hottest = (

@@ -106,9 +106,10 @@ landscape = kd.widgets.loss_landscape(logits[picture, three], names, label=0)
 landscape
 
 # %% tags=["widget-test"]
-for alpha, temperature, logit in ((0.0, 1.0, -6.0), (1.0, 20.0, 6.0), (0.9, 4.0, 0.0)):
-    landscape.move(alpha=alpha, temperature=temperature, first=logit, second=-logit)
-    assert f"T = {temperature:g}, alpha = {alpha:g}" in landscape.description
+with landscape.restored():
+    for alpha, temperature, logit in ((0.0, 1.0, -6.0), (1.0, 20.0, 6.0), (0.9, 4.0, 0.0)):
+        landscape.move(alpha=alpha, temperature=temperature, first=logit, second=-logit)
+        assert f"T = {temperature:g}, alpha = {alpha:g}" in landscape.description
 
 # %%
 from kdcourse.widgets.simplex import gradient_descent
@@ -519,9 +520,10 @@ mixer = kd.widgets.live(
 mixer
 
 # %% tags=["widget-test"]
-for arm in (options[0], options[1], options[-1]):
-    mixer.move(arm=arm)
-    assert arm in mixer.description
+with mixer.restored():
+    for arm in (options[0], options[1], options[-1]):
+        mixer.move(arm=arm)
+        assert arm in mixer.description
 
 # %% [markdown]
 # ## A class that the student never sees

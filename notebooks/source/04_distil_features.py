@@ -130,13 +130,14 @@ matcher = kd.widgets.layer_matcher(
 matcher
 
 # %% tags=["widget-test"]
-for layer, other, picture in (
-    ("stage1", "stage1", 0),
-    ("stage2", "stage3", 10),
-    ("stage4", "stage4", 19),
-):
-    matcher.move(student=layer, teacher=other, picture=picture)
-    assert f"student's {layer} and the teacher's {other}: CKA " in matcher.description
+with matcher.restored():
+    for layer, other, picture in (
+        ("stage1", "stage1", 0),
+        ("stage2", "stage3", 10),
+        ("stage4", "stage4", 19),
+    ):
+        matcher.move(student=layer, teacher=other, picture=picture)
+        assert f"student's {layer} and the teacher's {other}: CKA " in matcher.description
 
 # %%
 third = torch.tensor(alike[stages.index("stage3")])

@@ -68,7 +68,7 @@ def held_by(number):
     return lambda seed: pooled(seed).take(torch.arange(number, 8000, 4))
 
 
-member = kd.Recipe(partial(kd.models.perceptron, (64,), **data.sizes), held_by(0), steps=600)
+member = kd.Recipe(partial(kd.models.perceptron, (64,), **data.sizes), held_by(0), steps=450)
 committees = {
     "other weights": kd.schemes.Committee([member] * 4, temperature=2),
     "own pictures": kd.schemes.Committee(
@@ -421,15 +421,15 @@ mixer = kd.widgets.ensemble_mixer(
 mixer
 
 # %% tags=["widget-test"]
-for number in range(1, 6):
-    for weight in (0, 2, 4, 1):
-        mixer.move(**{f"weight_{number}": weight})
-for mean, picture in (("logits", 0), ("probabilities", 12), ("logits", 23)):
-    mixer.move(mean=mean, picture=picture, weight_5=4)
-    assert mixer.description.startswith(f"Mean of {mean}, first 13 %")
-    assert "wrong 50 %:" in mixer.description
-    assert f"Picture {picture + 1}, " in mixer.description
-mixer.move(mean="probabilities", picture=0, weight_5=1)
+with mixer.restored():
+    for number in range(1, 6):
+        for weight in (0, 2, 4, 1):
+            mixer.move(**{f"weight_{number}": weight})
+    for mean, picture in (("logits", 0), ("probabilities", 12), ("logits", 23)):
+        mixer.move(mean=mean, picture=picture, weight_5=4)
+        assert mixer.description.startswith(f"Mean of {mean}, first 13 %")
+        assert "wrong 50 %:" in mixer.description
+        assert f"Picture {picture + 1}, " in mixer.description
 
 # %%
 z = torch.stack([kd.measure.predict(one, data.test) for one in five])  # (5, 10,000, 10)

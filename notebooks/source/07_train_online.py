@@ -188,9 +188,10 @@ listener = kd.widgets.live(
 listener
 
 # %% tags=["widget-test"]
-for rank in (0, 100, 200):
-    listener.move(rank=rank)
-    assert "first peer: most likely" in listener.description
+with listener.restored():
+    for rank in (0, 100, 200):
+        listener.move(rank=rank)
+        assert "first peer: most likely" in listener.description
 
 # %% [markdown]
 # ## Raise generations

@@ -78,9 +78,10 @@ listener = kd.widgets.live(
 listener
 
 # %% tags=["widget-test"]
-for picture in (0, 100, 199):
-    listener.move(picture=picture)
-    assert "256 units: " in listener.description
+with listener.restored():
+    for picture in (0, 100, 199):
+        listener.move(picture=picture)
+        assert "256 units: " in listener.description
 
 # %% [markdown]
 # A large network seems to speak more surely. Is that its size, or only that it has learnt for so long? Here are both again, stopped after

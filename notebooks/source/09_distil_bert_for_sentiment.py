@@ -100,9 +100,10 @@ softened = kd.widgets.live(
 softened
 
 # %% tags=["widget-test"]
-for temperature in (0.1, 4.0, 10**1.3):
-    softened.move(temperature=temperature)
-    assert sentences[0] in softened.description
+with softened.restored():
+    for temperature in (0.1, 4.0, 10**1.3):
+        softened.move(temperature=temperature)
+        assert sentences[0] in softened.description
 
 # %%
 surest = logits.softmax(dim=1).amax(dim=1)
@@ -367,12 +368,12 @@ box = kd.widgets.sentence_box(
 box
 
 # %% tags=["widget-test"]
-long = "I expected a dull book and was wrong , and " * 30
-said = {"": "nothing to read", "wonderful": "“wonderful” teacher:", long: "64 tokens"}
-for typed, words in said.items():
-    box.move(sentence=typed)
-    assert words in box.description
-box.move(sentence=torn)
+with box.restored():
+    long = "I expected a dull book and was wrong , and " * 30
+    said = {"": "nothing to read", "wonderful": "“wonderful” teacher:", long: "64 tokens"}
+    for typed, words in said.items():
+        box.move(sentence=typed)
+        assert words in box.description
 
 # %% [markdown]
 # ## Begin with the teacher's own layers

@@ -95,9 +95,10 @@ tail_view = kd.widgets.live(
 tail_view
 
 # %% tags=["widget-test"]
-for imbalance in (1, 30, 300):
-    tail_view.move(imbalance=imbalance)
-    assert f"{imbalance} to 1" in tail_view.description
+with tail_view.restored():
+    for imbalance in (1, 30, 300):
+        tail_view.move(imbalance=imbalance)
+        assert f"{imbalance} to 1" in tail_view.description
 
 # %% [markdown]
 # ## Draw balanced batches
@@ -210,7 +211,7 @@ who_pays = kd.predict(
 who_pays
 
 # %%
-plain = kd.Recipe(tail_student, tail, steps=600)
+plain = kd.Recipe(tail_student, tail, steps=450)
 taught = replace(
     plain, method=kd.Distillation(temperature=2, alpha=0.9), teacher=kd.TeacherCache(teacher)
 )
@@ -226,7 +227,7 @@ arms = {
     "plain": plain,
     "label smoothing": replace(plain, method=kd.methods.LabelSmoothing(smoothing=0.1)),
     "balanced": replace(plain, balanced=True),
-    "adjusted": ThenAdjusted(tail_student, tail, steps=600),
+    "adjusted": ThenAdjusted(tail_student, tail, steps=450),
     "KD": taught,
     "KD, balanced": replace(taught, balanced=True),
     "tail teacher, balanced": replace(
@@ -402,7 +403,7 @@ noisy = kd.Recipe(
     student, lambda seed: noise_on(data.train.sample(5000, seed), seed), steps=600
 )
 stopped = StoppedEarly(noisy.student, noisy.train, steps=600)
-corrected = replace(taught, student=student, train=noisy.train)
+corrected = replace(taught, student=student, train=noisy.train, steps=noisy.steps)
 
 
 @cache

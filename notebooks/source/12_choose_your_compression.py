@@ -228,9 +228,10 @@ pruning = kd.widgets.live(
 pruning
 
 # %% tags=["widget-test"]
-for share in (0, 75, 95):
-    pruning.move(share=share)
-    assert f"share taken out, % {share:g}." in pruning.description
+with pruning.restored():
+    for share in (0, 75, 95):
+        pruning.move(share=share)
+        assert f"share taken out, % {share:g}." in pruning.description
 
 # %%
 half = [round(accuracy[way][shares.index(50)], 1) for way in ("weights", "units")]
@@ -596,12 +597,13 @@ fronts = kd.widgets.live(
 fronts
 
 # %% tags=["widget-test"]
-for pictures in (1, 64, 1):
-    fronts.move(pictures=pictures)
-    assert (
-        f"ms for {pictures} in ONNX Runtime of {len(candidates)} candidates"
-        in fronts.description
-    )
+with fronts.restored():
+    for pictures in (1, 64, 1):
+        fronts.move(pictures=pictures)
+        assert (
+            f"ms for {pictures} in ONNX Runtime of {len(candidates)} candidates"
+            in fronts.description
+        )
 
 # %%
 runs, size = measured["ms for 64"], measured["kB"]

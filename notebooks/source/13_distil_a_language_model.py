@@ -60,13 +60,14 @@ playground = kd.widgets.divergence_playground(peaks)
 playground
 
 # %% tags=["widget-test"]
-for beta in (0.0, 0.5, 1.0):
-    playground.move(beta=beta, best=True)
-    assert f"The best student at beta = {beta:g}:" in playground.description
-for center, width in ((-4.0, 0.4), (0.0, 2.2), (4.0, 4.0)):
-    playground.move(best=False, center=center, width=width)
-    assert f"center {center:g}, width {width:g}" in playground.description
-playground.move(best=True, beta=0.5)
+with playground.restored():
+    for beta in (0.0, 0.5, 1.0):
+        playground.move(beta=beta, best=True)
+        assert f"The best student at beta = {beta:g}:" in playground.description
+    for center, width in ((-4.0, 0.4), (0.0, 2.2), (4.0, 4.0)):
+        playground.move(best=False, center=center, width=width)
+        assert f"center {center:g}, width {width:g}" in playground.description
+    playground.move(best=True, beta=0.5)
 
 # %% [markdown]
 # Then take the bump into your own hand: at beta = 1 a narrow one has a valley at each peak, at beta = 0 a single one in all. Compare
@@ -144,9 +145,10 @@ listener = kd.widgets.live(
 listener
 
 # %% tags=["widget-test"]
-for position in (0, 30, 63):
-    listener.move(position=position)
-    assert repr(data.decode(line[0, : position + 1])[-12:]) in listener.description
+with listener.restored():
+    for position in (0, 30, 63):
+        listener.move(position=position)
+        assert repr(data.decode(line[0, : position + 1])[-12:]) in listener.description
 
 # %% [markdown]
 # ## Let the student learn on what it writes itself

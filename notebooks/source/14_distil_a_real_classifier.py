@@ -199,11 +199,13 @@ looking = kd.widgets.live(
 looking
 
 # %% tags=["widget-test"]
-for view in (0, lab.VIEWS // 2, lab.VIEWS - 1):
-    looking.move(view=view)
-    assert (
-        f"view {view} of picture" in looking.description and "this view" in looking.description
-    )
+with looking.restored():
+    for view in (0, lab.VIEWS // 2, lab.VIEWS - 1):
+        looking.move(view=view)
+        assert (
+            f"view {view} of picture" in looking.description
+            and "this view" in looking.description
+        )
 
 # %%
 turned = (each.argmax(dim=1) != whole.argmax(dim=1).repeat(lab.VIEWS)).float().mean().item()
@@ -455,11 +457,12 @@ page = kd.widgets.picture_classifier(
 page
 
 # %% tags=["widget-test"]
-for picture in (0, page.controls["picture"].max // 2, page.controls["picture"].max):
-    page.move(picture=picture)
-    assert f"test picture {picture}" in page.description
-noise = page.draw(0, ({"name": "notes.txt", "content": b"no picture"},))
-assert "no picture that can be read" in noise.description
+with page.restored():
+    for picture in (0, page.controls["picture"].max // 2, page.controls["picture"].max):
+        page.move(picture=picture)
+        assert f"test picture {picture}" in page.description
+    noise = page.draw(0, ({"name": "notes.txt", "content": b"no picture"},))
+    assert "no picture that can be read" in noise.description
 
 # %% [markdown]
 # ## At full size
