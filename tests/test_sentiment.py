@@ -2,14 +2,16 @@
 
 import json
 import os
+import re
 
 import pytest
 import torch
+import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
 import kdcourse as kd
 from kdcourse import zoo
-from kdcourse.data import Sentences, load_texts
+from kdcourse.data import Sentences, TextData, load_texts
 from kdcourse.data.tokens import as_tokens
 from kdcourse.evaluation import measure
 from kdcourse.models import bert, every_second_layer, pretrained, sentiment
@@ -58,6 +60,7 @@ def test_bad_texts_are_named(small):
     for texts, message in (
         (["fine", ""], "texts must all hold words, got '' at position 1"),
         ([3], "texts must all hold words, got 3 at position 0"),
+        ("good film", "texts must be a list of strings, got one string, 'good film'"),
         ([long], "texts must have at most 64 tokens each, got 102 at position 0; truncate=True cuts them"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -66,6 +69,15 @@ def test_bad_texts_are_named(small):
     assert small.is_cut("good " * 63) and not small.is_cut("good " * 62)
     with pytest.raises(ValueError, match="width must be a multiple of heads"):
         bert(10, 1, heads=4)
+
+
+def test_texts_of_any_length_are_answered(small):
+    assert small.predict([]).shape == (0, 2)
+    told = "a fine film " * 17_000  # some 200,000 characters
+    endless = "x" * 200_000
+    found = small.predict([told, endless, "good"])
+    torch.testing.assert_close(found[0], small.predict(["a fine film " * 30])[0])
+    assert found.isfinite().all() and small.is_cut(told)
 
 
 def test_a_model_names_its_classes_as_the_data_do(small):
@@ -99,6 +111,86 @@ def test_every_second_layer_is_copied():
     assert not torch.equal(fresh.bert.classifier.weight, teacher.bert.classifier.weight)
 
 
+WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film")
+SIZES = {"vocab_size": 8, "num_attention_heads": 2, "hidden_size": 16, "num_hidden_layers": 4, "num_labels": 3}
+
+
+def foreign(kind, longest=32, **more):
+    """A classifier of another build, with a tokenizer of eight words."""
+    torch.manual_seed(0)
+    model = getattr(transformers, f"{kind}ForSequenceClassification")(
+        getattr(transformers, f"{kind}Config")(**{**SIZES, **more})
+    )
+    vocabulary = {word: number for number, word in enumerate(WORDS)}
+    return sentiment.SentimentClassifier(model, transformers.BertTokenizer(vocab=vocabulary, model_max_length=longest))
+
+
+LONG = "good film " * 60
+BUILDS = {
+    "Bert": {"max_position_embeddings": 32},
+    "DistilBert": {"max_position_embeddings": 32},
+    "Roberta": {"max_position_embeddings": 34},
+    "GPT2": {"n_positions": 32, "pad_token_id": None},
+}
+
+
+@pytest.mark.parametrize("longest", [32, 10**30])
+@pytest.mark.parametrize("kind", BUILDS)
+def test_models_of_other_builds_read_as_much_as_they_can(kind, longest):
+    """RoBERTa has two positions more than it can read, GPT-2 nothing to pad with; a tokenizer may not know a model's length."""
+    model = foreign(kind, longest, **BUILDS[kind])
+    assert model.longest == 32
+    answers = model.predict([LONG, "good film", "bad"])
+    assert answers.shape == (3, 3)
+    torch.testing.assert_close(answers[1:2], model.predict(["good film"]), rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="texts must have at most 32 tokens each, got 34 at position 0"):
+        model(["good " * 32])
+    assert (
+        len(kd.finetune(model, Sentences((LONG, "bad"), torch.tensor([1, 0])), steps=2, batch_size=2, progress=False))
+        == 2
+    )
+
+
+def test_a_tokenizer_without_padding_pads_with_its_end():
+    model = foreign("GPT2", **BUILDS["GPT2"])
+    tokenizer = transformers.BertTokenizer(vocab={word: n for n, word in enumerate(WORDS)}, eos_token="[SEP]")
+    tokenizer.pad_token = model.bert.config.pad_token_id = None
+    again = sentiment.SentimentClassifier(model.bert, tokenizer)
+    assert again.bert.config.pad_token_id == again.tokenizer.pad_token_id == WORDS.index("[SEP]")
+
+
+@pytest.mark.parametrize("kind", BUILDS)
+def test_every_second_layer_of_other_builds_is_copied(kind):
+    teacher = foreign(kind, **BUILDS[kind])
+    student = every_second_layer(teacher)
+    assert type(student.bert) is type(teacher.bert) and student.tokenizer is teacher.tokenizer
+    ours, theirs = (
+        next(part for part in model.modules() if isinstance(part, torch.nn.ModuleList)) for model in (student, teacher)
+    )
+    assert len(ours) == 2 and student.predict(["good film"]).shape == (1, 3)
+    for own, other in zip(ours, theirs[::2], strict=True):
+        assert all(torch.equal(value, other.state_dict()[name]) for name, value in own.state_dict().items())
+    outside = [name for name in student.state_dict() if not re.search(r"\.\d+\.", name)]
+    assert outside and all(torch.equal(student.state_dict()[name], teacher.state_dict()[name]) for name in outside)
+    fresh = every_second_layer(teacher, copy=False, seed=1).state_dict()
+    assert any(not torch.equal(fresh[name], teacher.state_dict()[name]) for name in outside)
+
+
+def test_a_teacher_whose_layers_are_one_has_no_every_second():
+    with pytest.raises(ValueError, match=r"teacher must have its 4 layers in one list, .* got AlbertForSequence"):
+        every_second_layer(foreign("Albert", intermediate_size=16, embedding_size=8))
+
+
+def test_a_folder_is_loaded_with_as_many_classes_as_it_says(tmp_path):
+    model = foreign("Bert", **BUILDS["Bert"])
+    model.bert.save_pretrained(tmp_path)
+    model.tokenizer.save_pretrained(tmp_path)
+    torch.testing.assert_close(pretrained(tmp_path).predict(["good film"]), model.predict(["good film"]))
+    anew = pretrained(tmp_path, classes=5)
+    assert anew.predict(["good film"]).shape == (1, 5)
+    assert torch.equal(anew.bert.bert.pooler.dense.weight, model.bert.bert.pooler.dense.weight)
+
+
 def test_a_folder_is_loaded_as_the_hub_is(small, tmp_path):
     small.bert.save_pretrained(tmp_path / "own")
     small.tokenizer.save_pretrained(tmp_path / "own")
@@ -119,6 +211,33 @@ def test_finetuning_follows_its_seed_and_learns(split):
     assert losses[0] == losses[1] != losses[2] and losses[0][-1] < losses[0][0]
     assert torch.equal(students[0].predict(TEXTS), students[1].predict(TEXTS))
     assert measure.accuracy(students[0], split) > 75 and not students[0].training
+
+
+def test_what_finetuning_is_given_is_looked_at_before_it_trains(split, small):
+    whole = TextData("own", split, split, split, "a test")
+    teacher = bert(16, 2, heads=2, seed=5)
+    for settings, message in (
+        ({"student": small.bert}, r"student must be SentimentClassifier, such as kd\.models\.bert\(\), got BertFor"),
+        ({"teacher": teacher.bert}, "teacher must be SentimentClassifier, .* got BertForSequenceClassification"),
+        ({"split": whole}, r"split must be Sentences, such as data\.train, got TextData"),
+        ({"split": Sentences((), torch.tensor([], dtype=torch.int64))}, "split is empty"),
+        ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
+        ({"steps": 2.5}, "steps must be a whole number of at least 1, got 2.5"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
+        ({"learning_rate": -1.0}, "learning_rate must be a finite number above 0, got -1.0"),
+        ({"answers": torch.zeros(31, 2)}, "teacher_logits must hold one entry for each of 32 texts, got 31"),
+        ({"answers": torch.full((32, 2), float("nan"))}, "teacher_logits must not hold NaN, got 64 of 64 values"),
+    ):
+        before = {name: value.clone() for name, value in small.state_dict().items()}
+        with pytest.raises(ValueError, match=message):
+            kd.finetune(**{"student": small, "split": split, "steps": 1, "progress": False, **settings})
+        assert all(torch.equal(value, before[name]) for name, value in small.state_dict().items())
+
+
+def test_finetuning_that_diverges_says_at_which_step(split, small):
+    with pytest.raises(FloatingPointError, match=r"training diverged: the loss is (nan|inf) at step [2-9]; lower"):
+        kd.finetune(small, split, steps=40, learning_rate=1e30, progress=False)
+    assert not small.bert.training
 
 
 def test_sentences_without_labels_need_a_teacher(split, small):

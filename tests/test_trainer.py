@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch.nn import functional as F
-from transformers import DataCollatorWithPadding
+from transformers import DataCollatorWithPadding, TrainingArguments
 
 from kdcourse import losses
 from kdcourse.models import sentiment
@@ -29,7 +29,18 @@ def teacher():
     return sentiment.bert(32, 4, heads=2, seed=2)
 
 
-def trainer(student, teacher, folder, labels=LABELS, cached=None, texts=TEXTS, states=None, **settings):
+def trainer(
+    student,
+    teacher,
+    folder,
+    labels=LABELS,
+    cached=None,
+    texts=TEXTS,
+    states=None,
+    build=None,
+    function=None,
+    **settings,
+):
     defaults = {
         "per_device_train_batch_size": 4,
         "max_steps": 3,
@@ -39,12 +50,13 @@ def trainer(student, teacher, folder, labels=LABELS, cached=None, texts=TEXTS, s
         "disable_tqdm": True,
         "use_cpu": True,
     }
-    return DistillationTrainer(
+    return (build or DistillationTrainer)(
         student.bert,
         teacher.bert if teacher is not None else None,
         args=DistillationTrainingArguments(str(folder), **{**defaults, **settings}),
         train_dataset=Examples(student.encode(texts), labels, cached, states),
         data_collator=DataCollatorWithPadding(student.tokenizer),
+        compute_loss_func=function,
     )
 
 
@@ -79,7 +91,7 @@ def test_inner_losses_are_the_packages(student, teacher, tmp_path):
     more = {"output_hidden_states": True, "output_attentions": True}
     ours, theirs, mask = (
         student.bert.train()(**inputs, **more),
-        teacher.bert(**inputs, **more),
+        teacher.bert.eval()(**inputs, **more),
         inputs["attention_mask"],
     )
     adapters = getattr(student.bert, ADAPTERS)
@@ -120,7 +132,7 @@ def test_training_moves_the_student_and_its_adapters_and_leaves_the_teacher(stud
     assert not torch.equal(adapters["layer0"].weight, first), "the optimiser never saw the adapters"
     assert not hasattr(student.bert, ADAPTERS) and set(student.state_dict()) == set(start)
     assert any(not torch.equal(value, start[name]) for name, value in student.state_dict().items())
-    assert not teacher.bert.training and not any(one.requires_grad for one in teacher.parameters())
+    assert teacher.bert.training and all(one.requires_grad for one in teacher.parameters()), "given back as it came"
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
 
 
@@ -215,6 +227,105 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path):
         torch.testing.assert_close(value, weights[1][name], rtol=1e-4, atol=1e-6)
 
 
+def test_a_student_that_is_built_for_each_run_is_joined_each_time(teacher, tmp_path):
+    made = []
+
+    def build():
+        made.append(sentiment.bert(16, 2, heads=2, dropout=0.0, seed=1).bert)
+        return made[-1]
+
+    encoder = sentiment.bert(16, 2, heads=2)
+    one = DistillationTrainer(
+        None,
+        teacher.bert,
+        DistillationTrainingArguments(str(tmp_path), hidden=1.0, max_steps=2, report_to="none", use_cpu=True),
+        model_init=build,
+        train_dataset=Examples(encoder.encode(TEXTS), LABELS),
+        data_collator=DataCollatorWithPadding(encoder.tokenizer),
+    )
+    assert one.train().training_loss == one.train().training_loss
+    assert len(made) == 3 and one.model is made[-1] and not hasattr(one.model, ADAPTERS)
+
+
+def test_the_trainers_own_options_of_the_loss_are_heard(student, teacher, tmp_path):
+    one = trainer(student, teacher, tmp_path, alpha=0.25, temperature=2.0, label_smoothing_factor=0.3)
+    soft = losses.soft_target(student(TEXTS), teacher.eval()(TEXTS), temperature=2.0)
+    smooth = losses.label_smoothing(student(TEXTS), LABELS, smoothing=0.3)
+    torch.testing.assert_close(one.compute_loss(student.bert, batch(student)), 0.25 * soft + 0.75 * smooth)
+
+    def own(outputs, labels, num_items_in_batch=None):
+        seen.append((outputs.logits.shape, labels.tolist(), num_items_in_batch))
+        return F.cross_entropy(outputs.logits, labels, reduction="sum") / num_items_in_batch
+
+    seen, plain, ours = [], [], []
+    for function, found in ((None, plain), (own, ours)):
+        settings = {"alpha": 0.25, "gradient_accumulation_steps": 2, "logging_steps": 1}
+        pupil = sentiment.bert(16, 2, heads=2, dropout=0.0, seed=1)
+        one = trainer(pupil, teacher, tmp_path, function=function, **settings)
+        one.train()
+        found += [entry["loss"] for entry in one.state.log_history if "loss" in entry]
+    assert seen[0][0] == (4, 2) and len(seen[0][1]) == 4 and seen[0][2] == 8
+    assert ours == pytest.approx(plain, rel=1e-4), "the same loss, written by hand"
+
+
+@pytest.mark.parametrize(("bad", "message"), [("nan", "NaN"), ("inf", r"\+infinity")])
+def test_answers_that_are_no_numbers_are_refused_by_name(student, tmp_path, bad, message):
+    answers = torch.zeros(16, 2)
+    answers[3, 1] = float(bad)
+    with pytest.raises(ValueError, match=f"teacher_logits must not hold {message}, got 1 of 32 values"):
+        Examples(student.encode(TEXTS), LABELS, answers)
+    one = trainer(student, None, tmp_path, cached=torch.zeros(16, 2))
+    one.train_dataset = [{**example, "teacher_logits": answers[3].tolist()} for example in one.train_dataset]
+    with pytest.raises(ValueError, match=f"teacher_logits must not hold {message}, got 4 of 8 values"):
+        one.train()
+
+
+def test_a_class_that_the_teacher_rules_out_can_be_learnt(student, tmp_path):
+    answers = torch.tensor([[0.0, float("-inf")]] * 16)
+    one = trainer(student, None, tmp_path, cached=answers, alpha=1.0, temperature=2.0)
+    loss = one.compute_loss(student.bert, {**batch(student), "teacher_logits": answers})
+    torch.testing.assert_close(loss, -4 * (student(TEXTS) / 2).log_softmax(dim=1)[:, 0].mean())
+
+
+def test_where_no_teacher_is_asked_the_examples_to_judge_by_bring_its_answers_too(student, tmp_path):
+    encoded, answers = student.encode(TEXTS), torch.zeros(16, 2)
+    arguments = DistillationTrainingArguments(str(tmp_path), report_to="none", use_cpu=True)
+    known, unknown = Examples(encoded, LABELS, answers), Examples(encoded, LABELS)
+    for judged in (unknown, {"one": known, "other": unknown}):
+        with pytest.raises(ValueError, match="or each example must bring teacher_logits, got neither"):
+            DistillationTrainer(student.bert, None, arguments, train_dataset=known, eval_dataset=judged)
+    DistillationTrainer(student.bert, None, arguments, train_dataset=known, eval_dataset=known)
+
+
+class Breaks(DistillationTrainer):
+    """Its third loss is no number."""
+
+    def compute_loss(self, *args, **kwargs):
+        return super().compute_loss(*args, **kwargs) * (float("nan") if self.state.global_step == 2 else 1.0)
+
+
+def test_a_loss_that_is_no_number_ends_training_before_its_weights_are_kept(student, teacher, tmp_path):
+    saving = {"save_strategy": "steps", "save_steps": 1, "max_steps": 6, "logging_steps": 2, "hidden": 1.0}
+    one = trainer(student, teacher, tmp_path, build=Breaks, **saving)
+    with pytest.raises(FloatingPointError, match="training diverged: the loss is nan at step 3; lower learning_rate"):
+        one.train()
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-2"]
+    assert [entry["loss"] > 0 for entry in one.state.log_history] == [True]
+    assert not hasattr(student.bert, ADAPTERS)
+
+
+def test_a_frozen_student_and_plain_arguments_are_named(student, teacher, tmp_path):
+    with pytest.raises(ValueError, match="args must be DistillationTrainingArguments, got TrainingArguments"):
+        DistillationTrainer(student.bert, teacher.bert, TrainingArguments(str(tmp_path)))
+    with pytest.raises(
+        ValueError, match=r"model must be a model of transformers, got SentimentClassifier; give its \.bert"
+    ):
+        DistillationTrainer(student, teacher.bert)
+    student.requires_grad_(False)
+    with pytest.raises(ValueError, match="student has no weight that can learn"):
+        trainer(student, teacher, tmp_path).train()
+
+
 def test_arguments_survive_a_checkpoint(tmp_path):
     arguments = DistillationTrainingArguments(str(tmp_path), layers={0: 1}, alpha=0.2)
     assert json.loads(arguments.to_json_string())["alpha"] == 0.2
@@ -249,6 +360,8 @@ def test_a_teacher_that_does_not_fit_is_refused(student, tmp_path):
     with pytest.raises(ValueError, match="teacher must be given for hidden-state and attention losses, got None"):
         trainer(student, None, tmp_path, hidden=1.0)
     with pytest.raises(ValueError, match="or each example must bring teacher_logits, got neither"):
-        trainer(student, None, tmp_path).compute_loss(student.bert, batch(student))
+        trainer(student, None, tmp_path)
+    with pytest.raises(ValueError, match="or each example must bring teacher_logits, got neither"):
+        trainer(student, None, tmp_path, alpha=0.0).compute_loss(student.bert, batch(student, None))
     with pytest.raises(ValueError, match="labels must hold one entry for each of 16 texts, got 3"):
         Examples(student.encode(TEXTS), LABELS[:3])

@@ -4,7 +4,10 @@ The architecture is `transformers`' own BERT, so what is learnt here carries ove
 """
 
 import math
+import re
+import sys
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 
 from kdcourse.models.common import evaluating, seeded
 from kdcourse.models.transfer import from_hub
+from kdcourse.system.generators import seeded_rng
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedTokenizerBase
@@ -25,7 +29,8 @@ LONGEST = 64  # tokens, of a BERT of the course's own
 class SentimentClassifier(nn.Module):
     """A BERT with a classification head, and the tokenizer it was trained with: texts, or (N, L) int64 tokens -> logits (N, 2).
 
-    bert: a `BertForSequenceClassification`, or another model of that kind. tokenizer: its own.
+    bert: a `BertForSequenceClassification`, or another model of that kind. tokenizer: its own; where it has no padding, as
+    GPT-2's, what ends a text pads it too.
     """
 
     def __init__(self, bert: nn.Module, tokenizer: "PreTrainedTokenizerBase"):
@@ -33,11 +38,21 @@ class SentimentClassifier(nn.Module):
         self.bert, self.tokenizer = bert, tokenizer
         config = bert.config
         self.label = f"BERT {config.num_hidden_layers} × {config.hidden_size}"
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        if config.pad_token_id is None:
+            config.pad_token_id = tokenizer.pad_token_id
 
     @property
     def longest(self) -> int:
-        """Tokens that a text may have."""
-        return self.bert.config.max_position_embeddings
+        """Tokens that a text may have: as many as the model has positions for, and no more than its tokenizer knows of."""
+        positions = getattr(self.bert.config, "max_position_embeddings", sys.maxsize)
+        for name, part in self.bert.named_modules():
+            if name.endswith("position_embeddings") and getattr(part, "padding_idx", None) is not None:
+                positions -= (
+                    part.padding_idx + 1
+                )  # RoBERTa counts its positions from beyond the padding's: 514 are 512 tokens
+        return min(positions, self.tokenizer.model_max_length)
 
     def is_cut(self, text: str) -> bool:
         """Whether a text has more tokens than `predict` reads of it."""
@@ -49,9 +64,13 @@ class SentimentClassifier(nn.Module):
         truncate: cut what is longer than the model, rather than refuse it.
         Raises `ValueError` for an empty text, for something that is no text, and for one that is too long.
         """
+        if isinstance(texts, str):
+            raise ValueError(f"texts must be a list of strings, got one string, {texts[:40]!r}")
         for number, text in enumerate(texts):
             if not isinstance(text, str) or not text.strip():
                 raise ValueError(f"texts must all hold words, got {text!r} at position {number}")
+        if not len(texts):
+            return []
         encoded = self.tokenizer(list(texts), truncation=truncate, max_length=self.longest if truncate else None)
         for number, tokens in enumerate(encoded["input_ids"]):
             if len(tokens) > self.longest:
@@ -140,37 +159,39 @@ def bert(
 
 
 @seeded
-def pretrained(name_or_folder: str | Path, *, classes: int = 2) -> SentimentClassifier:
+def pretrained(name_or_folder: str | Path, *, classes: int | None = None) -> SentimentClassifier:
     """A pretrained BERT with its own tokenizer, from a local folder or, by name, from the Hugging Face hub.
 
-    A head that the checkpoint does not have is made anew, by `seed` (default 0), to be trained. Raises `ValueError` where there
-    is no such model.
+    classes: number of logits, by default as many as the checkpoint says. A head that the checkpoint does not have, or has for
+    another number of classes, is made anew, by `seed` (default 0), to be trained; a report says so. Raises `ValueError` where
+    there is no such model.
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    model = from_hub(AutoModelForSequenceClassification, name_or_folder, num_labels=classes)
+    head = {} if classes is None else {"num_labels": classes, "ignore_mismatched_sizes": True}
+    model = from_hub(AutoModelForSequenceClassification, name_or_folder, **head)
     return SentimentClassifier(model, from_hub(AutoTokenizer, name_or_folder))
 
 
 def every_second_layer(teacher: SentimentClassifier, *, copy: bool = True, seed: int = 0) -> SentimentClassifier:
-    """A student as wide as its teacher and half as deep, as DistilBERT is.
+    """A student as wide as its teacher and half as deep, as DistilBERT is, with the teacher's tokenizer.
 
     copy: begin with the teacher's embeddings, head and layers 1, 3, 5, …; False: with fresh weights, by `seed`.
-    Source: Sanh, Debut, Chaumond, Wolf (2019), *DistilBERT*, §2.
+    Source: Sanh, Debut, Chaumond, Wolf (2019), *DistilBERT*, §2. Raises `ValueError` for a teacher without a list of layers.
     """
-    config = teacher.bert.config
-    student = bert(
-        config.hidden_size,
-        math.ceil(config.num_hidden_layers / 2),
-        heads=config.num_attention_heads,
-        class_names=[config.id2label[number] for number in range(config.num_labels)],
-        seed=seed,
-    )
+    config = deepcopy(teacher.bert.config)
+    depth = config.num_hidden_layers
+    stacks = [
+        name for name, part in teacher.bert.named_modules() if isinstance(part, nn.ModuleList) and len(part) == depth
+    ]
+    if len(stacks) != 1:
+        kind = type(teacher.bert).__name__
+        raise ValueError(f"teacher must have its {depth} layers in one list, as BERT and RoBERTa have, got {kind}")
+    config.num_hidden_layers = math.ceil(depth / 2)
+    with seeded_rng(seed):
+        student = SentimentClassifier(type(teacher.bert)(config), teacher.tokenizer)
     if copy:
-        ours, theirs = student.bert.bert, teacher.bert.bert
-        pairs = [(ours.embeddings, theirs.embeddings), (student.bert.classifier, teacher.bert.classifier)]
-        pairs += [(ours.pooler, theirs.pooler)]
-        pairs += zip(ours.encoder.layer, theirs.encoder.layer[::2], strict=True)
-        for own, other in pairs:
-            own.load_state_dict(other.state_dict())
+        theirs, layer = teacher.bert.state_dict(), re.compile(rf"(?<=^{re.escape(stacks[0])}\.)\d+")
+        origins = {key: layer.sub(lambda number: str(2 * int(number[0])), key) for key in student.bert.state_dict()}
+        student.bert.load_state_dict({key: theirs[origin] for key, origin in origins.items()})
     return student

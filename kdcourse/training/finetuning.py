@@ -8,6 +8,7 @@ from kdcourse.data.texts import Sentences
 from kdcourse.models.sentiment import SentimentClassifier
 from kdcourse.system import runtime
 from kdcourse.system.storage import fingerprint
+from kdcourse.training.gate import check_finetuning
 
 _KNOWN: dict[str, Tensor] = {}  # fingerprint of a teacher and its sentences -> logits
 
@@ -33,10 +34,12 @@ def finetune(
     answers: (N, 2), a teacher's logits that are there already. states: (N, D), its [CLS] states, for the setting `sentence`.
     learning_rate: the peak of a schedule that warms up over a tenth of the steps and falls to 0. seed: order and dropout.
     settings: of `DistillationTrainingArguments`, such as temperature, alpha, hidden, attention, layers.
-    Raises `ValueError` for a split without labels where there is no teacher, and as the trainer does.
+    Raises `ValueError` for arguments that cannot be meant, for a split without labels where there is no teacher, and as the
+    trainer does; `FloatingPointError` with the step at which the loss is no number.
     """
     from kdcourse.training.trainer import Examples
 
+    steps, batch_size = check_finetuning(student, split, teacher, steps, batch_size, learning_rate)
     if answers is None and teacher is not None:
         answers = remembered(teacher, split)
     if answers is None:
@@ -45,9 +48,10 @@ def finetune(
         settings["alpha"] = 0.0
     examples = Examples(student.encode(split.texts, truncate=True), split.labels, answers, states)
     schedule = {"max_steps": steps, "per_device_train_batch_size": batch_size, "learning_rate": learning_rate}
-    losses = _train(student, teacher, examples, progress, seed=seed, **schedule, **settings)
-    student.eval()
-    return losses
+    try:
+        return _train(student, teacher, examples, progress, seed=seed, **schedule, **settings)
+    finally:
+        student.eval()
 
 
 def _train(student, teacher, examples, progress: bool, *, max_steps: int, **settings) -> list[float]:

@@ -2,37 +2,30 @@
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 
 import torch
 from torch import nn
 
 from kdcourse.data.splits import check_split
+from kdcourse.data.texts import Sentences
 from kdcourse.methods import Method
+from kdcourse.models.sentiment import SentimentClassifier
 from kdcourse.system.arguments import check_model, whole_number
 from kdcourse.training.cache import TeacherCache
+
+NO_ANSWERS = "teacher must be given, or each example must bring teacher_logits, got neither"
 
 
 def check_run(
     student, split, method, teacher, steps, batch_size, learning_rate, weight_decay, augment=None
 ) -> tuple[int, int]:
     """Steps and batch size, as Python's own numbers. Raises `ValueError` for arguments of `train` that cannot be meant."""
-    check_model("student", student)
-    if not any(parameter.requires_grad for parameter in student.parameters()):
-        raise ValueError(
-            "student has no weight that can learn: it has none, or all are frozen (requires_grad is False)"
-        )
-    if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
-        raise ValueError("student cannot learn here: train was called within torch.no_grad() or torch.inference_mode()")
+    check_student(student)
     check_split(split)
     _check_method(method)
-    steps, batch_size = (
-        whole_number("steps", steps),
-        whole_number("batch_size", batch_size, least=1 + method.relates_examples),
-    )
-    if not isinstance(learning_rate, Real) or not 0 < learning_rate < math.inf:
-        raise ValueError(f"learning_rate must be a finite number above 0, got {learning_rate!r}")
+    steps, batch_size = check_schedule(steps, batch_size, learning_rate, least=1 + method.relates_examples)
     if not isinstance(weight_decay, Real) or not 0 <= weight_decay < math.inf:
         raise ValueError(f"weight_decay must be a finite number of at least 0, got {weight_decay!r}")
     if method.needs_labels and split.labels is None:
@@ -45,6 +38,90 @@ def check_run(
             "train on data.augmented(split), whose views stay, or pass the teacher itself instead of a TeacherCache"
         )
     return steps, batch_size
+
+
+def check_finetuning(student, split, teacher, steps, batch_size, learning_rate) -> tuple[int, int]:
+    """Steps and batch size, as Python's own numbers. Raises `ValueError` for arguments of `finetune` that cannot be meant."""
+    check_kind("student", student, SentimentClassifier, ", such as kd.models.bert()")
+    if teacher is not None:
+        check_kind("teacher", teacher, SentimentClassifier, ", such as kd.zoo.sentiment_teacher()")
+    check_kind("split", split, Sentences, ", such as data.train")
+    if len(split) == 0:
+        raise ValueError("split is empty: there is nothing to learn from")
+    return check_schedule(steps, batch_size, learning_rate)
+
+
+def check_pair(student: nn.Module, teacher: nn.Module | None) -> None:
+    """Raise `ValueError` for models of `transformers` whose answers are not of the same classes."""
+    _check_classifier("model", student)
+    if teacher is None:
+        return
+    _check_classifier("teacher", teacher)
+    _check_apart(student, teacher)
+    advice = "; cache its answers as teacher_logits instead, which its own tokenizer gives"
+    for name, what, more in (("num_labels", "classes", ""), ("vocab_size", "tokens in the vocabulary", advice)):
+        ours, theirs = (getattr(model.config, name, None) for model in (student, teacher))
+        if ours != theirs:
+            raise ValueError(f"teacher must have the student's {ours} {what}, got {theirs}{more}")
+    if is_multi_label(student) != is_multi_label(teacher):
+        ours, theirs = student.config.problem_type, teacher.config.problem_type
+        raise ValueError(f"teacher must have the student's problem_type {ours!r} in its config, got {theirs!r}")
+
+
+def is_multi_label(model: nn.Module) -> bool:
+    """Whether each class of a model of `transformers` is a question of its own, so that several may hold."""
+    return getattr(model.config, "problem_type", None) == "multi_label_classification"
+
+
+def _check_classifier(name: str, model: object) -> None:
+    check_model(name, model)
+    config = getattr(model, "config", None)
+    if not hasattr(config, "num_labels"):
+        advice = "; give its .bert" if isinstance(model, SentimentClassifier) else ""
+        raise ValueError(f"{name} must be a model of transformers, got {type(model).__name__}{advice}")
+    kind = getattr(config, "problem_type", None)
+    if config.num_labels == 1 or kind == "regression":
+        raise ValueError(
+            f"{name} must have logits of at least 2 classes, for soft targets are their probabilities; got num_labels "
+            f"{config.num_labels} and problem_type {kind!r}, a regression"
+        )
+
+
+def check_answers(examples: object, alpha: float) -> None:
+    """Raise `ValueError` where no teacher is asked and the first of the examples does not bring its answer either.
+
+    examples: a data set, a dictionary of several, or None; only where it can be indexed there is a look.
+    """
+    for part in examples.values() if isinstance(examples, Mapping) else [examples]:
+        first = part[0] if hasattr(part, "__getitem__") and hasattr(part, "__len__") and len(part) else None
+        if not isinstance(first, Mapping) or "teacher_logits" in first:
+            continue
+        if alpha > 0 or not {"labels", "label", "label_ids"} & first.keys():
+            raise ValueError(NO_ANSWERS)
+
+
+def check_schedule(steps, batch_size, learning_rate, least: int = 1) -> tuple[int, int]:
+    """Steps and batch size, as Python's own numbers. least: how few examples a batch may have."""
+    steps, batch_size = whole_number("steps", steps), whole_number("batch_size", batch_size, least=least)
+    if not isinstance(learning_rate, Real) or not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate must be a finite number above 0, got {learning_rate!r}")
+    return steps, batch_size
+
+
+def check_kind(name: str, value: object, kind: type, hint: str = "") -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be {kind.__name__}{hint}, got {type(value).__name__}")
+
+
+def check_student(student: object) -> None:
+    """Raise `ValueError` for a student that cannot learn, or not here."""
+    check_model("student", student)
+    if not any(parameter.requires_grad for parameter in student.parameters()):
+        raise ValueError(
+            "student has no weight that can learn: it has none, or all are frozen (requires_grad is False)"
+        )
+    if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
+        raise ValueError("student cannot learn here: train was called within torch.no_grad() or torch.inference_mode()")
 
 
 def check_callbacks(callbacks: object) -> None:
@@ -72,6 +149,10 @@ def _check_teacher(student: nn.Module, method: Method, teacher: object) -> None:
     if isinstance(teacher, TeacherCache):
         teacher = teacher.teacher
     check_model("teacher", teacher, "a model or a TeacherCache")
+    _check_apart(student, teacher)
+
+
+def _check_apart(student: nn.Module, teacher: nn.Module) -> None:
     shared = {id(parameter) for parameter in student.parameters()} & {
         id(parameter) for parameter in teacher.parameters()
     }

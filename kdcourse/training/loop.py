@@ -3,6 +3,7 @@
 Every scheme of the course is a way to call `train`: the student, a split, a method, a teacher if the method wants one.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -205,7 +206,7 @@ def finish(state: TrainingState, batch_size: int, started: float) -> History:
     history.losses = torch.stack(state.losses).float().tolist() if state.losses else []
     history.seconds = time.perf_counter() - started
     history.examples = state.step * batch_size
-    refuse_divergence(history.losses)
+    refuse_divergence(enumerate(history.losses, start=1))
     return history
 
 
@@ -251,8 +252,8 @@ def _bar(stream: Iterable, steps: int, shown: bool) -> Iterable:
     return tqdm(stream, total=steps, desc="training", unit="step", leave=False, disable=None if shown else True)
 
 
-def refuse_divergence(losses: list[float]) -> None:
-    """Raise `FloatingPointError` with the first step whose loss is no number."""
-    for step, loss in enumerate(losses, start=1):
-        if loss != loss or loss in (float("inf"), float("-inf")):
+def refuse_divergence(losses: Iterable[tuple[int, float]]) -> None:
+    """Raise `FloatingPointError` with the first step whose loss is no number. losses: (step, loss), in their order."""
+    for step, loss in losses:
+        if not math.isfinite(loss):
             raise FloatingPointError(f"training diverged: the loss is {loss} at step {step}; lower learning_rate")

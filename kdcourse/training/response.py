@@ -1,0 +1,110 @@
+"""What a `Trainer` minimises of the logits of a batch: the teacher's share and the labels', whatever kind of answer they are."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.loss.loss_utils import LOSS_MAPPING, ForCausalLMLoss
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from kdcourse import losses
+from kdcourse.losses.checks import at_least_float32, check_labels, check_same_shape
+from kdcourse.training.gate import is_multi_label
+
+IGNORED = -100  # the label of what does not count, as everywhere in transformers
+
+
+@dataclass(frozen=True)
+class Response:
+    """alpha · soft loss + (1 − alpha) · hard loss of a batch; how its answers are to be read follows from the student.
+
+    own: takes the place of the hard loss, called as `Trainer`'s compute_loss_func is. smoothing: of the labels.
+    """
+
+    student: nn.Module
+    own: Callable | None = None
+    smoothing: float = 0.0
+
+    def __call__(
+        self, outputs, taught: Tensor | None, labels: Tensor | None, mask: Tensor | None, items, *, alpha, temperature
+    ):
+        """The loss, and this batch's share in `items`, the labels of all batches of a step: None where none are counted.
+
+        outputs: the student's, with logits (N, C) or (N, L, V). taught: the teacher's logits, needed where alpha > 0.
+        """
+        logits = logits_of("model", outputs)
+        rows, taught, targets = self.rows(logits, taught, labels, mask)
+        share = 1.0 if items is None or labels is None else targets.numel() / items
+        if not len(rows):  # no position has a label
+            return logits.sum() * 0.0, share
+        loss = 0.0
+        if alpha:
+            soft = losses.multi_label if is_multi_label(self.student) else losses.soft_target
+            loss = alpha * share * soft(rows, taught, temperature=temperature)
+        if alpha < 1 and self.own is not None:
+            loss = loss + (1 - alpha) * self.own(outputs, labels, num_items_in_batch=items)
+        elif alpha < 1:
+            loss = loss + (1 - alpha) * share * self.hard(rows, targets)
+        return loss, share
+
+    def rows(self, logits: Tensor, taught: Tensor | None, labels: Tensor | None, mask: Tensor | None) -> tuple:
+        """What counts, as rows: logits of both (M, C), and targets.
+
+        Of token logits (N, L, V) those positions whose label is not −100, or without labels all but padding. A causal language
+        model says at each position what comes next.
+        """
+        if taught is not None:
+            check_same_shape(logits, taught)
+        if logits.ndim != 3:
+            return logits, taught, labels
+        known = labels
+        if labels is None:
+            real = logits.new_ones(logits.shape[:2]) if mask is None else mask
+            known = torch.where(real > 0, 0, IGNORED)
+        if known.shape != logits.shape[:2]:
+            raise ValueError(f"labels must be {tuple(logits.shape[:2])}, one a token, got {tuple(known.shape)}")
+        if is_causal(self.student):
+            known = F.pad(known, (0, 1), value=IGNORED)[:, 1:]
+        keep = known != IGNORED
+        return logits[keep], None if taught is None else taught[keep], known[keep]
+
+    def hard(self, rows: Tensor, targets: Tensor) -> Tensor:
+        """The loss of the labels: cross-entropy, or a binary one of each class, mean over all rows."""
+        rows = at_least_float32(rows)
+        if is_multi_label(self.student):
+            _check_each(targets, rows)
+            return F.binary_cross_entropy_with_logits(rows, targets.to(rows.dtype))
+        if targets.is_floating_point():
+            raise ValueError(
+                f"labels must be whole numbers (N,), got {targets.dtype} {tuple(targets.shape)}; where several classes may hold, "
+                'give the configs of both models problem_type="multi_label_classification"'
+            )
+        check_labels(targets, rows)
+        return F.cross_entropy(rows, targets, label_smoothing=self.smoothing)
+
+
+def logits_of(name: str, outputs) -> Tensor:
+    """The logits that a model answered with, (N, C) or (N, L, V); `ValueError` for answers of another kind."""
+    logits = getattr(outputs, "logits", None)
+    if logits is None or logits.ndim not in (2, 3):
+        found = list(outputs) if logits is None else f"shape {tuple(logits.shape)}"
+        raise ValueError(f"{name} must answer with logits (N, C) of classes or (N, L, V) of tokens, got {found}")
+    return logits
+
+
+def is_causal(model: nn.Module) -> bool:
+    """Whether a model of `transformers` answers at each token with the next one, and shifts its labels for that."""
+    causal = type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+    shifts = causal or LOSS_MAPPING.get(getattr(model, "loss_type", None)) is ForCausalLMLoss
+    return shifts and not getattr(model.config, "is_encoder_decoder", False)
+
+
+def _check_each(labels: Tensor, logits: Tensor) -> None:
+    if labels.shape != logits.shape:
+        raise ValueError(
+            f"labels must be {tuple(logits.shape)}, 0 or 1 for each class of an example, got {tuple(labels.shape)}"
+        )
+    if labels.device.type == "cpu" and not ((labels >= 0) & (labels <= 1)).all():
+        raise ValueError(f"labels must be from 0 to 1 for each class, got values from {labels.min()} to {labels.max()}")
