@@ -770,6 +770,18 @@ def test_the_suite_never_touches_the_users_progress():
     assert str(progress.path()) == os.environ["KDCOURSE_PROGRESS"]
 
 
+@pytest.mark.parametrize("identity", ["03.soft_target", "03.distillation", "09.compute_loss", "02.entropy"])
+def test_a_card_shows_the_first_mistakes_and_counts_the_rest(identity, monkeypatch):
+    shown = []
+    monkeypatch.setattr("kdcourse.exercises.engine.show", shown.append)
+    monkeypatch.setattr("kdcourse.exercises.engine.show_buttons", lambda actions: None)
+    CARDS[identity]._ipython_display_()
+    items = re.findall("<li>(.+?)</li>", shown[0].folded)
+    mistakes = CARDS[identity].mistakes
+    assert len(items) <= 9 and sum(map(len, items)) < 1200 and as_html(mistakes[0].explanation) in items[0]
+    assert (f"{len(mistakes) - 8} more" in items[-1]) == (len(mistakes) > 8)
+
+
 def test_cards_are_safe_and_show_code_as_code():
     assert as_html("`a < b` & <i>not</i> `c`") == "<code>a &lt; b</code> &amp; &lt;i&gt;not&lt;/i&gt; <code>c</code>"
     assert "`" not in "".join(as_html(one.goal) for one in all_exercises().values())

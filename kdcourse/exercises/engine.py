@@ -17,6 +17,7 @@ from kdcourse.exercises.probing import Heard, NothingReturned, NotJudged, Observ
 from kdcourse.exercises.verdicts import Mistake
 
 REGISTRY: dict[str, "Exercise"] = {}
+LISTED = 8  # mistakes that a card shows before a check names one: those that come first
 SIGNS = {
     "right": "✓ Right",
     "wrong": "✗ Not yet",
@@ -201,8 +202,13 @@ class Exercise:
         return f'`kd.exercise("{self.id}").{method}()`'
 
     def _ipython_display_(self) -> None:
-        notes = "".join(f"<li><b>{as_html(one.name)}</b>: {as_html(one.explanation)}</li>" for one in self.mistakes)
-        folded = f"<details><summary>If your check says …</summary><ul>{notes}</ul></details>" if notes else ""
+        notes = [f"<li><b>{as_html(one.name)}</b>: {as_html(one.explanation)}</li>" for one in self.mistakes]
+        more = len(notes) - LISTED
+        notes = [
+            *notes[:LISTED],
+            *([f"<li>{more} more, each explained when a check meets it.</li>"] if more > 0 else []),
+        ]
+        folded = f"<details><summary>If your check says …</summary><ul>{''.join(notes)}</ul></details>" if notes else ""
         effort = f"Difficulty: {self.difficulty}. Time: {self.minutes}."
         help_in_a_cell = f"Help in a cell: {self._call('hint')}, {self._call('solution')}."
         show(Message(f"Exercise {self.id}. {self.goal}", f"{effort} {help_in_a_cell}", folded=folded))

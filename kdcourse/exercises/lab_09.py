@@ -90,21 +90,6 @@ def _mixed(change):
 _CLASSES, _ADDED = 'It averages over classes as well: reduction="batchmean".', "The two shares are alpha and 1 − alpha."
 for _name, _explanation, _change in (
     (
-        "T² left out, with the default reduction",
-        f"Without T² the soft part shrinks as 1/T². {_CLASSES}",
-        lambda soft, hard, alpha, t, logits: alpha * soft / t**2 / logits.shape[1] + (1 - alpha) * hard,
-    ),
-    (
-        "alpha on the labels, and T² left out",
-        "alpha is the teacher's share, and without T² the soft part shrinks as 1/T².",
-        lambda soft, hard, alpha, t, logits: (1 - alpha) * soft / t**2 + alpha * hard,
-    ),
-    (
-        "alpha on the labels, with the default reduction",
-        f"alpha is the teacher's share. {_CLASSES}",
-        lambda soft, hard, alpha, t, logits: (1 - alpha) * soft / logits.shape[1] + alpha * hard,
-    ),
-    (
         "the sum over the batch",
         'Average over the batch, as cross-entropy does: reduction="batchmean".',
         lambda soft, hard, alpha, t, logits: alpha * soft * len(logits) + (1 - alpha) * hard,
@@ -121,6 +106,21 @@ for _name, _explanation, _change in (
     ),
     ("no alpha", _ADDED, lambda soft, hard, alpha, t, logits: soft + hard),
     ("alpha on the soft part only", _ADDED, lambda soft, hard, alpha, t, logits: alpha * soft + hard),
+    (
+        "T² left out, with the default reduction",
+        f"Without T² the soft part shrinks as 1/T². {_CLASSES}",
+        lambda soft, hard, alpha, t, logits: alpha * soft / t**2 / logits.shape[1] + (1 - alpha) * hard,
+    ),
+    (
+        "alpha on the labels, and T² left out",
+        "alpha is the teacher's share, and without T² the soft part shrinks as 1/T².",
+        lambda soft, hard, alpha, t, logits: (1 - alpha) * soft / t**2 + alpha * hard,
+    ),
+    (
+        "alpha on the labels, with the default reduction",
+        f"alpha is the teacher's share. {_CLASSES}",
+        lambda soft, hard, alpha, t, logits: (1 - alpha) * soft / logits.shape[1] + alpha * hard,
+    ),
 ):
     compute_loss.mistake(_name, _explanation)(_mixed(_change))
 
