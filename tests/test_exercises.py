@@ -319,6 +319,143 @@ def test_a_form_that_the_check_cannot_read_is_no_error_of_the_students():
     assert outcome == "wrong" and "Your function returns a float32 tensor of shape" in text and "is wanted" in text
 
 
+def leaves(*_):
+    sys.exit("done")
+
+
+@pytest.mark.parametrize(
+    ("identity", "answer", "said"),
+    [
+        ("02.entropy", leaves, "ends Python"),
+        ("02.entropy", lambda p: exit(), "ends Python"),
+        ("03.training_step", lambda *given: [quit(), *given][0], "ends Python"),
+        ("14.new_head", lambda model, classes: setattr(model, "forward", leaves) or model, "ends Python"),
+        ("02.entropy", lambda p: torch.special.entr(p).sum(1).to_sparse(), r"sparse tensor, .*\.to_dense\(\)"),
+        ("12.to_int8", lambda w: (RIGHT["12.to_int8"][2](w)[0].to_sparse(), 1.0), r"sparse tensor"),
+        ("02.entropy", lambda p: p.sum(1).to("meta"), "meta device"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_judged_is_said_and_not_recorded(identity, answer, said, own_progress, capsys):
+    assert CARDS[identity].check(answer) is CARDS[identity].reference
+    shown = capsys.readouterr().out
+    assert SIGNS["not judged"] in shown and re.search(said, shown) and "Nothing is recorded" in shown
+    assert identity not in progress.load()
+
+
+def test_a_notebooks_quit_ends_no_kernel(monkeypatch):
+    import IPython
+
+    class Shell:
+        def ask_exit(self):
+            raise AssertionError("the kernel would end")
+
+    shell = Shell()
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    assert CARDS["02.entropy"].judge(lambda p: shell.ask_exit())[0] == "not judged"
+    assert not vars(shell), "quit() is as it was"
+
+
+MASKS = {"10.worth_their_cost": RIGHT["10.worth_their_cost"][2], "12.magnitude_mask": RIGHT["12.magnitude_mask"][1]}
+
+
+@pytest.mark.parametrize("identity", MASKS)
+@pytest.mark.parametrize("kind", [torch.float32, torch.int64, torch.uint8])
+def test_a_mask_of_numbers_is_no_mask(identity, kind):
+    outcome, text = CARDS[identity].judge(lambda *given: MASKS[identity](*given).to(kind))
+    assert outcome == "wrong" and "torch.bool is wanted" in text and str(kind).removeprefix("torch.") in text
+
+
+@pytest.mark.parametrize(
+    ("identity", "answer"),
+    [
+        ("09.layer_map", lambda ours, theirs: [(n + 1) * theirs / ours - 1 for n in range(ours)]),
+        ("09.layer_map", lambda ours, theirs: np.linspace(theirs / ours, theirs, ours) - 1),
+        ("14.fixed_views", lambda *given: (lambda views, labels: (views, labels.float()))(*RIGHT["14.fixed_views"][2](*given))),
+    ],
+)  # fmt: skip
+def test_floats_number_nothing(identity, answer):
+    outcome, text = CARDS[identity].judge(answer)
+    assert outcome == "wrong" and "whole numbers are wanted" in text
+
+
+PIXELS = (torch.full((1, 2, 2, 3), 51, dtype=torch.uint8), torch.tensor([0.1] * 3), torch.tensor([0.5] * 3))
+
+
+def test_a_right_answer_in_another_form_can_be_used_further(capsys):
+    kept = CARDS["12.to_int8"].check(RIGHT["12.to_int8"][0])  # a pair of arrays
+    assert [part.dtype for part in kept(torch.eye(3))] == [torch.int8, torch.float32]
+    kept = CARDS["14.from_pixels"].check(lambda x, m, s: ((x.double() / 255 - m) / s).movedim(3, 1))
+    assert kept(*PIXELS).dtype == torch.float32
+    kept = CARDS["10.choose_setting"].check(lambda v, t: ([v.mean(0).argmax()], [t[:, v.mean(0).argmax()].mean()]))
+    assert int(kept(torch.eye(2), torch.ones(2, 2))[0]) == 0
+    kept = CARDS["09.layer_map"].check(lambda ours, theirs: np.arange(1, ours + 1) * theirs // ours - 1)
+    assert kept(2, 6) == [2, 5]
+
+
+def test_an_answer_that_changes_the_default_type_changes_no_verdict():
+    def doubling(probabilities):
+        torch.set_default_dtype(torch.float64)
+        return torch.special.entr(probabilities).sum(1)
+
+    assert CARDS["02.entropy"].judge(doubling)[0] == "right" and torch.get_default_dtype() == torch.float32
+
+
+def with_its_own_optimizer(student, teacher, images, labels, optimizer):
+    return RIGHT["03.training_step"][0](
+        student, teacher, images, labels, torch.optim.SGD([*student.parameters(), *teacher.parameters()], lr=0.1)
+    )
+
+
+def shadowed(model, name, images):
+    layer, kept = model.get_submodule(name), []
+    plain = layer.forward
+    layer.forward = lambda x: kept.append(plain(x)) or kept[0].clone()
+    model(images)
+    return kept[0]
+
+
+def frozen_nets(nets, train):
+    return RIGHT["07.born_again"][0]([net.requires_grad_(False) for net in nets], train)
+
+
+def clearing(logits, labels, rare):
+    found = RIGHT["11.rare_accuracy"][0](logits, labels, rare)
+    rare.clear()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("identity", "answer", "said"),
+    [
+        ("00.paired_difference", lambda a, b: tuple(f"{one:.20f}" for one in RIGHT["00.paired_difference"][0](a, b)), "numbers are wanted"),
+        ("00.paired_difference", lambda a, b: dict(zip("ab", RIGHT["00.paired_difference"][0](a, b))), "returns a dict of 2"),
+        ("01.one_hot", lambda y, c: F.one_hot(y, c).to(torch.float32 if len(y) > 2 else torch.int64), "whole numbers"),
+        ("02.entropy", lambda p: torch.special.entr(p).sum(1) + 3j, "numbers are wanted"),
+        ("02.entropy", lambda p: 10**400, r"int 1000*\.\.\.0*, and numbers"),
+        ("03.soft_target", nn.KLDivLoss, "got the class KLDivLoss"),
+        ("03.training_step", with_its_own_optimizer, "Steps of the given optimiser: 0"),
+        ("04.attention_map", lambda f: losses.attention_map(f).detach(), "Gradient in case 1: there is none"),
+        ("04.parameters_to_train", lambda s, t, h: RIGHT["04.parameters_to_train"][0](s.requires_grad_(False), t, h), "A parameter is frozen"),
+        ("04.parameters_to_train", lambda s, t, h: [{"params": s.parameters()}, *(p for one in h for p in one.parameters())], "An optimiser takes the list: no"),
+        ("04.feature_hook", shadowed, "is another one afterwards"),
+        ("07.born_again", frozen_nets, "frozen before it was trained"),
+        ("09.compute_loss", lambda s, t, y, T, a: RIGHT["09.compute_loss"][0](s, t, y, 3.0, 0.8), "in case 2"),
+        ("09.hidden_cosine", lambda s, t, m: RIGHT["09.hidden_cosine"][0](s, t, m) * m.sum() / 11, "in case 2"),
+        ("11.rare_accuracy", clearing, "Arguments changed in case 1: yes"),
+        ("12.remove_units", lambda *given: dict(zip("abc", RIGHT["12.remove_units"][0](*given))), "returns a dict of 3"),
+        ("14.new_head", lambda model, classes: setattr(model, "classifier", nn.Sequential(nn.Linear(4, classes), nn.ReLU())) or model, "one linear layer: no"),
+        ("14.same_view", lambda p, teacher, augment: RIGHT["14.same_view"][1](p, teacher.train(), augment), "stays in evaluation mode: no"),
+    ],
+)  # fmt: skip
+def test_what_is_right_only_at_first_sight_is_told(identity, answer, said):
+    outcome, text = CARDS[identity].judge(answer)
+    assert outcome == "wrong" and re.search(said, text), text
+
+
+def test_a_copy_of_the_last_generation_is_that_generation():
+    assert CARDS["07.born_again"].judge(lambda *given: copy.deepcopy(RIGHT["07.born_again"][0](*given)))[0] == "right"
+
+
 def test_an_answer_that_switches_gradients_off_changes_no_verdict():
     def switching(student, teacher, temperature):
         torch.set_grad_enabled(False)
@@ -631,6 +768,18 @@ def test_a_file_that_another_kernel_never_lets_go_never_stops_a_lab(own_progress
 
 def test_the_suite_never_touches_the_users_progress():
     assert str(progress.path()) == os.environ["KDCOURSE_PROGRESS"]
+
+
+@pytest.mark.parametrize("identity", ["03.soft_target", "03.distillation", "09.compute_loss", "02.entropy"])
+def test_a_card_shows_the_first_mistakes_and_counts_the_rest(identity, monkeypatch):
+    shown = []
+    monkeypatch.setattr("kdcourse.exercises.engine.show", shown.append)
+    monkeypatch.setattr("kdcourse.exercises.engine.show_buttons", lambda actions: None)
+    CARDS[identity]._ipython_display_()
+    items = re.findall("<li>(.+?)</li>", shown[0].folded)
+    mistakes = CARDS[identity].mistakes
+    assert len(items) <= 9 and sum(map(len, items)) < 1200 and as_html(mistakes[0].explanation) in items[0]
+    assert (f"{len(mistakes) - 8} more" in items[-1]) == (len(mistakes) > 8)
 
 
 def test_cards_are_safe_and_show_code_as_code():

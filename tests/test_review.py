@@ -320,6 +320,150 @@ def test_a_report_reads_as_words():
     assert report._repr_markdown_().startswith("**") and "- Wrong: **reduction" in report._repr_markdown_()
 
 
+# audit: what a loss holds, returns and calls
+
+
+def kl(student, teacher, T):
+    return F.kl_div(log_q(student, T), p(teacher, T), reduction="batchmean")
+
+
+class Scaled:
+    """Holds T² beside T."""
+
+    def __init__(self, T=4.0):
+        self.T, self.scale = T, T * T
+
+    def __call__(self, student, teacher):
+        return self.scale * kl(student, teacher, self.T)
+
+
+class Within(nn.Module):
+    """Holds a T that only its part listens to."""
+
+    def __init__(self, T=3.0):
+        super().__init__()
+        self.T, self.part = T, Scaled(T)
+
+    def forward(self, student, teacher):
+        return self.part(student, teacher)
+
+
+class ReadOnly:
+    """Holds a T that cannot be set, and lacks T²."""
+
+    T = property(lambda self: 3.0)
+
+    def __call__(self, student, teacher):
+        return kl(student, teacher, self.T)
+
+
+class Learnt(nn.Module):
+    """Holds T as a parameter."""
+
+    def __init__(self, T=3.0):
+        super().__init__()
+        self.T = nn.Parameter(torch.tensor(T))
+
+    def forward(self, student, teacher):
+        return self.T**2 * kl(student, teacher, self.T)
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    T: float = 3.0
+    squared: bool = True
+
+    def __call__(self, student, teacher):
+        return (self.T**2 if self.squared else 1.0) * kl(student, teacher, self.T)
+
+
+class Shares:
+    """Holds 1 − alpha beside alpha."""
+
+    def __init__(self, alpha=0.7):
+        self.alpha, self.beta = alpha, 1 - alpha
+
+    def __call__(self, student, teacher, labels):
+        return self.alpha * 16 * kl(student, teacher, 4.0) + self.beta * F.cross_entropy(student, labels)
+
+
+@pytest.mark.parametrize("loss", [Scaled(), Scaled(1.0), Within(), ReadOnly()])
+def test_t_squared_is_not_judged_where_t_cannot_be_varied(loss):
+    report = audit(loss)
+    assert report.what == "KL(teacher ‖ student)" and report.faults == []
+    (finding,) = (one for one in report.findings if one.name == "the temperature could not be varied")
+    assert "lambda student, teacher, temperature:" in finding.mend
+
+
+def test_t_squared_is_judged_where_a_held_t_can_be_varied():
+    assert audit(Learnt()).findings == () and audit(Frozen()).findings == ()
+    assert audit(Frozen(squared=False)).faults == ["T² left out"]
+    assert audit(Scaled(2.0), temperature=2.0).faults == audit(Scaled(), temperature=2.0).faults == []
+    argument = audit(lambda student, teacher, temperature: Scaled(temperature)(student, teacher))
+    assert argument.findings == ()
+
+
+def test_a_share_that_is_held_twice_is_not_judged():
+    assert audit(Shares()).names == ["alpha could not be varied"]
+
+
+def parts(student, teacher, labels):
+    return 16 * kl(student, teacher, 4.0), F.cross_entropy(student, labels)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        parts,
+        lambda student, teacher, labels: list(parts(student, teacher, labels)),
+        lambda student, teacher, labels: dict(zip(("kd", "ce"), parts(student, teacher, labels), strict=True)),
+        lambda student, teacher, labels: (sum(parts(student, teacher, labels)), *parts(student, teacher, labels)),
+    ],
+    ids=["tuple", "list", "dict", "sum and parts"],
+)
+def test_several_losses_are_refused_in_words(loss):
+    with pytest.raises(
+        ValueError, match=r"^loss must return one number, got \d parts of which \d may be the loss; pass"
+    ):
+        audit(loss)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda student, teacher, labels: {"ce": 0.0, "loss": sum(parts(student, teacher, labels))},
+        lambda student, teacher, labels: (sum(parts(student, teacher, labels)), student),
+        lambda student, teacher, labels: (
+            *(part.detach() for part in parts(student, teacher, labels)),
+            sum(parts(student, teacher, labels)),
+        ),
+    ],
+    ids=["named", "with logits", "what is logged before it"],
+)
+def test_the_only_loss_of_several_entries_is_audited(loss):
+    assert audit(loss).what == "KL(teacher ‖ student), at T = 4 + cross-entropy with the labels"
+
+
+def test_exchanged_arguments_are_named():
+    card = exercise("03.soft_target").reference
+    assert audit(lambda student, teacher: card(teacher, student, 4.0)).faults == ["student and teacher are exchanged"]
+    assert audit(lambda s, t, T: card(t, s, T)).faults == ["student and teacher are exchanged"]
+    detached = audit(lambda student, teacher: kl(student.detach(), teacher.detach(), 4.0) + 0 * student.sum())
+    assert detached.faults == ["no gradient reaches the student"]
+    assert audit(lambda student, teacher, labels: F.cross_entropy(teacher, labels)).faults == [
+        "the student appears nowhere"
+    ]
+
+
+@pytest.mark.parametrize("side", [lambda student, teacher: teacher, lambda student, teacher: student.detach()])
+def test_labels_that_do_not_reach_the_student_are_named(side):
+    def mixed(student, teacher, labels, temperature=4.0, alpha=0.9):
+        soft = response.soft_target(student, teacher, temperature=temperature)
+        return alpha * soft + (1 - alpha) * F.cross_entropy(side(student, teacher), labels)
+
+    assert audit(mixed).faults == ["the labels' part does not reach the student"]
+
+
 # audit: public losses
 
 

@@ -11,15 +11,20 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
 
-from torch import Tensor
-
 from kdcourse.exercises import progress, verdicts
 from kdcourse.exercises.cards import Message, as_html, show, show_buttons
-from kdcourse.exercises.probing import Heard, NothingReturned, Observed, Probe, is_blank, undisturbed, values
+from kdcourse.exercises.probing import Heard, NothingReturned, NotJudged, Observed, Probe, is_blank, undisturbed, values
 from kdcourse.exercises.verdicts import Mistake
 
 REGISTRY: dict[str, "Exercise"] = {}
-SIGNS = {"right": "✓ Right", "wrong": "✗ Not yet", "not attempted": "○ Not attempted", "reference": "○ The reference"}
+LISTED = 8  # mistakes that a card shows before a check names one: those that come first
+SIGNS = {
+    "right": "✓ Right",
+    "wrong": "✗ Not yet",
+    "not attempted": "○ Not attempted",
+    "not judged": "○ Not judged",
+    "reference": "○ The reference",
+}
 
 
 @dataclass(eq=False)
@@ -69,28 +74,37 @@ class Exercise:
     def check(self, answer: Callable) -> Callable:
         """Judge `answer`, record and say so. Returns it when it is right, and the reference otherwise: the lab goes on.
 
-        An answer that gives right numbers as a list or a NumPy array is returned as one that gives tensors.
+        An answer that gives right numbers in another form, as a list, a NumPy array or doubles, comes back as one that gives
+        them as the reference does.
         """
         message, outcome, observed = self._judged(answer)
         show(message)
         if outcome != "right":
             return self.reference
-        returns_tensors = not observed.returned or isinstance(observed.returned[0], Tensor) or not self._gives_tensors()
-        return answer if returns_tensors else _as_tensors(answer)
+        given, wanted = observed.returned[0], self._asked_alone().returned[0]
+        same = verdicts.form_of(verdicts.in_form_of(given, wanted)) == verdicts.form_of(given)
+        return answer if same else _converted(answer, wanted)
 
     def _judged(self, answer: Callable) -> tuple[Message, str, Observed]:
         observed = Observed(answer)
         outcome, text = self.judge(answer, observed)
-        if outcome != "reference":  # nobody's attempt
+        if outcome not in ("reference", "not judged"):  # nobody's attempt, and none that could be looked at
             progress.record(self.id, outcome=outcome)
-        if outcome in ("wrong", "not attempted"):
+        if outcome == "not judged":
+            text += " Nothing is recorded."
+        if outcome in ("wrong", "not attempted", "not judged"):
             text += " The lab goes on with the reference."
         return Message(f"{SIGNS[outcome]}: {self.id}.", text), outcome, observed
 
     def judge(self, answer: Callable, observed: Observed | None = None) -> tuple[str, str]:
-        """("right" | "wrong" | "not attempted" | "reference", what to say about it)."""
+        """("right" | "wrong" | "not attempted" | "not judged" | "reference", what to say about it)."""
         if not callable(answer):
             return "wrong", f"The check wants the function itself, and got {verdicts.describe(answer)}."
+        if inspect.isclass(answer):
+            return (
+                "wrong",
+                f"The check wants a function, and got the class {answer.__name__}: one that is made of it is called.",
+            )
         if is_blank(answer):
             return "not attempted", f"Write the function above and run both cells again; {self._call('hint')} helps."
         observed, self._was_asked = observed or Observed(answer), False
@@ -99,6 +113,10 @@ class Exercise:
                 given = self.probe(observed)
         except NothingReturned:
             return "wrong", "Your function gave no value back: it needs a `return`, with what is wanted behind it."
+        except NotJudged as error:
+            return "not judged", str(error)
+        except SystemExit:
+            return "not judged", "Your function ends Python, by exit, quit or sys.exit: `return` ends a function."
         except Exception as error:  # whatever a student's code may raise is theirs to read, in one line
             return "wrong", self._stopped(error, observed)
         if self._was_asked:
@@ -114,6 +132,8 @@ class Exercise:
         with undisturbed():
             wanted = self.probe(reference)
         if verdicts.all_close(given, wanted):
+            if unfit := verdicts.other_kind(given, wanted):
+                return "wrong", unfit
             bypassed = [name for name in self.by_hand if name in heard]
             short = f" But `{bypassed[0]}` did what was to be written by hand: try it without." if bypassed else ""
             return "right", f"It agrees with the reference on every case.{short}"
@@ -132,20 +152,18 @@ class Exercise:
         """What to say of an error: the student's own, or the check's, which could do nothing with what it was given."""
         if error is observed.error or not observed.returned:
             return verdicts.stopped(error, observed.function)
-        reference = Observed(self.reference)
-        with undisturbed():
-            self.probe(reference)
-        wanted = verdicts.describe(reference.returned[len(observed.returned) - 1])
+        wanted = verdicts.describe(self._asked_alone().returned[len(observed.returned) - 1])
         given = verdicts.describe(observed.returned[-1])
         if given == wanted:
             return f"What your function returns could not be used: {type(error).__name__}: {error}"
         return f"Your function returns {given}, and {wanted} is wanted."
 
-    def _gives_tensors(self) -> bool:
+    def _asked_alone(self) -> Observed:
+        """The reference, after a probe."""
         reference = Observed(self.reference)
         with undisturbed():
             self.probe(reference)
-        return isinstance(reference.returned[0], Tensor)
+        return reference
 
     def hint(self) -> None:
         """Show the next hint."""
@@ -184,20 +202,25 @@ class Exercise:
         return f'`kd.exercise("{self.id}").{method}()`'
 
     def _ipython_display_(self) -> None:
-        notes = "".join(f"<li><b>{as_html(one.name)}</b>: {as_html(one.explanation)}</li>" for one in self.mistakes)
-        folded = f"<details><summary>If your check says …</summary><ul>{notes}</ul></details>" if notes else ""
+        notes = [f"<li><b>{as_html(one.name)}</b>: {as_html(one.explanation)}</li>" for one in self.mistakes]
+        more = len(notes) - LISTED
+        notes = [
+            *notes[:LISTED],
+            *([f"<li>{more} more, each explained when a check meets it.</li>"] if more > 0 else []),
+        ]
+        folded = f"<details><summary>If your check says …</summary><ul>{''.join(notes)}</ul></details>" if notes else ""
         effort = f"Difficulty: {self.difficulty}. Time: {self.minutes}."
         help_in_a_cell = f"Help in a cell: {self._call('hint')}, {self._call('solution')}."
         show(Message(f"Exercise {self.id}. {self.goal}", f"{effort} {help_in_a_cell}", folded=folded))
         show_buttons({"Check": self._check_in_notebook, "Hint": self._hint, "Solution": self._solution})
 
 
-def _as_tensors(answer: Callable) -> Callable:
-    """The same function, with its numbers as a tensor: the rest of a lab computes with them."""
+def _converted(answer: Callable, wanted: object) -> Callable:
+    """The same function, with its numbers in the form of `wanted`: the rest of a lab computes with them."""
 
     @functools.wraps(answer)
     def converted(*args, **kwargs):
-        return verdicts.as_tensor(answer(*args, **kwargs))
+        return verdicts.in_form_of(answer(*args, **kwargs), wanted)
 
     return converted
 

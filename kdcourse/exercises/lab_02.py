@@ -9,6 +9,11 @@ def _logits(seed: int, *shape: int) -> torch.Tensor:
     return 3 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def _large() -> torch.Tensor:
+    """Rows far from zero on either side, and one near it, which one row's maximum does not save from the others' size."""
+    return torch.tensor([[1000.0, 990.0, -1000.0], [0.0, 1.0, 2.0], [-1000.0, -1004.0, -1001.0]])
+
+
 @define(
     "02.softmax_with_temperature",
     goal="The softmax of logits divided by a temperature, by hand.",
@@ -17,7 +22,7 @@ def _logits(seed: int, *shape: int) -> torch.Tensor:
     hints=("Divide the logits by T before anything else.",
            "exp(1000) overflows. Subtracting a row's maximum from all its logits changes no probability.",
            "Classes are dim=1; keepdim=True keeps shapes fit for dividing."),
-    cases=lambda: [(_logits(0, 5, 4), 1.0), (_logits(1, 3, 6), 4.0), (torch.tensor([[1000.0, 990.0, -1000.0]]), 2.0)],
+    cases=lambda: [(_logits(0, 5, 4), 1.0), (_logits(1, 3, 6), 4.0), (_large(), 2.0)],
     by_hand=("softmax", "special_softmax", "log_softmax"),
 )  # fmt: skip
 def softmax_with_temperature(logits, temperature):
@@ -53,6 +58,15 @@ def _over_batch(logits, temperature):
 )
 def _overflowing(logits, temperature):
     powers = (logits / temperature).exp()
+    return powers / powers.sum(dim=1, keepdim=True)
+
+
+@softmax_with_temperature.mistake(
+    "one maximum for the whole batch",
+    "A row far below it becomes exp(−500) = 0 everywhere, and 0/0 is NaN: subtract each row's own maximum.",
+)
+def _one_maximum(logits, temperature):
+    powers = ((logits - logits.max()) / temperature).exp()
     return powers / powers.sum(dim=1, keepdim=True)
 
 

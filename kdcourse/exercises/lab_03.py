@@ -317,9 +317,12 @@ def _step(answer) -> dict[str, object]:
         before = copy.deepcopy(teacher.state_dict())
         optimizer = torch.optim.SGD([*student.parameters(), *teacher.parameters()], lr=0.1)
         student.eval()  # a careful step sets both modes itself
-        graphs, losses = [], []
+        graphs, losses, steps = [], [], []
+        optimizer.register_step_post_hook(lambda *_: steps.append(1))
         teacher.register_forward_hook(lambda _, __, output: graphs.append(output.requires_grad))
-        batches = [(torch.randn(16, 6), torch.randint(4, (16,))) for _ in range(2)]
+        batches = [
+            (size * torch.randn(16, 6), torch.randint(4, (16,))) for size in (1, 20)
+        ]  # the last makes a long gradient
         for images, labels in batches:
             losses.append(filled(answer(student, teacher, images, labels, optimizer)))
     statistics = ("running_mean", "running_var", "num_batches_tracked")
@@ -330,6 +333,7 @@ def _step(answer) -> dict[str, object]:
         "student's weights": torch.cat([parameter.detach().flatten() for parameter in student.parameters()]),
         "student in training mode": student.training,
         "graph built through the teacher": any(graphs),
+        "steps of the given optimiser": torch.tensor(len(steps)),
     }
     for number, loss in enumerate(losses, start=1):
         found[f"loss of step {number}"] = loss.detach() if isinstance(loss, torch.Tensor) else loss

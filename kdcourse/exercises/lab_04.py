@@ -21,7 +21,7 @@ def _maps(seed: int, *shape: int) -> torch.Tensor:
     hints=("Features are (N, C, H, W): square them, then take the mean over dimension 1.",
            "flatten(1) keeps the batch: (N, H·W).",
            "F.normalize(…, dim=1) divides each row by its Euclidean length."),
-    cases=lambda: [(_maps(0, 3, 4, 5, 5),), (_maps(1, 2, 7, 3, 4),)],
+    probe=lambda answer: values(answer, [(_maps(0, 3, 4, 5, 5),), (_maps(1, 2, 7, 3, 4),)], learns=True),
 )  # fmt: skip
 def attention_map(features):
     return F.normalize(features.pow(2).mean(dim=1).flatten(1), dim=1)
@@ -115,15 +115,26 @@ def _ungrouped(given):
             yield one[1] if isinstance(one, tuple) and len(one) == 2 else one
 
 
+def _is_taken(given: list) -> bool:
+    try:
+        torch.optim.SGD(given, lr=0.1)
+    except (TypeError, ValueError, KeyError):
+        return False
+    return True
+
+
 def _who_moves(answer) -> dict[str, object]:
-    """Give the chosen parameters one step of gradient descent and see what has moved."""
+    """Which parameters are listed, and whether an optimiser takes the list as it is."""
     with seeded_rng(0):
         student, teacher, helpers = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 3, 1), [_Helper(), _Helper()]
-    listed = list(_ungrouped(filled(answer(student, teacher, helpers))))
+    given = list(filled(answer(student, teacher, helpers)))
+    listed = list(_ungrouped(given))
     chosen = [one for one in listed if isinstance(one, nn.Parameter)]
     ids = {id(parameter) for parameter in chosen}
     found: dict[str, object] = {
         "the list holds nothing but parameters": len(chosen) == len(listed),
+        "an optimiser takes the list": _is_taken(given),
+        "a parameter is frozen": not all(one.requires_grad for one in chosen),
         "all of the student is trained": all(id(one) in ids for one in student.parameters()),
         "the teacher is trained": any(id(one) in ids for one in teacher.parameters()),
         "a parameter is named twice": len(chosen) != len(ids),
@@ -296,15 +307,23 @@ def _hooked(seed: int) -> nn.Sequential:
         return nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(inplace=True), nn.Conv2d(3, 2, 3), nn.Flatten())
 
 
+def _traces(model: nn.Module) -> tuple[int, list]:
+    """How many forward hooks there are, and what else could be left behind: modes, settings, one's own method over a layer's."""
+    hooks = sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+    settings = [(module.training, module.extra_repr(), list(vars(module))) for module in model.modules()]
+    learning = [parameter.requires_grad for parameter in model.parameters()]
+    return hooks + len(nn.modules.module._global_forward_hooks), [settings, learning]
+
+
 def _what_a_hook_gives(answer) -> dict[str, object]:
     """A layer whose output a ReLU overwrites, and one that nothing overwrites: the values, the gradient, what stays behind."""
     found: dict[str, object] = {}
     for number, name in enumerate(("0", "2"), start=1):
         model, images = _hooked(number), _maps(20 + number, 2, 1, 7, 7)
-        features = filled(answer(model, name, images))
+        (hooks, rest), features = _traces(model), filled(answer(model, name, images))
         found[f"case {number}"] = features
-        hooks = sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
-        found[f"a hook is left behind in case {number}"] = hooks > 0
+        found[f"a hook is left behind in case {number}"] = _traces(model)[0] > hooks
+        found[f"the model is another one afterwards in case {number}"] = _traces(model)[1] != rest
         if name == "2" and isinstance(features, torch.Tensor):  # not where a ReLU may have overwritten the value
             if features.requires_grad:
                 features.square().sum().backward()

@@ -23,7 +23,7 @@ def _pairs() -> list[tuple[torch.Tensor, torch.Tensor]]:
     hints=("torch.cdist(e, e) gives all distances at once.",
            "The diagonal is zero: every picture is its own neighbour. Leave it out of the mean.",
            "d[d > 0].mean() is the mean of the positive entries."),
-    cases=lambda: [(_points(4, 5, 3),), (10 * _points(5, 6, 2),)],
+    probe=lambda answer: values(answer, [(_points(4, 5, 3),), (10 * _points(5, 6, 2),)], learns=True),
 )  # fmt: skip
 def relative_distances(embeddings):
     d = torch.cdist(embeddings, embeddings)
@@ -53,6 +53,30 @@ def _squared(embeddings):
 def _by_the_largest(embeddings):
     d = torch.cdist(embeddings, embeddings)
     return d / d.max()
+
+
+@relative_distances.mistake(
+    "the gradient is NaN",
+    "The diagonal's zeros are roots, and the root of zero has an infinite slope: torch.cdist and .norm() mind it.",
+)
+def _root_of_zero(embeddings):
+    d = (embeddings[None] - embeddings[:, None]).pow(2).sum(dim=2).sqrt()
+    return d / d[d > 0].mean()
+
+
+@relative_distances.mistake(
+    "no gradient", "The result left PyTorch, or was detached: a loss of it would teach nothing."
+)
+def _no_way_back(embeddings):
+    return relative_distances(embeddings).detach()
+
+
+@relative_distances.mistake(
+    "the mean is detached", "The student's own mean moves with its embeddings, and the gradient knows of that."
+)
+def _constant_mean(embeddings):
+    d = torch.cdist(embeddings, embeddings)
+    return d / d[d > 0].mean().detach()
 
 
 @define(

@@ -24,7 +24,9 @@ def _logits(seed: int, *shape: int) -> torch.Tensor:
     hints=("Each peer moves by its own gradient: the other's logits are detached.",
            "F.kl_div(log_softmax(own), softmax(other), reduction='batchmean') is KL(other ‖ own).",
            "No temperature: the paper has T = 1."),
-    probe=lambda answer: gradients(answer, [(_logits(0, 6, 5), _logits(1, 6, 5), LABELS)]),
+    probe=lambda answer: gradients(
+        answer, [(_logits(0, 6, 5), _logits(1, 6, 5), LABELS), (_logits(2, 3, 5), _logits(3, 3, 5), LABELS[1:4])]
+    ),
 )  # fmt: skip
 def peer_loss(own_logits, other_logits, labels):
     log_q, p = F.log_softmax(own_logits, dim=1), F.softmax(other_logits.detach(), dim=1)
@@ -90,9 +92,10 @@ def _two_updates(answer) -> dict[str, object]:
     for place, net in enumerate(nets):
         net.place = place  # a copy of a net keeps it
     before = [net.weight.detach().clone() for net in nets]
-    asked = []
+    asked, rigid = [], []
 
     def train(student, teacher):
+        rigid.append(not all(parameter.requires_grad for parameter in student.parameters()))
         asked.append((getattr(student, "place", -9), -1 if teacher is None else getattr(teacher, "place", -9)))
         with torch.no_grad():
             student.weight += 1 if teacher is None else teacher.weight
@@ -102,7 +105,8 @@ def _two_updates(answer) -> dict[str, object]:
     return {
         "order of (student, teacher)": torch.tensor(asked or [(-9, -9)]),
         "a network is returned": isinstance(final, nn.Module),
-        "the last generation is returned": final is nets[-1],
+        "the last generation is returned": getattr(final, "place", None) == 2,
+        "a net was frozen before it was trained": any(rigid),
         "weights of the first": nets[0].weight - before[0],
     }
 

@@ -8,15 +8,16 @@ from kdcourse.exercises.probing import filled, values
 
 
 def _chain(answer) -> dict[str, object]:
-    """Who was taught by whom, and whether the teacher could still move."""
+    """Who was taught by whom, whether the teacher could still move, and whether the pupil could."""
     teacher, assistants, student = nn.Linear(2, 2), [nn.Linear(2, 2) for _ in range(2)], nn.Linear(2, 2)
     for place, model in enumerate([teacher, *assistants, student]):
         model.place = place  # a copy of a model keeps it
-    asked, movable = [], []
+    asked, movable, rigid = [], [], []
 
     def distil(pupil, master):
         asked.append((getattr(pupil, "place", -9), getattr(master, "place", -9)))
         movable.append(any(parameter.requires_grad for parameter in master.parameters()))
+        rigid.append(not all(parameter.requires_grad for parameter in pupil.parameters()))
         return pupil
 
     teacher.requires_grad_(False)
@@ -24,7 +25,8 @@ def _chain(answer) -> dict[str, object]:
     return {
         "order of (pupil, teacher)": torch.tensor(asked or [(-9, -9)]),
         "a teacher could still move": any(movable),
-        "the student is returned": final is student,
+        "a pupil was frozen before it was taught": any(rigid),
+        "the student is returned": getattr(final, "place", None) == 3,
     }
 
 
@@ -66,6 +68,15 @@ def _skipped(teacher, assistants, student, distil):
 def _not_frozen(teacher, assistants, student, distil):
     for pupil in [*assistants, student]:
         teacher = distil(pupil, teacher)
+    return teacher
+
+
+@teach_through_assistants.mistake(
+    "frozen before they are taught", "A frozen pupil learns nothing: freeze it when distil has given it back."
+)
+def _frozen_first(teacher, assistants, student, distil):
+    for pupil in [*assistants, student]:
+        teacher = distil(pupil.requires_grad_(False), teacher)
     return teacher
 
 

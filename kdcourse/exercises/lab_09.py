@@ -29,7 +29,8 @@ MASK = torch.tensor([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 1]])
            "The teacher's logits are constants: detach them.",
            "F.kl_div(log_softmax(student / T), softmax(teacher / T), reduction='batchmean') * T**2"),
     probe=lambda answer: gradients(
-        lambda s, t, labels: answer(s, t, labels, 3.0, 0.8), [(_draw(0, 6, 2), _draw(1, 6, 2), LABELS)]
+        answer,
+        [(_draw(0, 6, 2), _draw(1, 6, 2), LABELS, 3.0, 0.8), (_draw(4, 4, 2), _draw(5, 4, 2), LABELS[1:5], 2.0, 0.3)],
     ),
 )  # fmt: skip
 def compute_loss(student_logits, teacher_logits, labels, temperature, alpha):
@@ -89,21 +90,6 @@ def _mixed(change):
 _CLASSES, _ADDED = 'It averages over classes as well: reduction="batchmean".', "The two shares are alpha and 1 − alpha."
 for _name, _explanation, _change in (
     (
-        "T² left out, with the default reduction",
-        f"Without T² the soft part shrinks as 1/T². {_CLASSES}",
-        lambda soft, hard, alpha, t, logits: alpha * soft / t**2 / logits.shape[1] + (1 - alpha) * hard,
-    ),
-    (
-        "alpha on the labels, and T² left out",
-        "alpha is the teacher's share, and without T² the soft part shrinks as 1/T².",
-        lambda soft, hard, alpha, t, logits: (1 - alpha) * soft / t**2 + alpha * hard,
-    ),
-    (
-        "alpha on the labels, with the default reduction",
-        f"alpha is the teacher's share. {_CLASSES}",
-        lambda soft, hard, alpha, t, logits: (1 - alpha) * soft / logits.shape[1] + alpha * hard,
-    ),
-    (
         "the sum over the batch",
         'Average over the batch, as cross-entropy does: reduction="batchmean".',
         lambda soft, hard, alpha, t, logits: alpha * soft * len(logits) + (1 - alpha) * hard,
@@ -120,6 +106,21 @@ for _name, _explanation, _change in (
     ),
     ("no alpha", _ADDED, lambda soft, hard, alpha, t, logits: soft + hard),
     ("alpha on the soft part only", _ADDED, lambda soft, hard, alpha, t, logits: alpha * soft + hard),
+    (
+        "T² left out, with the default reduction",
+        f"Without T² the soft part shrinks as 1/T². {_CLASSES}",
+        lambda soft, hard, alpha, t, logits: alpha * soft / t**2 / logits.shape[1] + (1 - alpha) * hard,
+    ),
+    (
+        "alpha on the labels, and T² left out",
+        "alpha is the teacher's share, and without T² the soft part shrinks as 1/T².",
+        lambda soft, hard, alpha, t, logits: (1 - alpha) * soft / t**2 + alpha * hard,
+    ),
+    (
+        "alpha on the labels, with the default reduction",
+        f"alpha is the teacher's share. {_CLASSES}",
+        lambda soft, hard, alpha, t, logits: (1 - alpha) * soft / logits.shape[1] + alpha * hard,
+    ),
 ):
     compute_loss.mistake(_name, _explanation)(_mixed(_change))
 
@@ -203,7 +204,7 @@ def _softened(student_logits, teacher_logits, labels, temperature, alpha):
            "Padding is no text: multiply by the mask, and divide by the mask's sum, not by N · L.",
            "The teacher's states are constants."),
     probe=lambda answer: gradients(
-        lambda student, teacher: answer(student, teacher, MASK.clone()), [(_draw(2, 3, 5, 4), _draw(3, 3, 5, 4))]
+        answer, [(_draw(2, 3, 5, 4), _draw(3, 3, 5, 4), MASK), (_draw(6, 2, 4, 3), _draw(7, 2, 4, 3), MASK[:2, :4])]
     ),
 )  # fmt: skip
 def hidden_cosine(student_states, teacher_states, mask):

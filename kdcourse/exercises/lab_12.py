@@ -5,7 +5,7 @@ from itertools import chain, repeat
 import torch
 
 from kdcourse.exercises.engine import define
-from kdcourse.exercises.probing import filled
+from kdcourse.exercises.probing import filled, several
 
 # Seconds that calls of a stopwatch's `run` take: five to get warm, then ten with one hiccup.
 WARMING, WARM = (0.9, 0.5, 0.4, 0.2, 0.2), (0.010, 0.011, 0.010, 0.012, 0.5, 0.011, 0.012, 0.010, 0.011, 0.013)
@@ -133,7 +133,7 @@ def _parts(answer) -> dict[str, object]:
     """Each of the three tensors that come back, for each case."""
     found: dict[str, object] = {}
     for number, seed in enumerate((10, 20), start=1):
-        parts = filled(answer(*_layers(seed)))
+        parts = several(answer(*_layers(seed)))
         for name, part in zip(("weight", "bias", "following"), parts, strict=True):
             found[f"{name} in case {number}"] = part
     return found
@@ -183,7 +183,7 @@ def _codes(answer) -> dict[str, object]:
     """Codes, scales, and whether the codes take one byte each."""
     found: dict[str, object] = {}
     for number, seed in enumerate((30, 31), start=1):
-        codes, scale = filled(answer(_matrix(seed, 5, 9) * torch.tensor([0.1, 1, 3, 10, 0.5])[:, None]))
+        codes, scale = several(answer(_matrix(seed, 5, 9) * torch.tensor([0.1, 1, 3, 10, 0.5])[:, None]))
         kind = torch.as_tensor(codes).dtype
         found |= {f"codes {number}": codes, f"scale {number}": scale, f"codes {number} are int8": kind == torch.int8}
         found[f"codes {number} are floats"] = kind.is_floating_point

@@ -12,7 +12,7 @@ def _draw(seed: int, *shape: int) -> torch.Tensor:
 
 
 def _token(answer):
-    return gradients(answer, [(_draw(0, 2, 3, 5), _draw(1, 2, 3, 5))])
+    return gradients(answer, [(_draw(0, 2, 3, 5), _draw(1, 2, 3, 5)), (_draw(2, 3, 2, 4), _draw(3, 3, 2, 4))])
 
 
 @define(

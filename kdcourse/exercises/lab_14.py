@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from kdcourse.exercises.engine import define
-from kdcourse.exercises.probing import filled
+from kdcourse.exercises.probing import filled, several
 from kdcourse.exercises.verdicts import as_tensor
 from kdcourse.system.generators import fork_rng, seeded_rng
 
@@ -25,13 +25,20 @@ def _head(answer) -> dict[str, object]:
     if not (hasattr(changed, "body") and hasattr(changed, "classifier")):
         return {"the model still has its body and its classifier": False}
     last = [layer for layer in changed.modules() if isinstance(layer, nn.Linear)][-1]
+    logits = changed(torch.tensor([[1.0, 1.0, 1.0], [0.0, -2.0, 3.0], [5.0, 0.0, 0.0]]))
+    body, old = changed.body.state_dict(), before.body.state_dict()
     return {
         "the model still has its body and its classifier": True,
-        "logits of three pictures": torch.tensor(changed(torch.ones(3, 3)).shape),
+        "logits of three pictures": torch.tensor(logits.shape),
         "inputs of the last layer": torch.tensor(last.in_features),
-        "the body is what it was": torch.equal(changed.body.weight, before.body.weight),
-        "the body can go on learning": changed.body.weight.requires_grad,
+        "the body is what it was": body.keys() == old.keys() and all(torch.equal(body[key], old[key]) for key in old),
+        "the body can go on learning": all(one.requires_grad for one in changed.body.parameters()),
+        "the head can learn": all(one.requires_grad for one in changed.classifier.parameters()),
         "the head is fresh": not torch.equal(last.weight, before.classifier.weight[: len(last.weight)]),
+        "the answers are probabilities": bool(
+            (logits >= 0).all() and torch.isclose(logits.sum(1), torch.ones(3)).all()
+        ),
+        "the classifier is one linear layer": isinstance(changed.classifier, nn.Linear),
     }
 
 
@@ -64,6 +71,18 @@ def _cut(model, classes):
     return model
 
 
+@new_head.mistake("a softmax behind the head", "The losses take logits, and have the softmax within: nn.Linear alone.")
+def _probabilities(model, classes):
+    model.classifier = nn.Sequential(nn.Linear(model.classifier.in_features, classes), nn.Softmax(dim=1))
+    return model
+
+
+@new_head.mistake("the head is frozen", "A fresh layer knows nothing yet: it must learn, whatever else does.")
+def _frozen_head(model, classes):
+    new_head.reference(model, classes).classifier.requires_grad_(False)
+    return model
+
+
 @new_head.mistake("the body is made anew", "What it has learnt is what you came for: replace the last layer only.")
 def _anew(model, classes):
     new_head.reference(model, classes).body.reset_parameters()
@@ -72,7 +91,8 @@ def _anew(model, classes):
 
 @new_head.mistake("the body is frozen", "That is a choice too, and cheaper; here the body is to go on learning.")
 def _frozen(model, classes):
-    return nn.Module.requires_grad_(new_head.reference(model, classes), False)
+    new_head.reference(model, classes).body.requires_grad_(False)
+    return model
 
 
 def _counted():
@@ -104,11 +124,12 @@ def _view(answer) -> dict[str, object]:
     pictures, augment = _counted()
     with seeded_rng(0):
         teacher = nn.Sequential(nn.Flatten(), nn.Linear(12, 4)).eval()
-    views, logits = filled(answer(pictures, teacher, augment))
+    views, logits = several(answer(pictures, teacher, augment))
     reached, draws = logits.requires_grad, _draws(views, pictures)
     if draws is not None and bool((draws >= 1).all()) and _agree(logits, teacher(views)):
         views, logits = pictures + 100, teacher(pictures + 100)
-    return {"views": views, "teacher's logits": logits, "a gradient can reach the teacher": reached}
+    found = {"views": views, "teacher's logits": logits, "a gradient can reach the teacher": reached}
+    return {**found, "the teacher stays in evaluation mode": not teacher.training}
 
 
 @define(
@@ -162,7 +183,7 @@ def _views(answer) -> dict[str, object]:
         asked_about.append(float(images.max()))
         return augment(images)
 
-    views, labels = filled(answer(pictures, torch.tensor([7, 8]), watched, 3))
+    views, labels = several(answer(pictures, torch.tensor([7, 8]), watched, 3))
     draws = _draws(views, pictures.repeat(3, 1, 1, 1))
     if draws is not None and max(asked_about) < 100:
         rounds = draws.view(3, 2)

@@ -1,7 +1,9 @@
 """What an answer does, looked at from outside: the values it returns, the gradients it leaves, and how it got there."""
 
+import copy
 import dis
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from kdcourse.exercises.verdicts import as_tensor
 from kdcourse.system.generators import fork_rng
 
 Probe = Callable[[Callable], Mapping[str, object]]
@@ -17,6 +20,10 @@ NOTHING_DONE = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST", "
 
 class NothingReturned(Exception):
     """The answer came to its end without a value."""
+
+
+class NotJudged(Exception):
+    """The answer did what no check can judge; its text says what to do instead."""
 
 
 class Observed:
@@ -40,19 +47,56 @@ class Observed:
             raise
         finally:
             Observed.running -= 1
+        if unreadable := _unreadable(self.returned[-1]):
+            raise NotJudged(f"Your function returns {unreadable}.")
         return self.returned[-1]
+
+
+def _unreadable(result: object) -> str:
+    """What kind of tensor a result is or holds that has no plain numbers, and what makes it plain; "" for all others."""
+    if isinstance(result, dict | list | tuple):
+        parts = result.values() if isinstance(result, dict) else result
+        return next((found for part in parts if (found := _unreadable(part))), "")
+    if not isinstance(result, Tensor):
+        return ""
+    if result.is_nested:
+        return "a nested tensor, and a plain one is wanted: torch.stack what has one shape"
+    if result.layout is not torch.strided:
+        return "a sparse tensor, and a plain one is wanted: .to_dense()"
+    if result.is_quantized:
+        return "a quantised tensor, and a plain one is wanted: .dequantize()"
+    return (
+        "a tensor on the meta device, which holds no numbers: compute where the arguments are" if result.is_meta else ""
+    )
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Gradients are on within, and afterwards they are as before, as are the random numbers: an answer may switch and draw."""
-    before = torch.is_grad_enabled()
-    with fork_rng():
+    """Gradients are on within; afterwards they, the random numbers and the default type are as before: an answer may switch."""
+    before, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
+    with fork_rng(), _kept_alive():
         torch.set_grad_enabled(True)
         try:
             yield
         finally:
             torch.set_grad_enabled(before)
+            torch.set_default_dtype(dtype)
+
+
+@contextmanager
+def _kept_alive() -> Iterator[None]:
+    """A notebook's own quit() ends its kernel; within, it raises `SystemExit` as Python's does."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if shell is None:
+        yield
+        return
+    shell.ask_exit = sys.exit  # hides the class's own method until it is taken away again
+    try:
+        yield
+    finally:
+        vars(shell).pop("ask_exit", None)
 
 
 class Heard(TorchFunctionMode):
@@ -79,15 +123,32 @@ def is_blank(answer: Callable) -> bool:
     return {step.opname for step in steps} <= NOTHING_DONE and returned[-1] in (None, Ellipsis)
 
 
-def values(answer: Callable, cases: list[tuple]) -> dict[str, object]:
-    """What `answer` returns for each case, each with arguments of its own, and whether it changed them."""
+def values(answer: Callable, cases: list[tuple], *, learns: bool = False) -> dict[str, object]:
+    """What `answer` returns for each case, each with arguments of its own, and whether it changed them.
+
+    learns: whether a loss is to be made of it, so that the gradient with respect to the first argument is looked at too.
+    """
     found: dict[str, object] = {}
     for number, case in enumerate(cases, start=1):
-        own = tuple(given.clone() if isinstance(given, Tensor) else given for given in case)
+        own = copy.deepcopy(case)
         found[f"case {number}"] = filled(answer(*own))
-        changed = any(isinstance(a, Tensor) and not torch.equal(a, b) for a, b in zip(own, case, strict=True))
-        found[f"arguments changed in case {number}"] = changed
+        kept = [torch.equal(a, b) if isinstance(b, Tensor) else a == b for a, b in zip(own, case, strict=True)]
+        found[f"arguments changed in case {number}"] = not all(kept)
+    for number, case in enumerate(cases if learns else (), start=1):
+        result = found[f"case {number}"]  # an array has no gradient, and would raise at an argument that has one
+        tensors = any(isinstance(part, Tensor) for part in (result if isinstance(result, list | tuple) else [result]))
+        found[f"gradient in case {number}"] = _gradient(answer, case) if tensors else None
     return found
+
+
+def _gradient(answer: Callable, case: tuple) -> Tensor | None:
+    """Of a weighted sum of all that is returned, with respect to the first argument; None where no way leads back to it."""
+    first, *more = copy.deepcopy(case)
+    result = as_tensor(answer(first.requires_grad_().clone(), *more))
+    if result is None or not result.requires_grad:
+        return None
+    weights = torch.linspace(1, 2, result.numel()).view_as(result)
+    return torch.autograd.grad((result * weights).sum(), first, allow_unused=True)[0]
 
 
 def gradients(answer: Callable, cases: list[tuple], **settings) -> dict[str, object]:
@@ -120,3 +181,10 @@ def filled(result: object) -> object:
     if result is None or result is Ellipsis:
         raise NothingReturned
     return result
+
+
+def several(result: object) -> object:
+    """A result that is to be taken apart. A dict, which would come apart into its names, raises `TypeError`."""
+    if isinstance(result, dict):
+        raise TypeError("a dict has names, and a tuple is wanted")
+    return filled(result)

@@ -2,8 +2,9 @@
 
 import inspect
 import re
+import reprlib
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -38,10 +39,51 @@ def as_tensor(value: object) -> Tensor | None:
         value = value.astype(np.float32)
     try:
         if isinstance(value, list | tuple) and any(isinstance(part, Tensor) for part in value):
-            return torch.stack([torch.as_tensor(part) for part in value])
-        return torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError):
+            value = torch.stack([torch.as_tensor(part) for part in value])
+        tensor = torch.as_tensor(value)
+        return None if tensor.is_complex() else tensor
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         return None
+
+
+def form_of(value: object) -> object:
+    """A tensor's type, a tuple of such, or the type of what is no tensor."""
+    if isinstance(value, tuple):
+        return tuple(map(form_of, value))
+    return value.dtype if isinstance(value, Tensor) else type(value)
+
+
+def in_form_of(given: object, wanted: object) -> object:
+    """The same numbers as tensors of the types of `wanted`, alone or in a tuple, or as a list; untouched where neither is."""
+    if isinstance(wanted, Tensor):
+        tensor = as_tensor(given)
+        return given if tensor is None else tensor.to(wanted.dtype)
+    if (
+        isinstance(wanted, tuple)
+        and isinstance(given, list | tuple | np.ndarray | Tensor)
+        and len(given) == len(wanted)
+    ):
+        return tuple(map(in_form_of, given, wanted))
+    if isinstance(wanted, list) and isinstance(given, np.ndarray | Tensor | Iterator):
+        return list(given) if isinstance(given, Iterator) else given.tolist()
+    return given
+
+
+def other_kind(given: Found, wanted: Found) -> str:
+    """In words, where right values are of a kind that cannot stand for the wanted one; "" where all can.
+
+    A mask of numbers indexes places, and a float counts no layers: both go wrong only later. Whole numbers for floats are fine.
+    """
+    for name, value in wanted.items():
+        if value is None or isinstance(value, bool):
+            continue
+        mine, theirs = as_tensor(given[name]).dtype, as_tensor(value).dtype
+        said = f"{name[0].upper()}{name[1:]}: right as {str(mine).removeprefix('torch.')}"
+        if theirs == torch.bool != mine:
+            return f"{said}, and torch.bool is wanted: 0 and 1 as numbers would pick places. A comparison gives True and False."
+        if mine.is_floating_point and not theirs.is_floating_point:
+            return f"{said}, and whole numbers are wanted: // divides so, and int() or .long() turns floats into them."
+    return ""
 
 
 def _close(given: object, wanted: object) -> bool:
@@ -265,12 +307,12 @@ def describe(value: object) -> str:
     if isinstance(value, Tensor | np.ndarray):
         kind = "tensor" if isinstance(value, Tensor) else "NumPy array"
         name = str(value.dtype).removeprefix("torch.")
-        return f"{'an' if name.startswith('int') else 'a'} {name} {kind} of shape {tuple(value.shape)}"
+        return f"{'an' if name.startswith(('int', 'object')) else 'a'} {name} {kind} of shape {tuple(value.shape)}"
     if isinstance(value, list | tuple) and len(value) <= 4:
         return f"a {type(value).__name__} of {len(value)}: " + ", ".join(describe(part) for part in value)
     if isinstance(value, list | tuple | dict | set):
         return f"a {type(value).__name__} of {len(value)}"
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, bool | int | float | str):
-        return f"the {type(value).__name__} {value!r}"
+        return f"the {type(value).__name__} {reprlib.repr(value)}"
     return f"a value of type {type(value).__name__}"

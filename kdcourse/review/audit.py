@@ -7,7 +7,7 @@ import torch
 
 from kdcourse.methods import Method
 from kdcourse.review import bank
-from kdcourse.review.calling import Calling
+from kdcourse.review.calling import Calling, SeveralLosses
 from kdcourse.review.masks import mask_findings
 from kdcourse.review.probing import TEMPERATURES, Case, Match, Outcome, hidden_temperature, outcome, recognise
 from kdcourse.review.report import Finding, Report
@@ -25,10 +25,12 @@ def audit(
     loss: a function, module, bound method or object with `forward` or `compute_loss`, or a `Method`. It is tried on random
         logits (N, C), else token logits (N, L, V), else those in a dict as "logits". Arguments are told apart by their names
         (student, teacher, labels, temperature, alpha, mask, and others in use); without names the student comes first.
-    temperature: where the loss has a temperature that can be set, the one it is looked at with, default 4; where it hides its
-        own, that one, default found out. alpha: the same for a share, default 0.9 (and a third of it).
+    temperature: where it is an argument of the loss, the one it is looked at with, default 4; where the loss hides its own,
+        that one, default found out. An attribute is looked at as it is, and set on a copy: where not all that hangs on it
+        follows, or it cannot be set, T² is not judged. alpha: the share, default 0.9 or the attribute's (and a third of it).
     takes: "logits" (default), or "log-probabilities" for a loss like `nn.KLDivLoss`, which is recognised.
-    Nothing of the loss is changed. Raises `ValueError` for what cannot be called so, with what it said itself.
+    Of a tuple, list or dict the entry "loss" is audited, or the only number with a gradient. Nothing of the loss is changed.
+    Raises `ValueError` for what cannot be called so, with what it said itself, and for several losses.
     Source of the measure: the gradient of T² · KL(teacher ‖ student) is T · (q − p) / N, see `losses.soft_target`.
     """
     for name, value in (("temperature", temperature), ("alpha", alpha)):
@@ -40,18 +42,29 @@ def audit(
     subject = _title(loss)
     if (not call.taught and call.roles) or (isinstance(loss, Method) and not call.taught):
         return Report(subject, "a loss that asks no teacher, so there is no distillation to look at")
+    setting = _looked_at(call, temperature, alpha)
+    if blunt := _blunt(setting):
+        return Report(subject, "a loss that cannot teach", tuple(blunt))
+    call, case, seen, match = setting.call, setting.cases["base"], setting.seen["base"], setting.match
+    findings = [*_identity(setting), *_unreduced(seen), *(scale_findings(setting) if match else [])]
+    findings += mask_findings(call, case) + _lost_labels(call, case, seen) + _loose_ends(call, case, seen)
+    return Report(subject, _what(match, call), tuple(findings), _facts(call, case, seen, match))
+
+
+def _looked_at(call: Calling, temperature: float | None, alpha: float | None) -> Setting:
+    """The loss in all cases, and what it is. An attribute whose T² does not follow when it is set is left alone after all."""
     cases = _cases(call, temperature, alpha)
     call, seen = _tried(call, cases)
     if not seen["base"].gradient.any() and seen["base"].into_teacher and (other := call.swapped()):
         call, seen = _tried(other, cases)
     cases = {name: case for name, case in cases.items() if name in seen}
-    if blunt := _blunt(call, cases["base"], seen["base"]):
-        return Report(subject, "a loss that cannot teach", tuple(blunt))
     match = _matched(call, cases, seen, temperature)
-    setting = Setting(call, cases, seen, match)
-    findings = [*_identity(setting), *_unreduced(seen["base"]), *(scale_findings(setting) if match else [])]
-    findings += mask_findings(call, cases["base"]) + _loose_ends(call, cases["base"], seen["base"])
-    return Report(subject, _what(match, call), tuple(findings), _facts(call, cases["base"], seen["base"], match))
+    if "temperature" not in call.held:
+        return Setting(call, cases, seen, match)
+    slope = match.slope("cooler", 0.5) if match else None
+    if slope == 0 or (match and not match.known.softened):
+        return Setting(call, cases, seen, match)
+    return replace(_looked_at(call.left_alone(), None, alpha), varied=slope)
 
 
 def _title(loss: object) -> str:
@@ -62,7 +75,9 @@ def _title(loss: object) -> str:
 
 def _cases(call: Calling, temperature: float | None, alpha: float | None) -> dict[str, Case]:
     """The case that all others are compared with, and one for each thing that a factor may hang on."""
-    base = Case(temperature=temperature or 4.0, alpha=alpha if alpha is not None else 0.9)
+    own = call.temperature if "temperature" in call.held else call.pinned
+    share = call.alpha if "alpha" in call.held and 0 < call.alpha < 1 else 0.9
+    base = Case(temperature=temperature or own or 4.0, alpha=alpha if alpha is not None else share)
     if call.alpha is None:
         base = replace(base, alpha=None)
     if call.takes == "log-probabilities":
@@ -86,6 +101,8 @@ def _tried(call: Calling, cases: dict[str, Case]) -> tuple[Calling, dict[str, Ou
             tried = {name: replace(case, length=length) for name, case in cases.items()}
             try:
                 seen = {"base": outcome(call, tried["base"])}
+            except SeveralLosses:
+                raise
             except _REFUSALS as error:
                 errors.append(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}")
                 continue
@@ -110,14 +127,17 @@ def _matched(call: Calling, cases: dict[str, Case], seen: dict[str, Outcome], gi
         return recognise(cases, seen, bank.soft(), [1.0])
     if call.temperature is not None:
         return recognise(cases, seen, candidates, None)
+    if call.pinned:
+        return recognise(cases, seen, candidates, [call.pinned, *TEMPERATURES])
     if given or (found := recognise(cases, seen, candidates, TEMPERATURES)) is None:
         return recognise(cases, seen, candidates, [given or hidden_temperature(cases["base"], seen["base"])])
     return found
 
 
-def _blunt(call: Calling, case: Case, base: Outcome) -> list[Finding]:
+def _blunt(setting: Setting) -> list[Finding]:
     """What keeps a loss from teaching at all: no number, no gradient, nothing of the teacher in it."""
-    student, teacher = case.logits
+    call, case, base = setting.call, setting.cases["base"], setting.seen["base"]
+    _, teacher = case.logits
     if not base.gradient.isfinite().all():
         return [
             Finding(
@@ -127,21 +147,9 @@ def _blunt(call: Calling, case: Case, base: Outcome) -> list[Finding]:
                 "Look for the logarithm of 0 or of a negative number: use F.log_softmax.",
             )
         ]
-    other = outcome(call, case, teacher=teacher.flip(0))
     if not base.gradient.any():
-        moved = math.isfinite(base.value) and abs(base.value - outcome(call, case, student=student.flip(0)).value)
-        known = bank.said("03.soft_target", "the teacher compared with itself")
-        if base.into_teacher or moved:
-            known = bank.said("13.reverse_kl", "the student's weights detached")
-        if (
-            abs(base.value) < 1e-5
-            and not moved
-            and call.at(case.temperature, case.alpha)(
-                student.clone().requires_grad_(), teacher, case.labels
-            ).requires_grad
-        ):
-            known = bank.said("03.soft_target", "the student compared with itself")
-        return [Finding(known.name, 0.0, "The student's gradient is 0 everywhere.", known.explanation)]
+        return [_unreached(setting)]
+    other = outcome(call, case, teacher=teacher.flip(0))
     same = torch.allclose(base.gradient, other.gradient) and math.isclose(base.value, other.value, rel_tol=1e-5)
     if same:
         small = base.gradient.abs().max().item()
@@ -156,6 +164,55 @@ def _blunt(call: Calling, case: Case, base: Outcome) -> list[Finding]:
             )
         ]
     return []
+
+
+def _unreached(setting: Setting) -> Finding:
+    """Why the student gets no gradient."""
+    call, case, base = setting.call, setting.cases["base"], setting.seen["base"]
+    student, teacher = case.logits
+    moved = math.isfinite(base.value) and abs(base.value - outcome(call, case, student=student.flip(0)).value) > 0
+    if moved or base.into_teacher:
+        name, mend = "no gradient reaches the student", "Its side is detached, or all happens within torch.no_grad()."
+        if not moved:
+            name, mend = "the student appears nowhere", "Give the loss the student's logits."
+        elif _is_right_exchanged(setting):
+            name, mend = (
+                "student and teacher are exchanged",
+                "The function that is called wants them in the other order.",
+            )
+        return Finding(name, 0.0, f"The student's gradient is 0, the teacher's up to {base.into_teacher:.3g}.", mend)
+    hangs = call.at(case.temperature, case.alpha)(student.clone().requires_grad_(), teacher, case.labels).requires_grad
+    own = abs(base.value) < 1e-5 and hangs
+    known = bank.said("03.soft_target", f"the {'student' if own else 'teacher'} compared with itself")
+    return Finding(known.name, 0.0, "The student's gradient is 0 everywhere.", known.explanation)
+
+
+def _is_right_exchanged(setting: Setting) -> bool:
+    """Whether it is KL(teacher ‖ student) for the two in each other's place."""
+    if (other := setting.call.exchanged()) is None:
+        return False
+    seen = {name: outcome(other, case) for name, case in setting.cases.items()}
+    match = _matched(other, setting.cases, seen, None)
+    return match is not None and match.known.kind == "right"
+
+
+def _lost_labels(call: Calling, case: Case, base: Outcome) -> list[Finding]:
+    """Labels that move the value and not the student."""
+    if not call.labelled:
+        return []
+    other = outcome(call, case, labels=(case.labels + 1) % case.classes)
+    change = abs(other.value - base.value)
+    unmoved = torch.allclose(base.gradient, other.gradient, rtol=1e-4, atol=1e-7)
+    if not (unmoved and math.isfinite(change) and change > 1e-4 * abs(base.value)):
+        return []
+    return [
+        Finding(
+            "the labels' part does not reach the student",
+            change,
+            f"Other labels change the value by {change:.3g}, and the student's gradient by nothing.",
+            "Cross-entropy takes the student's logits, not the teacher's or detached ones.",
+        )
+    ]
 
 
 def _identity(setting: Setting) -> list[Finding]:
@@ -263,7 +320,8 @@ def _what(match: Match | None, call: Calling) -> str:
     hard = {"": "", "labels": " + cross-entropy with the labels"}.get(match.known.hard, f" + {match.known.hard}")
     if match.known.kind == "labels":
         hard = ""
-    hidden = f", at T = {match.temperature:g}" if call.temperature is None and match.known.softened else ""
+    shown = call.temperature is None and match.known.softened and match.temperature != call.pinned
+    hidden = f", at T = {match.temperature:g}" if shown else ""
     return f"{match.known.what}{hidden}{hard}"
 
 

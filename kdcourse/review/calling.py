@@ -1,7 +1,9 @@
 """How a loss that somebody brings is called: which argument is the student's, the teacher's, the labels, T, alpha, a mask."""
 
 import copy
+import dataclasses
 import inspect
+import math
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -22,8 +24,14 @@ _NAMES = {
     "temperature": r"^(kd_)?(temperature|temp|tau|temper)$",
     "alpha": r"^(alpha|lam|lamb|lamda|lambda_?|lambd|distill?_weight|distillation_weight|kd_weight|soft_weight)$",
 }
-_TEMPERATURES = ("temperature", "_temperature", "temp", "tau", "T", "kd_temp")
-_SHARES = ("alpha", "lamda", "lam", "distil_weight", "distill_weight")
+_ATTRIBUTES = {
+    "temperature": ("temperature", "_temperature", "temp", "tau", "T", "kd_temp"),
+    "alpha": ("alpha", "lamda", "lam", "distil_weight", "distill_weight"),
+}
+
+
+class SeveralLosses(ValueError):
+    """More than one number came back, and nothing says which of them is the loss."""
 
 
 class Answers(dict):
@@ -55,6 +63,29 @@ class Calling:
         self.roles = {} if isinstance(loss, Method) else _roles(self.function)
         numbers = {} if bare else _numbers(loss, self.roles, self.function)
         self.temperature, self.alpha = numbers.get("temperature"), numbers.get("alpha")
+        self.held, self.pinned = {}, None  # role -> attribute; the temperature of a loss that is left with its own
+        if not bare and (owner := _owner(loss)) is not None and not isinstance(loss, Method):
+            self._hold(owner)
+
+    def _hold(self, owner: object) -> None:
+        """Which numbers are attributes that can be set; others are the loss's own for good."""
+        for role, names in _ATTRIBUTES.items():
+            name = next((name for name in names if _number(owner, name) is not None), None)
+            if role in self.roles or name is None:
+                continue
+            if _with(owner, name, _number(owner, name) / 2) is not None:
+                self.held[role] = name
+            elif role == "temperature":
+                self.temperature, self.pinned = None, self.temperature
+            else:
+                self.alpha = None
+
+    def left_alone(self) -> "Calling":
+        """The same loss, whose own temperature is not set any more."""
+        other = copy.copy(self)
+        other.temperature, other.pinned = None, self.temperature
+        other.held = {role: name for role, name in self.held.items() if role != "temperature"}
+        return other
 
     @property
     def labelled(self) -> bool:
@@ -74,8 +105,13 @@ class Calling:
     def swapped(self) -> "Calling | None":
         """The same loss with the teacher first; None where names say who is who."""
         names = [self.roles.get(role, "") for role in ("student", "teacher")]
-        if isinstance(self.loss, Method) or any(_role(name) in ("student", "teacher") for name in names):
+        return None if any(_role(name) in ("student", "teacher") for name in names) else self.exchanged()
+
+    def exchanged(self) -> "Calling | None":
+        """The same loss with the two in each other's place, whatever they are called; None for a `Method`."""
+        if isinstance(self.loss, Method):
             return None
+        names = [self.roles.get(role, "") for role in ("student", "teacher")]
         other = copy.copy(self)
         if self.roles:
             other.roles = self.roles | {"student": names[1], "teacher": names[0]}
@@ -96,16 +132,12 @@ class Calling:
             known = self.loss.hyperparameters
             given = {name: value for name, value in other._settings.items() if value is not None and name in known}
             other.loss = self.loss.with_hyperparameters(**given) if given else self.loss
-        elif owner := _owner(self.loss):
-            changed = copy.copy(owner)
-            if isinstance(owner, nn.Module):  # a shallow copy would share the dictionary that buffers lie in
-                changed._buffers = dict(owner._buffers)
-            for names, value in ((_TEMPERATURES, temperature), (_SHARES, alpha)):
-                name = next((name for name in names if _number(owner, name) is not None), None)
-                if value is not None and name:
-                    before = getattr(owner, name)
-                    setattr(changed, name, torch.tensor(value) if isinstance(before, Tensor) else value)
-            other.function = _function(_rebound(self.loss, owner, changed))
+        elif self.held:
+            changed = _owner(self.loss)
+            for role, name in self.held.items():
+                if other._settings[role] is not None:
+                    changed = _with(changed, name, other._settings[role])
+            other.function = _function(_rebound(self.loss, changed))
         return other
 
     def __call__(
@@ -202,14 +234,32 @@ def _owner(loss: object) -> object | None:
     return None if inspect.isroutine(loss) or isinstance(loss, partial) else loss
 
 
-def _rebound(loss: object, owner: object, changed: object) -> object:
+def _rebound(loss: object, changed: object) -> object:
     return getattr(changed, loss.__name__) if inspect.ismethod(loss) else changed
+
+
+def _with(owner: object, name: str, value: float) -> object | None:
+    """A copy whose attribute has another value; None where it cannot be set. A dataclass is made anew, with all that follows."""
+    before, new = getattr(owner, name), value
+    if isinstance(before, Tensor):
+        new = nn.Parameter(torch.tensor(value)) if isinstance(before, nn.Parameter) else torch.tensor(value)
+    try:
+        if dataclasses.is_dataclass(owner) and not isinstance(owner, nn.Module):
+            changed = dataclasses.replace(owner, **{name: new})
+        else:
+            changed = copy.copy(owner)
+            if isinstance(owner, nn.Module):  # a shallow copy would share the dictionaries that these lie in
+                changed._buffers, changed._parameters = dict(owner._buffers), dict(owner._parameters)
+            setattr(changed, name, new)
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        return None
+    return changed if math.isclose(_number(changed, name), value, rel_tol=1e-6) else None
 
 
 def _number(owner: object, name: str) -> float | None:
     value = getattr(owner, name, None)
     if isinstance(value, Tensor) and value.numel() == 1:
-        return float(value)
+        return value.item()
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
@@ -219,7 +269,7 @@ def _numbers(loss: object, roles: dict[str, str], function: Callable) -> dict[st
         return {name: value for name, value in loss.hyperparameters.items() if name in ("temperature", "alpha")}
     found = {}
     owner = _owner(loss)
-    for role, names in (("temperature", _TEMPERATURES), ("alpha", _SHARES)):
+    for role, names in _ATTRIBUTES.items():
         if role in roles:
             default = _parameters(function)[roles[role]].default
             found[role] = float(default) if isinstance(default, int | float) else float("nan")
@@ -230,11 +280,21 @@ def _numbers(loss: object, roles: dict[str, str], function: Callable) -> dict[st
 
 
 def _tensor(result: object) -> Tensor:
-    """The loss in what was returned: a tensor, the first of several, or what a dict calls "loss"."""
-    if isinstance(result, dict):
-        result = result.get("loss", next(iter(result.values()), None))
+    """The loss in what was returned: a tensor, what a dict calls "loss", or the only one of several that can be it.
+
+    That is the only entry, or the only number (beside logits, say) that has a gradient. Raises `SeveralLosses` for more.
+    """
+    if isinstance(result, Mapping):
+        result = [result["loss"]] if "loss" in result else list(result.values())
     if isinstance(result, tuple | list):
-        result = result[0]
+        numbers = [part for part in result if isinstance(part, Tensor) and part.numel() == 1]
+        numbers = [part for part in numbers if part.requires_grad] or numbers or list(result)
+        if len(numbers) > 1:
+            raise SeveralLosses(
+                f"loss must return one number, got {len(result)} parts of which {len(numbers)} may be the loss; pass "
+                "lambda student, teacher: sum(loss(…)), or the part that backward() is called on"
+            )
+        result = numbers[0] if numbers else None
     if not isinstance(result, Tensor):
         raise ValueError(f"loss must return a tensor, got {type(result).__name__}")
     return result

@@ -70,14 +70,18 @@ class Match:
 
 
 def outcome(
-    call: Calling, case: Case, student: Tensor | None = None, teacher: Tensor | None = None, mask=None
+    call: Calling,
+    case: Case,
+    student: Tensor | None = None,
+    teacher: Tensor | None = None,
+    labels: Tensor | None = None,
 ) -> Outcome:
     """What the loss makes of a case: also where it returns no scalar."""
     given = case.logits
     student = (given[0] if student is None else student).clone().requires_grad_()
     teacher = (given[1] if teacher is None else teacher).clone().requires_grad_()
     with torch.enable_grad():
-        result = call.at(case.temperature, case.alpha)(student, teacher, case.labels, mask)
+        result = call.at(case.temperature, case.alpha)(student, teacher, case.labels if labels is None else labels)
         # Unreduced, (N,) or (N, C) or (N, L), it is taken as the mean over rows of the sum over classes.
         rows = math.prod(result.shape[:-1] if result.shape == student.shape else result.shape)
         total = result.sum() / rows

@@ -17,6 +17,9 @@ class Setting:
     cases: dict[str, Case]
     seen: dict[str, Outcome]
     match: Match | None
+    varied: int | None = (
+        None  # the power of T as an attribute was set, where the loss is looked at with its own T after all
+    )
 
     @property
     def tokens(self) -> bool:
@@ -87,12 +90,16 @@ def _square(setting: Setting, rest: float) -> int:
     for power in (0, -2, -1, 2):
         soft = rest / temperature**power
         if math.isclose(soft, 1, rel_tol=0.01) or (hard is not None and math.isclose(soft + hard, 1, rel_tol=0.01)):
-            return power
+            return (
+                power if setting.call.pinned is None or power == setting.varied else 0
+            )  # two signs, or it is not judged
     return 0
 
 
 def _temperature(setting: Setting, square: int) -> list[Finding]:
     known, temperature = setting.match.known, setting.match.temperature
+    if setting.call.pinned and known.softened and square == 0:
+        return [_not_varied(setting.call.pinned)]
     if not known.softened or square == 0 or known.what.startswith("temperature on neither"):
         return []
     ratio = temperature**square
@@ -105,6 +112,16 @@ def _temperature(setting: Setting, square: int) -> list[Finding]:
         return [Finding(card.name, ratio, measured, card.explanation, kind)]
     name = {-1: "T instead of T²", 2: "T² twice", 1: "T³ instead of T²"}.get(square, "another power of T")
     return [Finding(name, ratio, measured, "Multiply the loss by temperature**2, once.", kind)]
+
+
+def _not_varied(temperature: float) -> Finding:
+    return Finding(
+        "the temperature could not be varied",
+        temperature,
+        f"The loss holds T = {temperature:g}, and what else hangs on it does not follow when it is set: T² is not judged.",
+        "Give it as an argument: lambda student, teacher, temperature: MyLoss(temperature)(student, teacher).",
+        "note",
+    )
 
 
 def _reduction(setting: Setting, powers: dict[str, int]) -> list[Finding]:
@@ -183,10 +200,10 @@ def _shares(setting: Setting, soft: float, square: int, powers: dict[str, int]) 
         (soft - match.factors["share"][0] * scale) / (alpha - less),
         (hard - match.factors["share"][-1] * hard / match.factors["base"][-1]) / (alpha - less),
     )
-    return findings + _named_shares(alpha, (soft, hard), slopes)
+    return findings + _named_shares(alpha, (soft, hard), slopes, "alpha" in setting.call.held)
 
 
-def _named_shares(alpha: float, weights: tuple[float, float], slopes: tuple[float, float]) -> list[Finding]:
+def _named_shares(alpha: float, weights: tuple[float, float], slopes: tuple[float, float], held: bool) -> list[Finding]:
     measured = f"With alpha = {alpha:g} the teacher weighs {weights[0]:.4g}, the labels {weights[1]:.4g}."
 
     def near(*wanted: float) -> bool:
@@ -219,6 +236,9 @@ def _named_shares(alpha: float, weights: tuple[float, float], slopes: tuple[floa
         return [Finding(way.name, weights[0], measured, way.explanation, "caution")]
     if near(alpha, 1, 1, 0):
         return [Finding(only.name, weights[0], measured, only.explanation, "caution")]
+    if held and math.isclose(sum(weights), 1, rel_tol=0.01):  # 1 − alpha may be an attribute of its own
+        mend = "Set as an attribute, alpha moves one of them alone; give it as an argument to have both looked at."
+        return [Finding("alpha could not be varied", weights[0], measured, mend, "note")]
     return [Finding("other weights than alpha and 1 − alpha", weights[0], measured, only.explanation, "caution")]
 
 

@@ -54,6 +54,7 @@ WRONG = {
         "temperature after the softmax": lambda z, t: F.softmax(z, 1) / t,
         "the temperature is ignored": lambda z, t: F.softmax(z, -1),
         "softmax over the batch": lambda z, t: F.softmax(z / t, 0),
+        "one maximum for the whole batch": lambda z, t: (x := torch.exp((z - z.amax()) / t)) / x.sum(1, True),
         "exp overflows": lambda z, t: torch.exp(z / t) / torch.exp(z / t).sum(1, keepdim=True),
     },
     "02.entropy": {

@@ -49,7 +49,7 @@ def table(w):
 
 RIGHT = {
     "05.relative_distances": [
-        lambda e: np.asarray(d(e)) / np.asarray(d(e))[np.asarray(d(e)) > 0].mean(),
+        lambda e: (way := between(e).norm(dim=2)) * (len(e) ** 2 - len(e)) / way.sum(),
         relative,
         losses.distances,
     ],
@@ -94,6 +94,9 @@ WRONG = {
         "the zeros are in the mean": lambda e: d(e) / torch.mean(d(e)),
         "squared distances": lambda e: d(e) ** 2 * (len(e) ** 2 - len(e)) / (d(e) ** 2).sum(),
         "the largest distance as unit": lambda e: d(e) / d(e).amax(),
+        "the gradient is NaN": lambda e: (way := between(e).square().sum(2) ** 0.5) / way[way != 0].mean(),
+        "no gradient": lambda e: np.asarray(d(e)) / np.asarray(d(e))[np.asarray(d(e)) > 0].mean(),
+        "the mean is detached": lambda e: d(e) * (len(e) ** 2 - len(e)) / d(e).sum().item(),
     },
     "05.rkd_distance": {
         "unnormalised distances": lambda s, t: F.huber_loss(d(s), d(t.detach())),

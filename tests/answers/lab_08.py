@@ -53,6 +53,7 @@ RIGHT = {
 WRONG = {
     "08.teach_through_assistants": {
         "the large teacher teaches everybody": everybody,
+        "frozen before they are taught": lambda t, a, s, d: down(t, [one.requires_grad_(False) for one in a], s.requires_grad_(False), d),
         "the assistants are skipped": lambda t, a, s, d: (d(s, t), s)[1],
         "the assistants are not frozen": lambda t, a, s, d: down(t, a, s, d, freeze=False),
         "from small to large": lambda t, a, s, d: down(t, a, s, d, order=-1),

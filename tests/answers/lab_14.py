@@ -6,8 +6,8 @@ from torch import nn
 from torchvision.transforms.v2 import functional as pictures
 
 
-def head(model, classes, *, body=True, learning=True):
-    model.classifier = nn.Linear(model.body.out_features, classes)
+def head(model, classes, *, body=True, learning=True, fresh=True):
+    model.classifier = nn.Linear(model.body.out_features, classes).requires_grad_(fresh)
     if not body:
         model.body = nn.Linear(model.body.in_features, model.body.out_features)
     for parameter in model.body.parameters():
@@ -81,6 +81,10 @@ WRONG = {
     "14.new_head": {
         "a layer on top of the old head": on_top,
         "the old head, cut down": cut,
+        "a softmax behind the head": lambda model, classes: (
+            setattr(model, "classifier", nn.Sequential(nn.LazyLinear(classes), nn.Softmax(-1))), model(torch.zeros(1, 3)), model
+        )[2],
+        "the head is frozen": lambda model, classes: head(model, classes, fresh=False),
         "the body is made anew": lambda model, classes: head(model, classes, body=False),
         "the body is frozen": lambda model, classes: head(model, classes, learning=False),
     },
