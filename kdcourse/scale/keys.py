@@ -1,7 +1,7 @@
 """The kinds of keys that a recipe has: each reads a value from YAML, or says what it accepts."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any
 
@@ -73,6 +73,27 @@ def component(default: Any, accepted: str) -> Any:
         return value if isinstance(value, list | dict) else _typed(value, str)
 
     return setting(default, accepted, read)
+
+
+def listed(given: Any) -> list:
+    return given if isinstance(given, list) else [given]
+
+
+def name_and_arguments(given: Any, where: str) -> tuple[str, dict[str, Any]]:
+    """A name alone, or {name: {argument: value}}. Raises `RecipeError` that names `where`."""
+    if isinstance(given, str):
+        return given, {}
+    if isinstance(given, dict) and len(given) == 1:
+        name, arguments = next(iter(given.items()))
+        if isinstance(name, str) and (arguments is None or isinstance(arguments, dict)):
+            return name, dict(arguments or {})
+    raise RecipeError(f"{where} must be a name or {{name: {{argument: value}}}}, got {given!r}")
+
+
+def component_error(where: str, arguments: Mapping[str, Any], error: Exception) -> RecipeError:
+    """What a model or a method says of its arguments, by the key of the one it begins with: "….Distillation.alpha must be …"."""
+    begins_with_key = str(error).partition(" ")[0] in arguments
+    return RecipeError(f"{where}{'.' if begins_with_key else ': '}{error}")
 
 
 def _typed(value: Any, kind: type) -> Any:

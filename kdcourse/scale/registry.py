@@ -12,7 +12,7 @@ from kdcourse import methods, models
 from kdcourse.experiments import schemes
 from kdcourse.methods import Method, WeightedSum
 from kdcourse.models.transfer import torchvision_model
-from kdcourse.scale.keys import RecipeError
+from kdcourse.scale.keys import RecipeError, component_error, listed, name_and_arguments
 from kdcourse.system.generators import seeded_rng
 
 METHODS: dict[str, type[Method]] = {
@@ -21,6 +21,8 @@ METHODS: dict[str, type[Method]] = {
     if isinstance(kind, type) and issubclass(kind, Method) and kind not in (Method, WeightedSum)
 } | {kind.__name__: kind for kind in (schemes.MutualLearning, schemes.CoTraining)}
 MODELS = {name: build for name, build in vars(models).items() if hasattr(build, "__wrapped__")}
+MODELS.pop("with_new_head")  # builds no model, but changes one
+SPECIAL = {"sentences": models.SentimentClassifier, "characters": models.LanguageModel}  # all others are for pictures
 TORCHVISION = "torchvision:"
 
 
@@ -29,20 +31,26 @@ class DataSpec:
     """What a model must know of the data.
 
     classes: how many there are, or characters of an alphabet. channels: of a picture, 1 for text. inputs: numbers that an example
-    has, pixels × channels. vocabulary: of sentences, token -> its number.
+    has, pixels × channels. vocabulary: of sentences, token -> its number. kind: pictures, characters or sentences. names: of the
+    classes.
     """
 
     classes: int
     channels: int
     inputs: int
     vocabulary: dict[str, int] | None = None
+    kind: str = "pictures"
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.inputs:,} numbers, {self.classes} classes ({', '.join(self.names[:3])}, …)"
 
 
 def build_method(given: Any, where: str) -> Method:
     """A method, or the sum of a list of them, each `times` its weight. Raises `RecipeError` that names `where`."""
     total = None
-    for one in given if isinstance(given, list) else [given]:
-        name, arguments = _name_and_arguments(one, where)
+    for one in listed(given):
+        name, arguments = name_and_arguments(one, where)
         if name not in METHODS:
             raise RecipeError(f"{where} must be one of {', '.join(sorted(METHODS))}, got {name!r}")
         times = arguments.pop("times", 1.0)
@@ -51,7 +59,7 @@ def build_method(given: Any, where: str) -> Method:
         try:
             method = METHODS[name](**arguments)
         except (TypeError, ValueError) as error:
-            raise RecipeError(f"{where}.{name}: {error}") from error
+            raise component_error(f"{where}.{name}", arguments, error) from error
         if times != 1:
             method = method * times
         total = method if total is None else total + method
@@ -65,15 +73,31 @@ def build_model(given: Any, where: str, spec: DataSpec, seed: int) -> nn.Module:
     """
     if isinstance(given, list):
         return schemes.Peers([build_model(one, where, spec, seed + 1000 * number) for number, one in enumerate(given)])
-    name, arguments = _name_and_arguments(given, where)
+    if isinstance(given, dict) and "file" in given:
+        return _from_file(given, where, spec, seed)
+    name, arguments = name_and_arguments(given, where)
     try:
         if name.startswith(TORCHVISION):
             return _from_torchvision(name.removeprefix(TORCHVISION), arguments, spec, seed)
         if name in MODELS:
             return _from_course(MODELS[name], arguments, spec, seed)
     except (TypeError, ValueError, OSError) as error:  # of arguments, and of a download
-        raise RecipeError(f"{where}.{name}: {error}") from error
-    raise RecipeError(f"{where} must be one of {', '.join(sorted(MODELS))} or {TORCHVISION}<name>, got {name!r}")
+        raise component_error(f"{where}.{name}", arguments, error) from error
+    raise RecipeError(
+        f"{where} must be one of {', '.join(sorted(MODELS))}, {TORCHVISION}<name>, or weights of your own, "
+        f"{{file: path, model: what they belong to}}, got {name!r}"
+    )
+
+
+def _from_file(given: dict, where: str, spec: DataSpec, seed: int) -> nn.Module:
+    """A model filled with weights of one's own: {file: path, model: its architecture}."""
+    if given.keys() != {"file", "model"} or not isinstance(given["file"], str):
+        raise RecipeError(f"{where} must be {{file: path, model: what the weights belong to}}, got {given!r}")
+    model = build_model(given["model"], f"{where}.model", spec, seed)
+    try:
+        return models.load(given["file"], model)
+    except (ValueError, OSError) as error:
+        raise RecipeError(f"{where}.file: {error}") from error
 
 
 def _from_course(build: Callable[..., nn.Module], arguments: dict, spec: DataSpec, seed: int) -> nn.Module:
@@ -92,13 +116,11 @@ def _from_course(build: Callable[..., nn.Module], arguments: dict, spec: DataSpe
 
 
 def _check_kind(model: nn.Module, spec: DataSpec) -> None:
-    """Raises `ValueError` where one of model and data is for sentences and the other is not, or where their tokens differ."""
-    for_sentences = isinstance(model, models.SentimentClassifier)
-    if for_sentences and spec.vocabulary is None:
-        raise ValueError("must be a model of pictures or characters as the data are")
-    if spec.vocabulary is not None and not for_sentences:
-        raise ValueError("must be a model of sentences, bert or pretrained, as the data are")
-    if for_sentences and model.tokenizer.get_vocab() != spec.vocabulary:
+    """Raises `ValueError` for a model of another kind of data, and where a model and sentences have other tokens."""
+    kind = next((kind for kind, known in SPECIAL.items() if isinstance(model, known)), "pictures")
+    if kind != spec.kind:
+        raise ValueError(f"must be a model of {spec.kind} as the data are, got one of {kind}")
+    if kind == "sentences" and model.tokenizer.get_vocab() != spec.vocabulary:
         raise ValueError(
             f"must know the {len(spec.vocabulary):,} tokens of data.tokenizer, got a model with its own {len(model.tokenizer):,}"
         )
@@ -111,14 +133,3 @@ def _from_torchvision(name: str, arguments: dict, spec: DataSpec, seed: int) -> 
         model = torchvision_model(name, **{"num_classes": spec.classes, **arguments})
     model.label = name
     return model.to(memory_format=torch.channels_last)
-
-
-def _name_and_arguments(given: Any, where: str) -> tuple[str, dict[str, Any]]:
-    """A name alone, or {name: {argument: value}}."""
-    if isinstance(given, str):
-        return given, {}
-    if isinstance(given, dict) and len(given) == 1:
-        name, arguments = next(iter(given.items()))
-        if isinstance(name, str) and (arguments is None or isinstance(arguments, dict)):
-            return name, dict(arguments or {})
-    raise RecipeError(f"{where} must be a name or {{name: {{argument: value}}}}, got {given!r}")
