@@ -414,7 +414,7 @@ def test_two_processes_train_as_one_and_outlive_a_killed_one(tmp_path):
         (
             "runs.hint.teacher",
             "nobody",
-            "runs.hint.teacher must be one of .*resnet8x4.*, torchvision:<name>, or .*, got 'nobody'",
+            "runs.hint.teacher must be one of .*resnet8x4.*, torchvision:<name>, .*, got 'nobody'",
         ),
         ("runs.hint.teacher", "hint", "runs.hint.teacher goes round in a circle: hint → hint"),
         ("runs.hint.teacher", None, "runs.hint.teacher must be given for HardTarget"),

@@ -21,7 +21,7 @@ from kdcourse.data.splits import Examples, Split, picked, standardised
 from kdcourse.data.texts import joined
 from kdcourse.data.tokens import as_tokens
 from kdcourse.models import sentiment
-from kdcourse.models.transfer import from_hub
+from kdcourse.models.transfer import Moments, from_hub
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.recipe import PLAYS, SENTENCES, Data
 from kdcourse.scale.registry import DataSpec
@@ -58,11 +58,11 @@ def open_data(
         return _open_folder(data, seed, device)
     if data.name in SENTENCES:
         return _open_sentences(data, seed, device)
-    train, test, names = _load(data, device)
+    train, test, names, moments = _load(data, device)
     if data.pictures and data.pictures < len(train):
         train = train.sample(data.pictures)
     kind, channels = ("pictures", train.inputs.shape[1]) if train.inputs.ndim == 4 else ("characters", 1)
-    spec = DataSpec(len(names), channels, train.inputs[0].numel(), kind=kind, names=tuple(names))
+    spec = DataSpec(len(names), channels, train.inputs[0].numel(), kind=kind, names=tuple(names), moments=moments)
     return InMemoryDataset(train, data, seed), InMemoryDataset(test, Data(), seed), spec
 
 
@@ -190,7 +190,7 @@ def _open_folder(
         ImageFolderDataset(root, samples, classes, data, seed, device)
         for samples in (taught, scans["validation"].samples)
     )
-    return train, test, DataSpec(len(classes), 3, 3 * data.size**2, names=classes)
+    return train, test, DataSpec(len(classes), 3, 3 * data.size**2, names=classes, moments=IMAGENET)
 
 
 def draw_folder(root: Path, pictures: int = 24) -> Path:
@@ -242,24 +242,24 @@ def _load_tokenizer(name: str | None) -> "PreTrainedTokenizerBase":
         raise RecipeError(f"data.tokenizer: {error}") from error
 
 
-def _load(data: Data, device: torch.device) -> tuple[Examples, Examples, Sequence[str]]:
-    """Training and test examples in memory, and the classes."""
+def _load(data: Data, device: torch.device) -> tuple[Examples, Examples, Sequence[str], Moments | None]:
+    """Training and test examples in memory, the classes, and what pictures are standardised by."""
     if data.name == "glyphs" and data.pictures:
         # Drawn on the spot, so that a trial waits for nothing; enough that two classes of ten suffice.
         drawn = [glyphs(5 * data.pictures, seed) for seed in (0, 1)]
         splits = [standardised(images, labels, *GLYPHS_MOMENTS, device) for images, labels in drawn]
-        return _selected(splits[0], data, CHARACTERS), splits[1].sample(data.pictures), CHARACTERS
+        return _selected(splits[0], data, CHARACTERS), splits[1].sample(data.pictures), CHARACTERS, GLYPHS_MOMENTS
     try:
         if data.name in PLAYS:
             text = load_characters(data.name, fallback=False, device=device)
-            return text.train, text.test, text.alphabet
+            return text.train, text.test, text.alphabet, None
         found = load_images(data.name, fallback=False, device=device)
     except ValueError as error:
         raise RecipeError(f"data.{error}") from error
     except DownloadError as error:
         raise RecipeError(f"data.name {data.name!r} cannot be had: {error}") from error
     train = found.train if data.hold_out else _joined(found.train, found.validation)
-    return _selected(train, data, found.classes), found.test, found.classes
+    return _selected(train, data, found.classes), found.test, found.classes, (found.mean, found.std)
 
 
 def _joined(*splits: Split) -> Split:

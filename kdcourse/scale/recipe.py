@@ -172,6 +172,8 @@ def _without_weights(given: Any) -> Any:
     """A model without the weights that would have to be downloaded, or lie in a file for other data."""
     if isinstance(given, list):
         return [_without_weights(one) for one in given]
+    if any(str(name).startswith("hub:") for name in (given if isinstance(given, dict) else [given])):
+        return "resnet8"
     if not isinstance(given, dict):
         return given
     if "file" in given:
@@ -179,6 +181,6 @@ def _without_weights(given: Any) -> Any:
     if "pretrained" in given:
         return "bert"
     return {
-        name: {key: value for key, value in (arguments or {}).items() if key != "weights"}
+        name: {key: value for key, value in (arguments or {}).items() if key not in ("weights", "pretrained")}
         for name, arguments in given.items()
     }

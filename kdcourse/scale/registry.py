@@ -1,17 +1,18 @@
 """What the names in a recipe stand for: the course's models and torchvision's, the course's methods."""
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from kdcourse import methods, models
 from kdcourse.experiments import schemes
 from kdcourse.methods import Method, WeightedSum
-from kdcourse.models.transfer import torchvision_model
+from kdcourse.models.transfer import Moments, Restandardised, hub_classifier, timm_model, torchvision_model
 from kdcourse.scale.keys import RecipeError, component_error, listed, name_and_arguments
 from kdcourse.system.generators import seeded_rng
 
@@ -23,7 +24,6 @@ METHODS: dict[str, type[Method]] = {
 MODELS = {name: build for name, build in vars(models).items() if hasattr(build, "__wrapped__")}
 MODELS.pop("with_new_head")  # builds no model, but changes one
 SPECIAL = {"sentences": models.SentimentClassifier, "characters": models.LanguageModel}  # all others are for pictures
-TORCHVISION = "torchvision:"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class DataSpec:
 
     classes: how many there are, or characters of an alphabet. channels: of a picture, 1 for text. inputs: numbers that an example
     has, pixels × channels. vocabulary: of sentences, token -> its number. kind: pictures, characters or sentences. names: of the
-    classes.
+    classes. moments: mean and deviation of each channel, by which pictures are standardised.
     """
 
     classes: int
@@ -41,9 +41,10 @@ class DataSpec:
     vocabulary: dict[str, int] | None = None
     kind: str = "pictures"
     names: tuple[str, ...] = ()
+    moments: Moments | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.kind} of {self.inputs:,} numbers, {self.classes} classes ({', '.join(self.names[:3])}, …)"
+        return f"{self.kind} of {self.inputs:,} numbers, {self.classes} classes ({_few(self.names)})"
 
 
 def build_method(given: Any, where: str) -> Method:
@@ -77,16 +78,17 @@ def build_model(given: Any, where: str, spec: DataSpec, seed: int) -> nn.Module:
         return _from_file(given, where, spec, seed)
     name, arguments = name_and_arguments(given, where)
     try:
-        if name.startswith(TORCHVISION):
-            return _from_torchvision(name.removeprefix(TORCHVISION), arguments, spec, seed)
+        source, sign, rest = name.partition(":")
+        if sign and source in SOURCES:
+            with seeded_rng(seed):
+                return SOURCES[source](rest, arguments, spec)
         if name in MODELS:
             return _from_course(MODELS[name], arguments, spec, seed)
-    except (TypeError, ValueError, OSError) as error:  # of arguments, and of a download
+    except (TypeError, ValueError, OSError, ImportError) as error:  # of arguments, a download, a missing package
         raise component_error(f"{where}.{name}", arguments, error) from error
-    raise RecipeError(
-        f"{where} must be one of {', '.join(sorted(MODELS))}, {TORCHVISION}<name>, or weights of your own, "
-        f"{{file: path, model: what they belong to}}, got {name!r}"
-    )
+    known = ", ".join([*sorted(MODELS), *(f"{source}:<name>" for source in SOURCES)])
+    own = "{file: path, model: what they belong to}"
+    raise RecipeError(f"{where} must be one of {known}, or weights of your own, {own}, got {name!r}")
 
 
 def _from_file(given: dict, where: str, spec: DataSpec, seed: int) -> nn.Module:
@@ -126,10 +128,46 @@ def _check_kind(model: nn.Module, spec: DataSpec) -> None:
         )
 
 
-def _from_torchvision(name: str, arguments: dict, spec: DataSpec, seed: int) -> nn.Module:
-    if spec.channels != 3:
-        raise ValueError(f"torchvision's models are for pictures of 3 channels, these have {spec.channels}")
-    with seeded_rng(seed):
-        model = torchvision_model(name, **{"num_classes": spec.classes, **arguments})
+def _from_torchvision(name: str, arguments: dict, spec: DataSpec) -> nn.Module:
+    _check_colours("torchvision", spec)
+    model = torchvision_model(name, **{"num_classes": spec.classes, **arguments})
     model.label = name
     return model.to(memory_format=torch.channels_last)
+
+
+def _from_timm(name: str, arguments: dict, spec: DataSpec) -> nn.Module:
+    _check_colours("timm", spec)
+    # Pretrained ones keep the classes that they have learnt: to fewer of them they would answer by a head without training.
+    classes = {} if arguments.get("pretrained") else {"num_classes": spec.classes}
+    model, moments = timm_model(name, **{**classes, **arguments})
+    model.label = name
+    model = model.to(memory_format=torch.channels_last)
+    return model if classes else _restandardised(model, moments, spec)
+
+
+def _from_hub(name: str, arguments: dict, spec: DataSpec) -> nn.Module:
+    _check_colours("the hub", spec)
+    model, moments = hub_classifier(name, **arguments)
+    model.label = name
+    if model.classes != list(spec.names) and sorted(model.classes) == sorted(spec.names):
+        raise ValueError(f"must have its classes in the data's order, {_few(spec.names)}; got {_few(model.classes)}")
+    return _restandardised(model, moments, spec)
+
+
+def _check_colours(source: str, spec: DataSpec) -> None:
+    if spec.kind != "pictures" or spec.channels != 3:
+        raise ValueError(f"{source}'s models are for pictures of 3 channels, these have {spec.channels}")
+
+
+def _restandardised(model: nn.Module, moments: Moments, spec: DataSpec) -> nn.Module:
+    """The model, as it is where pictures are standardised as it has learnt; the layers of others are called model.…"""
+    if spec.moments is None or all(np.allclose(*pair) for pair in zip(spec.moments, moments, strict=True)):
+        return model
+    return Restandardised(model, spec.moments, moments)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + ", …"
+
+
+SOURCES = {"torchvision": _from_torchvision, "timm": _from_timm, "hub": _from_hub}
