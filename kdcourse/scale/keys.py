@@ -56,10 +56,13 @@ def text(accepted: str) -> Any:
 
 
 def numbers(accepted: str, kind: type) -> Any:
-    """One number or a list of them, all of a kind, int or float; default none."""
+    """One number or a list of them, all of a kind, int or float, none below 0; default none."""
 
     def read(value: Any) -> tuple:
-        return tuple(_typed(one, kind) for one in (value if isinstance(value, list | tuple) else [value]))
+        found = tuple(_typed(one, kind) for one in (value if isinstance(value, list | tuple) else [value]))
+        if any(one < 0 for one in found):
+            raise ValueError
+        return found
 
     return setting((), accepted, read)
 
@@ -93,7 +96,8 @@ def name_and_arguments(given: Any, where: str) -> tuple[str, dict[str, Any]]:
 def component_error(where: str, arguments: Mapping[str, Any], error: Exception) -> RecipeError:
     """What a model or a method says of its arguments, by the key of the one it begins with: "….Distillation.alpha must be …"."""
     begins_with_key = str(error).partition(" ")[0] in arguments
-    return RecipeError(f"{where}{'.' if begins_with_key else ': '}{error}")
+    given = f", given {dict(arguments)}" if isinstance(error, TypeError) else ""  # which says nothing of what came
+    return RecipeError(f"{where}{'.' if begins_with_key else ': '}{error}{given}")
 
 
 def _typed(value: Any, kind: type) -> Any:

@@ -68,6 +68,8 @@ def _recipe(name: str, content: Any, changes: Mapping[str, Any]) -> Recipe:
     if not isinstance(content.get("runs"), dict) or not content["runs"]:
         raise RecipeError(f"{name}: runs must name at least one run, got {content.get('runs')!r}")
     _check_changes(name, changes)
+    if paths := [label for label in map(str, content["runs"]) if Path(label).name != label]:
+        raise RecipeError(f"{name}: runs must have names that a folder can have, got {paths[0]!r}")
     runs = {
         str(label): _run(name, f"runs.{label}", given, content, changes) for label, given in content["runs"].items()
     }

@@ -1,6 +1,7 @@
 """What the names in a recipe stand for: the course's models and torchvision's, the course's methods."""
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,8 +56,8 @@ def build_method(given: Any, where: str) -> Method:
         if name not in METHODS:
             raise RecipeError(f"{where} must be one of {', '.join(sorted(METHODS))}, got {name!r}")
         times = arguments.pop("times", 1.0)
-        if isinstance(times, bool) or not isinstance(times, int | float):
-            raise RecipeError(f"{where}.{name}.times must be a number, got {times!r}")
+        if isinstance(times, bool) or not isinstance(times, int | float) or not 0 < times < math.inf:
+            raise RecipeError(f"{where}.{name}.times must be a number above 0, got {times!r}")
         try:
             method = METHODS[name](**arguments)
         except (TypeError, ValueError) as error:
@@ -73,6 +74,8 @@ def build_model(given: Any, where: str, spec: DataSpec, seed: int) -> nn.Module:
     Raises `RecipeError` that names `where`.
     """
     if isinstance(given, list):
+        if len(given) < 2:
+            raise RecipeError(f"{where} must be one model or at least two peers, got {given!r}")
         return schemes.Peers([build_model(one, where, spec, seed + 1000 * number) for number, one in enumerate(given)])
     if isinstance(given, dict) and "file" in given:
         return _from_file(given, where, spec, seed)
