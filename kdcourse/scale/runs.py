@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +53,14 @@ def train_recipe(
     if small and accelerator.is_main_process and any(run.data.folder for run in recipe.runs.values()):
         draw_folder(output / "pictures")
     accelerator.wait_for_everyone()
-    rehearsal = _RecipeTrainer(recipe, output, seed, accelerator)
+    trainer = _RecipeTrainer(recipe, output, seed, accelerator)
     order = recipe.order(list(runs or recipe.runs))
     for name in order:  # before any data are looked for
-        rehearsal.method(name)
+        trainer.method(name)
     with fork_rng(accelerator.device):
         for name in order:  # before the first of them trains for a day
-            rehearsal.check(name)
-    trainer = replace(rehearsal, students={})
+            trainer.check(name)
+    trainer.students.clear()  # those were tried, and have learnt nothing
     outcomes = [trainer.train(name) for name in order]
     if accelerator.is_main_process:
         table = json.dumps({"recipe": recipe.name, "seed": seed, "runs": [asdict(one) for one in outcomes]}, indent=1)
