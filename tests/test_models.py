@@ -1,7 +1,11 @@
 """Models are built by name and size, and their seed alone fixes their first weights."""
 
+import argparse
+
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import nn
 
 from kdcourse import models
 from kdcourse.models.tapping import Tapped
@@ -109,3 +113,123 @@ def test_networks_of_the_published_comparisons_have_their_published_sizes(build,
     assert sum(weights.numel() for weights in build().parameters()) == parameters
     model = build(classes=5, channels=1)
     assert model(torch.zeros(2, 1, 32, 32)).shape == (2, 5)
+
+
+WRAPPINGS = {
+    "alone": lambda weights: weights,
+    "state_dict": lambda weights: {"state_dict": weights, "epoch": 3},
+    "model": lambda weights: {"model": weights, "optimizer": {}},
+    "model_state_dict": lambda weights: {"epoch": 3, "model_state_dict": weights},
+    "both": lambda weights: {"model": {"state_dict": weights}},
+    "DataParallel": lambda weights: {f"module.{name}": value for name, value in weights.items()},
+    "compiled": lambda weights: {f"_orig_mod.module.{name}": value for name, value in weights.items()},
+    "half": lambda weights: {name: value.half() for name, value in weights.items()},
+    "before batches were counted": lambda weights: {
+        name: value for name, value in weights.items() if "batches" not in name
+    },
+}
+
+
+@pytest.fixture
+def trained() -> nn.Module:
+    """A network of one's own, with numbers that half precision can hold."""
+    model = models.convnet((4, 6), classes=3, seed=8)
+    for value in model.state_dict().values():
+        value.copy_(value.half())
+    return model
+
+
+@pytest.mark.parametrize(
+    ("wrapping", "ending"),
+    [
+        *((wrapping, "pt") for wrapping in WRAPPINGS),
+        *(("alone", "pth"), ("alone", "safetensors"), ("DataParallel", "safetensors"), ("half", "safetensors")),
+    ],
+)
+def test_weights_of_ones_own_are_read_however_they_are_wrapped(wrapping, ending, trained, tmp_path):
+    wrapped = WRAPPINGS[wrapping](trained.state_dict())
+    path = tmp_path / f"teacher.{ending}"
+    if ending == "safetensors":
+        save_file({name: value.contiguous() for name, value in wrapped.items()}, path)
+    else:
+        torch.save(wrapped, path)
+    model = models.convnet((4, 6), classes=3, seed=1)
+    assert models.load(path, model) is model and not model.training
+    pictures = torch.randn(5, 1, 8, 8)
+    torch.testing.assert_close(model(pictures), trained.eval()(pictures))
+    assert all(value.dtype == torch.float32 for value in model.parameters())
+    parallel = models.load(str(path), into=nn.DataParallel(models.convnet((4, 6), classes=3)))
+    assert torch.equal(parallel.module.classifier.weight, trained.classifier.weight)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weights: weights.pop("classifier.bias"), r"1 missing \(classifier.bias\)"),
+        (lambda weights: weights.update(extra=torch.ones(2)), r"1 left over \(extra\)"),
+        (
+            lambda weights: weights.update({"classifier.bias": torch.ones(5)}),
+            r"1 of another shape \(classifier.bias: \(5,\) where the model has \(3,\)\)",
+        ),
+        (
+            lambda weights: weights.update({"classifier.bias": torch.ones(3, dtype=torch.int8)}),
+            r"1 of another shape \(classifier.bias: \(3,\) of int8 where the model has \(3,\)\)",
+        ),
+        (lambda weights: weights["classifier.bias"].fill_(float("nan")), r"1 NaN \(classifier.bias\)"),
+        (
+            lambda weights: [weights.update({f"old.{name}": weights.pop(name)}) for name in list(weights)],
+            r"14 weights: 12 missing \(stage1.0.weight, .*, …\), 14 left over \(old.stage1.0.weight, .*, …\)",
+        ),
+        (lambda weights: weights.update({"module.classifier.bias": torch.ones(3)}), "holds classifier.bias twice"),
+    ],
+)
+def test_other_weights_are_refused_and_change_nothing(change, message, trained, tmp_path):
+    weights = {name: value.clone() for name, value in trained.state_dict().items()}
+    change(weights)
+    torch.save(weights, tmp_path / "teacher.pt")
+    model = models.convnet((4, 6), classes=3, seed=1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match=f"teacher.pt .*{message}"):
+        models.load(tmp_path / "teacher.pt", model)
+    assert model.training and all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_weights_that_fit_by_name_can_be_taken_alone(trained, tmp_path):
+    torch.save(trained.state_dict(), tmp_path / "teacher.pt")
+    other = models.convnet((4, 6), classes=3, seed=1)
+    other.classifier, other.head = nn.Identity(), nn.Linear(6, 7)
+    models.load(tmp_path / "teacher.pt", other, strict=False)
+    assert torch.equal(other.stage2[0].weight, trained.stage2[0].weight) and other.head.weight.shape == (7, 6)
+    with pytest.raises(ValueError, match="2 of another shape"):
+        models.load(tmp_path / "teacher.pt", nn.ModuleDict({"classifier": nn.Linear(6, 4)}), strict=False)
+    with pytest.raises(ValueError, match=r"2 missing .*, 14 left over"):
+        models.load(tmp_path / "teacher.pt", nn.Linear(2, 2), strict=False)
+
+
+def test_files_that_cannot_be_read_are_named(trained, tmp_path):
+    path = tmp_path / "teacher.pt"
+
+    def refused(message: str, error: type[Exception] = ValueError) -> None:
+        with pytest.raises(error, match=message):
+            models.load(path, models.convnet((4, 6), classes=3))
+
+    refused("no file of weights at .*teacher.pt", FileNotFoundError)
+    torch.save(trained, path)
+    refused(r"holds more than weights, kdcourse.models.images.ConvNet, .* torch.save\(model.state_dict\(\), path\)")
+    torch.save({"model": trained.state_dict(), "args": argparse.Namespace(lr=1)}, path)
+    refused("teacher.pt holds more than weights, argparse.Namespace")
+    torch.save([1, 2], path)
+    refused("teacher.pt must hold a state_dict, alone or under one of state_dict, .*, got list")
+    torch.save({"epoch": 2}, path)
+    refused("teacher.pt must hold a state_dict, .*, got a mapping of epoch")
+    torch.save(trained.state_dict(), path)
+    path.write_bytes(path.read_bytes()[:-700])
+    refused("teacher.pt cannot be read: it is truncated, damaged or no file of torch.save")
+    path.write_text("weights")
+    refused("teacher.pt cannot be read")
+    with pytest.raises(ValueError, match="load takes a file and a model, got ConvNet and PosixPath"):
+        models.load(trained, path)
+    path = tmp_path / "teacher.safetensors"
+    save_file({"classifier.bias": torch.ones(3)}, path)
+    path.write_bytes(path.read_bytes()[:-2])
+    refused("teacher.safetensors cannot be read .*: it is truncated or damaged")

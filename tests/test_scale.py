@@ -6,10 +6,13 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -18,7 +21,7 @@ from typer.testing import CliRunner
 
 from kdcourse import cli, scale
 from kdcourse.methods import Distillation
-from kdcourse.models import bert
+from kdcourse.models import bert, convnet
 from kdcourse.scale import datasets, loop, runs, teacher
 from kdcourse.scale.checkpoints import Checkpoints
 from kdcourse.scale.distributed import SyncBatchNorm, build_accelerator, convert_sync_batchnorm
@@ -48,6 +51,7 @@ TINY = {
 TAUGHT = {"student": SMALL, "teacher": "teacher"}
 MOVED = {"WeightTransfer": {"weights": {"classifier.weight": "classifier.weight"}}}
 GLYPHS = datasets.glyphs
+FIVE = {"convnet": {"widths": [4, 8], "classes": 5}}
 RELATED = [
     "Correlation",
     {"RelationalDistance": {"layers": PAIR, "times": 5}},
@@ -410,7 +414,7 @@ def test_two_processes_train_as_one_and_outlive_a_killed_one(tmp_path):
         (
             "runs.hint.teacher",
             "nobody",
-            "runs.hint.teacher must be one of .*resnet8x4.* or torchvision:<name>, got 'nobody'",
+            "runs.hint.teacher must be one of .*resnet8x4.*, torchvision:<name>, .*, got 'nobody'",
         ),
         ("runs.hint.teacher", "hint", "runs.hint.teacher goes round in a circle: hint → hint"),
         ("runs.hint.teacher", None, "runs.hint.teacher must be given for HardTarget"),
@@ -446,11 +450,98 @@ def test_two_processes_train_as_one_and_outlive_a_killed_one(tmp_path):
             {"name": "reviews", "tokenizer": "/no/where"},
             "data.tokenizer: name_or_folder must be a folder that save_pretrained wrote or a model on the hub, got '/no/where'",
         ),
-        ("data", {"name": "reviews", "pictures": 24}, "teacher.student.convnet: must be a model of sentences, bert or"),
-        ("runs.teacher.student", "bert", "runs.teacher.student.bert: must be a model of pictures or characters"),
+        (
+            "data",
+            {"name": "reviews", "pictures": 24},
+            "teacher.student.convnet: must be a model of sentences as the data",
+        ),
+        (
+            "data",
+            {"name": "plays", "pictures": 24},
+            "teacher.student.convnet: must be a model of characters as the data",
+        ),
+        ("runs.teacher.student", "bert", "runs.teacher.student.bert: must be a model of pictures as the data are"),
+        ("runs.teacher.student", WRITER, "runs.teacher.student.gpt: must be a model of pictures as the data are"),
+        ("data.only", [3, 10], r"data.only must be classes from 0 to 9, got \[10\]"),
+        ("data.without", list(range(10)), "data.without must leave a class to learn from, got .0, 1, 2"),
+        (
+            "runs.hint.training",
+            {"momentum": 0, "nesterov": True},
+            "runs.hint.training.nesterov must be false where momentum is 0, got true",
+        ),
+        (
+            "runs.hint",
+            TAUGHT | {"method": "SoftTarget", "training": {"batch_size": 25}},
+            "runs.hint: training.batch_size must be at most 24, the pictures there are, got 25",
+        ),
+        (
+            "runs.hint.method",
+            {"Distillation": {"alpha": 1.5}},
+            r"runs.hint.method.Distillation.alpha must be within \[0, 1\], got 1.5",
+        ),
+        (
+            "runs.hint.method",
+            ["SoftTarget", {"Distillation": {"temperature": 0}}],
+            "runs.hint.method.Distillation.temperature must be above 0, got 0",
+        ),
+        (
+            "runs.hint.method",
+            {"Distillation": {"alpha": "half"}},
+            r"runs.hint.method.Distillation.alpha must be a number within \[0, 1\], got 'half'",
+        ),
+        (
+            "runs.hint.method",
+            {"Hint": {"layers": {"stage7": "stage2"}}},
+            "runs.hint.method.Hint: the student has no layer 'stage7'; its layers are stage1.0",
+        ),
+        (
+            "runs.hint.method",
+            {"Hint": {"layers": {"stage2": "stage7"}}},
+            "runs.hint.method.Hint: the teacher has no layer 'stage7'",
+        ),
+        (
+            "runs.hint.method",
+            {"RelationalDistance": {"layers": PAIR, "times": "all"}},
+            "runs.hint.method.RelationalDistance.times must be a number above 0, got 'all'",
+        ),
+        ("runs.hint", TAUGHT, r"runs.hint.method must be one that asks a teacher, .*, got HardTarget\(\)"),
+        (
+            "runs.hint.method",
+            {"SoftTarget": {"times": float("nan")}},
+            "runs.hint.method.SoftTarget.times must be a number above 0, got nan",
+        ),
+        ("runs.hint.method", {"SoftTarget": {"times": -1}}, "SoftTarget.times must be a number above 0, got -1"),
+        ("runs.hint.student", [SMALL], "runs.hint.student must be one model or at least two peers, got"),
+        (
+            "runs.hint.student",
+            {"convnet": {"widths": "wide"}},
+            "runs.hint.student.convnet: .*, given {'widths': 'wide'}",
+        ),
+        ("training.milestones", [10, -1], "training.milestones must be a list of epochs, got .10, -1"),
+        ("runs.a/b", TAUGHT, "runs must have names that a folder can have, got 'a/b'"),
+        ("runs.hint.teacher", FIVE, "runs.hint.teacher must have the 10 classes of the data, got 5"),
+        ("runs.hint.student", FIVE, "runs.hint.student must have the 10 classes of the data, got 5"),
+        ("runs.hint.student", [SMALL, SMALL], "runs.hint.method.HardTarget: "),
+        (
+            "runs.hint.student",
+            {"convnet": {"widths": [4] * 5}},
+            r"runs.hint.student cannot take pictures of shape \(8, 1, 28, 28\): .*too small",
+        ),
+        (
+            "runs.hint.teacher",
+            "./teacher.pt",
+            r"runs.hint.teacher must be one of .*\{file: path, model: what they belong to\}, got './teacher.pt'",
+        ),
+        ("runs.hint.teacher", {"file": "teacher.pt"}, "runs.hint.teacher must be {file: path, model: what the weights"),
+        (
+            "runs.hint.teacher",
+            {"file": "nobody.pt", "model": SMALL},
+            "runs.hint.teacher.file: no file of weights at .*nobody.pt",
+        ),
     ],
 )
-def test_what_is_wrong_is_named_by_its_key(key, value, message, tmp_path):
+def test_what_is_wrong_is_named_by_its_key_before_anything_trains(key, value, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("a run has trained before the mistake was found"))
     content = yaml.safe_load(yaml.safe_dump(TINY))
     *way, last = key.split(".")
     place = content
@@ -467,7 +558,106 @@ def test_a_model_with_other_tokens_is_refused():
     with pytest.raises(
         RecipeError, match=r"here.bert: must know the 1 tokens of data.tokenizer, got a model with its own"
     ):
-        build_model("bert", "here", DataSpec(2, 1, 8, {"word": 0}), 0)
+        build_model("bert", "here", DataSpec(2, 1, 8, {"word": 0}, kind="sentences"), 0)
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("runs:\n  kd: {student: convnet}\n  other: {student: convnet, student: perceptron}\n")
+    with pytest.raises(RecipeError, match=r"twice.yaml is no YAML: the key 'student' stands twice, in lines 3 and 3"):
+        scale.read_recipe(path)
+    path.write_text(
+        "data: {name: glyphs}\nruns:\n  kd: &kd {student: convnet}\n  other: {<<: *kd, student: perceptron}\n"
+    )
+    found = scale.read_recipe(path).runs
+    assert [run.student for run in found.values()] == ["convnet", "perceptron"], "a merged key may be overridden"
+
+
+def test_a_teacher_of_other_data_is_refused_before_anything_trains(tmp_path, monkeypatch):
+    """Ten classes and pictures as large, of which it knows nothing; and larger pictures of the same classes."""
+    monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("a run has trained before the mistake was found"))
+    found = datasets.open_data(Data(name="glyphs", pictures=24), 0, torch.device("cpu"))
+    own = {"student": SMALL, "teacher": "teacher", "method": "SoftTarget"}
+    read = recipe(tmp_path, {"data.pictures": 24}, kd=own | {"data": {"name": "mnist"}})
+
+    def opened(data: Data, seed: int, device: torch.device) -> tuple:
+        other = replace(found[2], names=tuple("0123456789")) if data.name == "mnist" else found[2]
+        return *found[:2], other
+
+    monkeypatch.setattr(runs, "open_data", opened)
+    with pytest.raises(
+        RecipeError,
+        match=r"runs.kd.teacher must have learnt from what its student learns from, pictures of 784 numbers, 10 classes "
+        r"\(0, 1, 2, …\); got teacher, which learns from .*\(O, Q, C, …\)",
+    ):
+        scale.train_recipe(read, tmp_path / "out", runs=["kd"])
+
+
+def test_a_student_whose_answers_in_training_are_no_logits_is_refused(tmp_path):
+    folder = {"folder": str(datasets.draw_folder(tmp_path / "pictures")), "name": None, "size": 96, "workers": 0}
+    nets = {"student": "torchvision:googlenet", "data": folder | {"shift": 0}}
+    with pytest.raises(
+        RecipeError, match=r"runs.kd.student must answer with logits alone, in training too, got GoogLeNet"
+    ):
+        scale.train_recipe(recipe(tmp_path, kd=nets), tmp_path / "out", runs=["kd"])
+
+
+def test_a_folder_is_learnt_from_by_class_and_never_shifted(tmp_path):
+    root = str(datasets.draw_folder(tmp_path / "pictures"))
+    train, *_ = datasets.open_data(Data(folder=root, size=32, only=(1, 3), without=(3,)), 0, torch.device("cpu"))
+    assert {label for _, label in train.samples} == {1} and len(train) < 24
+    with pytest.raises(RecipeError, match=r"data.only must be classes from 0 to 9, got .12."):
+        datasets.open_data(Data(folder=root, size=32, only=(12,)), 0, torch.device("cpu"))
+    with pytest.raises(RecipeError, match=r"runs.kd.data.shift must be 0 for a folder, got 1; crop moves its pictures"):
+        recipe(tmp_path, kd={"student": SMALL, "data": {"name": None, "folder": root}})
+
+
+def test_a_trials_folder_is_written_by_what_will_stay(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # torchvision gives up its own files of pictures
+        train, *_ = datasets.open_data(
+            Data(folder=str(datasets.draw_folder(tmp_path)), size=32, workers=0), 0, torch.device("cpu")
+        )
+    drawn, labels = GLYPHS(24, 0)
+    one = next(path for path, _ in train.samples if path.stem == "7")
+    assert one.parent.name == datasets.CHARACTERS[labels[7]]
+    assert torch.equal(
+        torch.from_numpy(np.array(datasets.open_picture(one))), drawn[7, 0].unsqueeze(2).expand(-1, -1, 3)
+    )
+
+
+def test_a_few_glyphs_are_glyphs():
+    """As large, and standardised as all of them, so that who learnt from these teaches a few."""
+    few, _, spec = datasets.open_data(Data(name="glyphs", pictures=400), 0, torch.device("cpu"))
+    assert few.examples.inputs.shape == (400, 1, 28, 28) and spec.inputs == 784
+    assert abs(few.examples.inputs.mean()) < 0.02 and abs(few.examples.inputs.std() - 1) < 0.02
+
+
+def test_weights_of_ones_own_teach(tmp_path):
+    own = {"file": "mine/teacher.pt", "model": {"convnet": {"widths": [6, 12]}}}
+    (tmp_path / "mine").mkdir()
+
+    def written(seed: int) -> nn.Module:
+        model = convnet((6, 12), seed=seed)
+        torch.save({"state_dict": {f"module.{key}": value for key, value in model.state_dict().items()}}, file)
+        return model
+
+    file = tmp_path / "mine" / "teacher.pt"
+    model = written(7)
+    read = recipe(tmp_path, {"training.steps": 2}, kd={"student": SMALL, "teacher": own, "method": "SoftTarget"})
+    spec = DataSpec(10, 1, 784)
+    for name, value in build_model(read.runs["kd"].teacher, "kd", spec, 0).state_dict().items():
+        assert torch.equal(value, model.state_dict()[name])
+    scale.train_recipe(read, tmp_path / "out", runs=["kd"])
+    moved = recipe(tmp_path, {"training.steps": 2}, kd={"student": SMALL, "teacher": own, "method": "SoftTarget"})
+    assert scale.train_recipe(moved, tmp_path / "out", runs=["kd"])[0].steps == 2, "what is trained already is read"
+    written(8)
+    with pytest.raises(RecipeError, match=r"kd: teacher.file must be '\w+' as in the checkpoints .*, got '\w+'"):
+        scale.train_recipe(read, tmp_path / "out", runs=["kd"])
+    torch.save(convnet((6, 13)).state_dict(), file)
+    with pytest.raises(RecipeError, match=r"runs.kd.teacher.file: teacher.pt does not hold the model's 14 weights: "):
+        scale.train_recipe(read, tmp_path / "other", runs=["kd"])
+    assert scale.train_recipe(read, tmp_path / "small", runs=["kd"], small=True)[0].steps == 2, "a trial needs no file"
 
 
 def test_pretrained_berts_learn_from_sentences(tmp_path):

@@ -1,10 +1,15 @@
 """Networks that others have trained: what is at hand is taken, and a silent host is not waited for."""
 
+import sys
+from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from urllib.error import URLError
 
 import pytest
 import torch
+from torch import nn
 from torchvision import models
 
 from kdcourse.models import from_torchvision, transfer
@@ -72,3 +77,68 @@ def test_the_hub_is_asked_for_names_and_not_for_folders(silent, monkeypatch, tmp
     assert from_hub(AutoConfig, "nobody/small", cache_dir=tmp_path).num_hidden_layers == 3
     monkeypatch.setattr(transfer, "answering", lambda addresses: pytest.fail("a folder needs no host"))
     assert from_hub(AutoConfig, snapshot).num_hidden_layers == 3
+
+
+COLOUR = DataSpec(2, 3, 3 * 32 * 32, names=("ant", "bee"), moments=((0.4, 0.4, 0.4), (0.2, 0.2, 0.2)))
+
+
+@pytest.fixture
+def timm(monkeypatch):
+    """A stand-in for the package: one model, which counts its pictures' brightness."""
+    package = ModuleType("timm")
+    package.__spec__ = ModuleSpec("timm", None)
+    package.is_model = lambda name: name == "lamp"
+    package.list_models = lambda: ["lamp"]
+    package.get_pretrained_cfg = lambda name: SimpleNamespace(hf_hub_id="timm/lamp")
+
+    def create_model(name: str, pretrained: bool, num_classes: int = 1000) -> nn.Module:
+        model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, num_classes))
+        model.pretrained_cfg = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+        return model
+
+    package.create_model = create_model
+    monkeypatch.setitem(sys.modules, "timm", package)
+
+
+def test_a_package_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr("kdcourse.system.runtime.find_spec", lambda name: None)
+    with pytest.raises(RecipeError, match=r"kd.teacher.timm:resnet18: this needs timm; run: pip install timm"):
+        build_model({"timm:resnet18": {"pretrained": True}}, "kd.teacher", COLOUR, 0)
+
+
+def test_timms_models_are_built_by_name(timm, silent, monkeypatch):
+    assert build_model("timm:lamp", "kd.student", COLOUR, 0)(torch.zeros(4, 3, 32, 32)).shape == (4, 2)
+    with pytest.raises(RecipeError, match=r"timm:resnet: name must be one of timm's models \(lamp, …\), got 'resnet'"):
+        build_model("timm:resnet", "kd.student", COLOUR, 0)
+    with pytest.raises(
+        RecipeError, match=r"timm:lamp: the weights of lamp cannot be downloaded: huggingface.co does not"
+    ):
+        build_model({"timm:lamp": {"pretrained": True}}, "kd.teacher", COLOUR, 0)
+    monkeypatch.setattr(transfer, "answering", lambda addresses: {"huggingface.co"})
+    teacher = build_model({"timm:lamp": {"pretrained": True}}, "kd.teacher", COLOUR, 0)
+    pictures = torch.rand(4, 3, 32, 32)
+    ours, theirs = (pictures - 0.4) / 0.2, (pictures - 0.5) / 0.5
+    assert teacher(ours).shape == (4, 1000), "pretrained, it keeps the classes that it has learnt"
+    torch.testing.assert_close(teacher(ours), teacher.model(theirs))
+
+
+def test_the_hubs_classifiers_are_built_by_name(silent, tmp_path):
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = ViTConfig(image_size=32, patch_size=16, id2label={0: "ant", 1: "bee"}, **sizes)
+    model = ViTForImageClassification(config).eval()
+    model.save_pretrained(tmp_path)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    teacher = build_model(f"hub:{tmp_path}", "kd.teacher", COLOUR, 0).eval()
+    pictures = torch.rand(4, 3, 32, 32)
+    with torch.no_grad():
+        logits, expected = teacher((pictures - 0.4) / 0.2), model(pixel_values=(pictures - 0.5) / 0.5).logits
+    torch.testing.assert_close(logits, expected)
+    other = replace(COLOUR, names=("bee", "ant"))
+    with pytest.raises(RecipeError, match="must have its classes in the data's order, bee, ant, …; got ant, bee, …"):
+        build_model(f"hub:{tmp_path}", "kd.teacher", other, 0)
+    with pytest.raises(RecipeError, match=r"kd.teacher.hub:nobody/vit: .*; huggingface.co does not answer"):
+        build_model("hub:nobody/vit", "kd.teacher", COLOUR, 0)
+    with pytest.raises(RecipeError, match="the hub's models are for pictures of 3 channels, these have 1"):
+        build_model("hub:nobody/vit", "kd.teacher", DataSpec(10, 1, 784), 0)

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import FunctionType
 from typing import Protocol
 
-import torch
 from torch import nn
 
 from kdcourse.data.splits import ImageData, Split
@@ -27,9 +26,7 @@ from kdcourse.models.sentiment import SentimentClassifier
 from kdcourse.system.generators import fork_rng
 from kdcourse.training.cache import TeacherCache
 from kdcourse.training.finetuning import finetune
-from kdcourse.training.gate import check_run
-from kdcourse.training.loop import History, prepare, train
-from kdcourse.training.objective import Objective, teaching
+from kdcourse.training.loop import History, dry_run, train
 
 
 @dataclass(frozen=True)
@@ -93,14 +90,7 @@ class Recipe:
             raise ValueError(f"student must be called as student(seed=...), got {type(self.student).__name__}, a model")
         student, split, teacher = untrained(self.student, seed), self._split(seed), self._teacher(seed, untrained=True)
         names = ("steps", "batch_size", "learning_rate", "weight_decay")
-        check_run(student, split, self.method, teacher, **{name: getattr(self, name) for name in names})
-        model = teacher.teacher if isinstance(teacher, TeacherCache) else teacher
-        with teaching(model, split, self.method) as taught:
-            objective = prepare(Objective(student.to(split.device), copy.deepcopy(self.method)), split, taught).eval()
-            few = torch.arange(min(8, len(split)), device=split.device)
-            inputs = split.inputs[few].requires_grad_(self.method.needs_gradients)
-            labels = split.labels[few] if self.method.needs_labels else None
-            objective(inputs, labels, taught.ask(inputs, few), taught.model)
+        dry_run(student, split, self.method, teacher, **{name: getattr(self, name) for name in names})
 
     def _teacher(self, seed: int, *, untrained: bool = False):
         """The teacher itself where a function of the seed gives it; untrained: by its `untrained`, where only shapes count."""

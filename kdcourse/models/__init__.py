@@ -12,6 +12,7 @@ from kdcourse.models.cifar import (
     vgg11,
     vgg13,
 )
+from kdcourse.models.files import load
 from kdcourse.models.images import (
     ConvNet,
     Perceptron,

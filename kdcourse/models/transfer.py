@@ -1,15 +1,21 @@
 """Networks that others have trained, made to answer for classes of one's own; a host that is silent costs seconds."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdcourse.models.common import seeded
 from kdcourse.system.arguments import whole_number
 from kdcourse.system.download import answering, host_of
+from kdcourse.system.runtime import need
+
+Moments = tuple[
+    Sequence[float], Sequence[float]
+]  # mean and deviation of each channel, by which pictures are standardised
 
 
 @seeded
@@ -79,6 +85,70 @@ def torchvision_model(name: str, *, weights: str | None = None, **arguments: Any
         return models.get_model(name, weights=weights, **arguments)
     except URLError as error:
         raise OSError(f"the weights of {name} cannot be downloaded: {error.reason}") from error
+
+
+def timm_model(name: str, *, pretrained: bool = False, **arguments: Any) -> tuple[nn.Module, Moments]:
+    """`timm.create_model`, but for the wait where the weights' host does not answer; and how its pictures are standardised.
+
+    pretrained: with timm's weights, or fresh ones. arguments: as there. Raises `ModuleNotFoundError` without the package timm,
+    `ValueError` for another name, and `OSError` where the weights cannot be downloaded.
+    """
+    need("timm")
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.constants import ENDPOINT
+
+    if not timm.is_model(name):
+        raise ValueError(f"name must be one of timm's models ({', '.join(timm.list_models()[:3])}, …), got {name!r}")
+    if pretrained and (known := timm.get_pretrained_cfg(name)) and known.hf_hub_id:
+        here = any(try_to_load_from_cache(known.hf_hub_id, file) for file in ("model.safetensors", "pytorch_model.bin"))
+        if not here and not answering([ENDPOINT]):
+            raise OSError(f"the weights of {name} cannot be downloaded: {host_of(ENDPOINT)} does not answer")
+    model = timm.create_model(name, pretrained=pretrained, **arguments)
+    return model, (model.pretrained_cfg["mean"], model.pretrained_cfg["std"])
+
+
+class HubClassifier(nn.Module):
+    """One of the Hugging Face hub's classifiers of pictures as a model like others: (N, C, H, W) -> logits (N, classes).
+
+    model: an `AutoModelForImageClassification`.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+        self.classes = [model.config.id2label[number] for number in range(model.config.num_labels)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(pixel_values=images).logits
+
+
+def hub_classifier(name_or_folder: str | Path, **settings: Any) -> tuple[HubClassifier, Moments]:
+    """A classifier of pictures from the hub or a folder, and how its pictures are standardised. Raises as `from_hub` does."""
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+    model = HubClassifier(from_hub(AutoModelForImageClassification, name_or_folder, **settings))
+    processor = from_hub(AutoImageProcessor, name_or_folder)
+    if not getattr(processor, "do_normalize", False):
+        return model, ((0.0,), (1.0,))
+    return model, (processor.image_mean, processor.image_std)
+
+
+class Restandardised(nn.Module):
+    """A model among pictures that are standardised otherwise than those it has learnt from: it gets them as it knows them.
+
+    given, known: mean and deviation of each channel, of the pictures that come and of the model's own.
+    """
+
+    def __init__(self, model: nn.Module, given: Moments, known: Moments):
+        super().__init__()
+        self.model = model
+        (mean, deviation), (own_mean, own_deviation) = (map(torch.tensor, pair) for pair in (given, known))
+        self.register_buffer("scale", (deviation / own_deviation).view(-1, 1, 1))
+        self.register_buffer("shift", ((mean - own_mean) / own_deviation).view(-1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(images * self.scale + self.shift)
 
 
 def from_hub(kind: Any, name_or_folder: str | Path, **settings: Any) -> Any:

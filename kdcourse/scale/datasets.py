@@ -4,7 +4,7 @@ What happens to a picture depends on the seed, the view and the picture alone, s
 stopped and resumed, sees the very same pictures.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
@@ -21,7 +21,7 @@ from kdcourse.data.splits import Examples, Split, picked, standardised
 from kdcourse.data.texts import joined
 from kdcourse.data.tokens import as_tokens
 from kdcourse.models import sentiment
-from kdcourse.models.transfer import from_hub
+from kdcourse.models.transfer import Moments, from_hub
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.recipe import PLAYS, SENTENCES, Data
 from kdcourse.scale.registry import DataSpec
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 ViewIndex = tuple[int | None, Tensor]  # which view, None for examples as they are; and their positions (N,)
 # Mean and deviation that torchvision's weights were trained with.
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+GLYPHS_MOMENTS = (
+    (0.196,),
+    (0.263,),
+)  # of all the glyphs of `load_images`, so that one who learnt from these teaches a few
 
 
 @dataclass
@@ -54,11 +58,11 @@ def open_data(
         return _open_folder(data, seed, device)
     if data.name in SENTENCES:
         return _open_sentences(data, seed, device)
-    train, test, classes = _load(data, device)
+    train, test, names, moments = _load(data, device)
     if data.pictures and data.pictures < len(train):
         train = train.sample(data.pictures)
-    channels = train.inputs.shape[1] if train.inputs.ndim == 4 else 1
-    spec = DataSpec(classes, channels, train.inputs[0].numel())
+    kind, channels = ("pictures", train.inputs.shape[1]) if train.inputs.ndim == 4 else ("characters", 1)
+    spec = DataSpec(len(names), channels, train.inputs[0].numel(), kind=kind, names=tuple(names), moments=moments)
     return InMemoryDataset(train, data, seed), InMemoryDataset(test, Data(), seed), spec
 
 
@@ -178,19 +182,20 @@ def _open_folder(
                 f"data.folder {data.folder!r}: no readable picture in the class {empty[0]} of its {part} part"
             )
     folders.report(list(scans.values()))
-    taught = scans["train"].samples
+    kept = _kept(data, classes)
+    taught = [(path, label) for path, label in scans["train"].samples if label in kept]
     if data.pictures:
         taught = taught[:: max(1, len(taught) // data.pictures)][: data.pictures]
     train, test = (
         ImageFolderDataset(root, samples, classes, data, seed, device)
         for samples in (taught, scans["validation"].samples)
     )
-    return train, test, DataSpec(len(classes), 3, 3 * data.size**2)
+    return train, test, DataSpec(len(classes), 3, 3 * data.size**2, names=classes, moments=IMAGENET)
 
 
 def draw_folder(root: Path, pictures: int = 24) -> Path:
     """A small ImageFolder of glyphs in colour, for trying a recipe without its data."""
-    from torchvision.io import write_png
+    from PIL import Image
 
     for split, seed in (("train", 0), ("val", 1)):
         for number, (picture, label) in enumerate(zip(*glyphs(pictures, seed), strict=True)):
@@ -198,7 +203,7 @@ def draw_folder(root: Path, pictures: int = 24) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{number}.png"
             if not path.exists():  # or a trial that goes on would find other times of its files
-                write_png(picture.expand(3, -1, -1).contiguous(), str(path))
+                Image.fromarray(picture[0].numpy()).convert("RGB").save(path)
     return root
 
 
@@ -220,7 +225,9 @@ def _open_sentences(data: Data, seed: int, device: torch.device) -> tuple[InMemo
         train = train.sample(data.pictures)
         test = test.sample(data.pictures) if data.name == "reviews" else test
     train, test = (as_tokens(split, tokenizer, device) for split in (train, test))
-    spec = DataSpec(len(found.classes), 1, train.inputs.shape[1], tokenizer.get_vocab())
+    spec = DataSpec(
+        len(found.classes), 1, train.inputs.shape[1], tokenizer.get_vocab(), kind="sentences", names=found.classes
+    )
     return InMemoryDataset(train, data, seed), InMemoryDataset(test, Data(), seed), spec
 
 
@@ -235,30 +242,40 @@ def _load_tokenizer(name: str | None) -> "PreTrainedTokenizerBase":
         raise RecipeError(f"data.tokenizer: {error}") from error
 
 
-def _load(data: Data, device: torch.device) -> tuple[Examples, Examples, int]:
-    """Training and test examples in memory, and the number of classes."""
+def _load(data: Data, device: torch.device) -> tuple[Examples, Examples, Sequence[str], Moments | None]:
+    """Training and test examples in memory, the classes, and what pictures are standardised by."""
     if data.name == "glyphs" and data.pictures:
-        # Drawn on the spot and at half the side, so that a trial waits for nothing; enough that two classes of ten suffice.
+        # Drawn on the spot, so that a trial waits for nothing; enough that two classes of ten suffice.
         drawn = [glyphs(5 * data.pictures, seed) for seed in (0, 1)]
-        splits = [standardised(images[:, :, ::2, ::2], labels, (0.1,), (0.3,), device) for images, labels in drawn]
-        return _selected(splits[0], data), splits[1].sample(data.pictures), len(CHARACTERS)
+        splits = [standardised(images, labels, *GLYPHS_MOMENTS, device) for images, labels in drawn]
+        return _selected(splits[0], data, CHARACTERS), splits[1].sample(data.pictures), CHARACTERS, GLYPHS_MOMENTS
     try:
         if data.name in PLAYS:
             text = load_characters(data.name, fallback=False, device=device)
-            return text.train, text.test, len(text.alphabet)
+            return text.train, text.test, text.alphabet, None
         found = load_images(data.name, fallback=False, device=device)
     except ValueError as error:
         raise RecipeError(f"data.{error}") from error
     except DownloadError as error:
         raise RecipeError(f"data.name {data.name!r} cannot be had: {error}") from error
     train = found.train if data.hold_out else _joined(found.train, found.validation)
-    return _selected(train, data), found.test, len(found.classes)
+    return _selected(train, data, found.classes), found.test, found.classes, (found.mean, found.std)
 
 
 def _joined(*splits: Split) -> Split:
     return Split(torch.cat([one.images for one in splits]), torch.cat([one.labels for one in splits]))
 
 
-def _selected(train: Split, data: Data) -> Split:
-    train = train.only(*data.only) if data.only else train
-    return train.without(*data.without) if data.without else train
+def _selected(train: Split, data: Data, classes: Sequence[str]) -> Split:
+    return train.only(*_kept(data, classes)) if data.only or data.without else train
+
+
+def _kept(data: Data, classes: Sequence[str]) -> list[int]:
+    """The classes to learn from, by number. Raises `RecipeError` for one that there is not, and where none is left."""
+    for key in ("only", "without"):
+        if strange := [one for one in getattr(data, key) if not 0 <= one < len(classes)]:
+            raise RecipeError(f"data.{key} must be classes from 0 to {len(classes) - 1}, got {strange}")
+    kept = [one for one in range(len(classes)) if one not in data.without and (one in data.only or not data.only)]
+    if not kept:
+        raise RecipeError(f"data.without must leave a class to learn from, got {list(data.without)}")
+    return kept

@@ -1,7 +1,7 @@
 """The kinds of keys that a recipe has: each reads a value from YAML, or says what it accepts."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any
 
@@ -56,10 +56,13 @@ def text(accepted: str) -> Any:
 
 
 def numbers(accepted: str, kind: type) -> Any:
-    """One number or a list of them, all of a kind, int or float; default none."""
+    """One number or a list of them, all of a kind, int or float, none below 0; default none."""
 
     def read(value: Any) -> tuple:
-        return tuple(_typed(one, kind) for one in (value if isinstance(value, list | tuple) else [value]))
+        found = tuple(_typed(one, kind) for one in (value if isinstance(value, list | tuple) else [value]))
+        if any(one < 0 for one in found):
+            raise ValueError
+        return found
 
     return setting((), accepted, read)
 
@@ -73,6 +76,28 @@ def component(default: Any, accepted: str) -> Any:
         return value if isinstance(value, list | dict) else _typed(value, str)
 
     return setting(default, accepted, read)
+
+
+def listed(given: Any) -> list:
+    return given if isinstance(given, list) else [given]
+
+
+def name_and_arguments(given: Any, where: str) -> tuple[str, dict[str, Any]]:
+    """A name alone, or {name: {argument: value}}. Raises `RecipeError` that names `where`."""
+    if isinstance(given, str):
+        return given, {}
+    if isinstance(given, dict) and len(given) == 1:
+        name, arguments = next(iter(given.items()))
+        if isinstance(name, str) and (arguments is None or isinstance(arguments, dict)):
+            return name, dict(arguments or {})
+    raise RecipeError(f"{where} must be a name or {{name: {{argument: value}}}}, got {given!r}")
+
+
+def component_error(where: str, arguments: Mapping[str, Any], error: Exception) -> RecipeError:
+    """What a model or a method says of its arguments, by the key of the one it begins with: "….Distillation.alpha must be …"."""
+    begins_with_key = str(error).partition(" ")[0] in arguments
+    given = f", given {dict(arguments)}" if isinstance(error, TypeError) else ""  # which says nothing of what came
+    return RecipeError(f"{where}{'.' if begins_with_key else ': '}{error}{given}")
 
 
 def _typed(value: Any, kind: type) -> Any:

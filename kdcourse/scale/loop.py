@@ -17,7 +17,6 @@ from kdcourse.methods import Method
 from kdcourse.scale.checkpoints import Checkpoints, load_state_dict, state_dict
 from kdcourse.scale.datasets import ImageFolderDataset, InMemoryDataset, Minibatch, derive_seed
 from kdcourse.scale.distributed import GracefulStop, all_gather, any_process, convert_sync_batchnorm
-from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.recipe import Data, Training
 from kdcourse.scale.schedule import batch_sampler, build_optimizer, learning_rate
 from kdcourse.system.generators import fork_rng, seeded_rng
@@ -73,7 +72,6 @@ def train(job: Job, accelerator: Accelerator) -> list[float]:
 
     Raises `Stopped` after SIGTERM or Ctrl-C, `ProcessLost` where another process is gone, `FloatingPointError` on divergence.
     """
-    _check(job, accelerator.num_processes)
     state = prepare(job, accelerator)
     remaining = range(state.step, job.steps)
     sampler = batch_sampler(len(job.dataset), job.data, job.training, job.seed, remaining, accelerator)
@@ -156,15 +154,3 @@ def _bar(batches: Iterator[Minibatch], job: Job, begun: int, accelerator: Accele
 
     hidden = None if accelerator.is_main_process else True  # None shows it on a terminal only
     return tqdm(batches, desc=job.name, initial=begun, total=job.steps, unit="step", leave=False, disable=hidden)
-
-
-def _check(job: Job, processes: int) -> None:
-    size, count = job.training.batch_size, len(job.dataset)
-    if size % processes:
-        raise RecipeError(f"training.batch_size must be a multiple of the {processes} processes, got {size}")
-    if size > count:
-        raise RecipeError(f"training.batch_size must be at most {count}, the pictures there are, got {size}")
-    if processes > 1 and job.method.relates_examples and job.method.needs_gradients:
-        raise RecipeError(
-            f"runs.{job.name}.method must not both relate examples and differentiate by pictures on {processes} processes"
-        )

@@ -6,6 +6,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.recipe import PLAYS, SENTENCES, Data, Recipe, Run, Training
 
@@ -21,18 +23,42 @@ def shipped() -> list[str]:
 def read_recipe(where: str | Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     """A shipped recipe by name, or one from a file. changes: "data.folder" -> value, put into every run.
 
-    Raises `RecipeError` for what is no recipe, naming the key.
+    Files of weights are looked for beside the recipe's own. Raises `RecipeError` for what is no recipe, naming the key.
     """
-    import yaml
-
     path = Path(where) if str(where).endswith((".yaml", ".yml")) else SHIPPED / f"{where}.yaml"
     if not path.is_file():
         raise RecipeError(f"recipe must be a YAML file or one of {', '.join(shipped())}, got {str(where)!r}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path.name} is no YAML: {' '.join(str(error).split())}") from error
-    return _recipe(path.stem, content, changes or {})
+    return _recipe(path.stem, _beside(content, path.parent.resolve()), changes or {})
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would silently keep the last."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise yaml.YAMLError(f"the key {key.value!r} stands twice, in lines {lines[key.value]} and {line}")
+            lines[key.value] = line
+        return node
+
+
+def _beside(content: Any, folder: Path) -> Any:
+    """The same content, in which each model's `file` is a path from the root."""
+    if isinstance(content, list):
+        return [_beside(one, folder) for one in content]
+    if not isinstance(content, dict):
+        return content
+    found = {key: _beside(value, folder) for key, value in content.items()}
+    if isinstance(found.get("file"), str):
+        found["file"] = str(folder / Path(found["file"]).expanduser())
+    return found
 
 
 def _recipe(name: str, content: Any, changes: Mapping[str, Any]) -> Recipe:
@@ -42,6 +68,8 @@ def _recipe(name: str, content: Any, changes: Mapping[str, Any]) -> Recipe:
     if not isinstance(content.get("runs"), dict) or not content["runs"]:
         raise RecipeError(f"{name}: runs must name at least one run, got {content.get('runs')!r}")
     _check_changes(name, changes)
+    if paths := [label for label in map(str, content["runs"]) if Path(label).name != label]:
+        raise RecipeError(f"{name}: runs must have names that a folder can have, got {paths[0]!r}")
     runs = {
         str(label): _run(name, f"runs.{label}", given, content, changes) for label, given in content["runs"].items()
     }
@@ -89,6 +117,10 @@ def _check_run(where: str, run: Run) -> None:
         raise RecipeError(f"{where}.student must be a model's name, got nothing")
     if (data.name is None) == (data.folder is None):
         raise RecipeError(f"{where}.data must have either name or folder, got {data.name!r} and {data.folder!r}")
+    if data.shift and data.folder is not None:
+        raise RecipeError(f"{where}.data.shift must be 0 for a folder, got {data.shift}; crop moves its pictures")
+    if run.training.nesterov and run.training.optimizer == "sgd" and not run.training.momentum:
+        raise RecipeError(f"{where}.training.nesterov must be false where momentum is 0, got true")
     if data.crop and data.folder is None:
         raise RecipeError(f"{where}.data.crop must be false for data in memory, got true; shift moves those")
     if data.name in (*PLAYS, *SENTENCES) and (data.augmented or data.only or data.without):

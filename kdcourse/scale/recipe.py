@@ -7,6 +7,7 @@ from typing import Any
 
 from kdcourse.data.texts import TITLES
 from kdcourse.scale.keys import RecipeError, boolean, choice, component, integer, number, numbers, positive, text
+from kdcourse.system.download import sha256
 
 PLAYS = ("tinyshakespeare", "plays")  # data sets of text, read character by character
 SENTENCES = tuple(TITLES)  # data sets of sentences, read token by token
@@ -72,6 +73,7 @@ class Run:
     of methods is their sum, each `times` its weight.
 
     teacher: another run of this recipe, a list of them (an ensemble), or a model as `student`.
+    A model may also be {file: weights of one's own, model: what they belong to}, as `models.load` takes them.
     cached: the teacher answers once for each picture, each process for its own part. sharded: its weights are spread over the
     processes. published: the figure to compare with, in percent, and one for each peer.
     """
@@ -128,12 +130,24 @@ class Recipe:
 
 def settings_of(run: Run, seed: int, fingerprints: dict[str, str]) -> str:
     """What a run's outcome depends on, as JSON: the key of its checkpoints. fingerprints: of what no recipe can name."""
-    settings = {**asdict(run), "seed": seed, **fingerprints}
+    settings = {**_by_content(asdict(run)), "seed": seed, **fingerprints}
     settings.pop("published")
     for name in ("workers", "folder"):
         settings["data"].pop(name)
     settings["training"].pop("checkpoint_minutes")
     return json.dumps(settings, sort_keys=True)
+
+
+def _by_content(settings: Any) -> Any:
+    """The same settings, in which what a file of weights holds stands for where it lies."""
+    if isinstance(settings, list | tuple):
+        return [_by_content(one) for one in settings]
+    if not isinstance(settings, dict):
+        return settings
+    found = {key: _by_content(value) for key, value in settings.items()}
+    if isinstance(found.get("file"), str):
+        found["file"] = sha256(Path(found["file"]))
+    return found
 
 
 def _small(run: Run, folder: Path) -> Run:
@@ -155,12 +169,18 @@ def _built_in(name: str) -> str:
 
 
 def _without_weights(given: Any) -> Any:
-    """A model without the weights that would have to be downloaded."""
+    """A model without the weights that would have to be downloaded, or lie in a file for other data."""
+    if isinstance(given, list):
+        return [_without_weights(one) for one in given]
+    if any(str(name).startswith("hub:") for name in (given if isinstance(given, dict) else [given])):
+        return "resnet8"
     if not isinstance(given, dict):
         return given
+    if "file" in given:
+        return _without_weights(given.get("model"))
     if "pretrained" in given:
         return "bert"
     return {
-        name: {key: value for key, value in (arguments or {}).items() if key != "weights"}
+        name: {key: value for key, value in (arguments or {}).items() if key not in ("weights", "pretrained")}
         for name, arguments in given.items()
     }

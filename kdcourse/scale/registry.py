@@ -1,18 +1,20 @@
 """What the names in a recipe stand for: the course's models and torchvision's, the course's methods."""
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from kdcourse import methods, models
 from kdcourse.experiments import schemes
 from kdcourse.methods import Method, WeightedSum
-from kdcourse.models.transfer import torchvision_model
-from kdcourse.scale.keys import RecipeError
+from kdcourse.models.transfer import Moments, Restandardised, hub_classifier, timm_model, torchvision_model
+from kdcourse.scale.keys import RecipeError, component_error, listed, name_and_arguments
 from kdcourse.system.generators import seeded_rng
 
 METHODS: dict[str, type[Method]] = {
@@ -21,7 +23,8 @@ METHODS: dict[str, type[Method]] = {
     if isinstance(kind, type) and issubclass(kind, Method) and kind not in (Method, WeightedSum)
 } | {kind.__name__: kind for kind in (schemes.MutualLearning, schemes.CoTraining)}
 MODELS = {name: build for name, build in vars(models).items() if hasattr(build, "__wrapped__")}
-TORCHVISION = "torchvision:"
+MODELS.pop("with_new_head")  # builds no model, but changes one
+SPECIAL = {"sentences": models.SentimentClassifier, "characters": models.LanguageModel}  # all others are for pictures
 
 
 @dataclass(frozen=True)
@@ -29,29 +32,36 @@ class DataSpec:
     """What a model must know of the data.
 
     classes: how many there are, or characters of an alphabet. channels: of a picture, 1 for text. inputs: numbers that an example
-    has, pixels × channels. vocabulary: of sentences, token -> its number.
+    has, pixels × channels. vocabulary: of sentences, token -> its number. kind: pictures, characters or sentences. names: of the
+    classes. moments: mean and deviation of each channel, by which pictures are standardised.
     """
 
     classes: int
     channels: int
     inputs: int
     vocabulary: dict[str, int] | None = None
+    kind: str = "pictures"
+    names: tuple[str, ...] = ()
+    moments: Moments | None = field(default=None, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.inputs:,} numbers, {self.classes} classes ({_few(self.names)})"
 
 
 def build_method(given: Any, where: str) -> Method:
     """A method, or the sum of a list of them, each `times` its weight. Raises `RecipeError` that names `where`."""
     total = None
-    for one in given if isinstance(given, list) else [given]:
-        name, arguments = _name_and_arguments(one, where)
+    for one in listed(given):
+        name, arguments = name_and_arguments(one, where)
         if name not in METHODS:
             raise RecipeError(f"{where} must be one of {', '.join(sorted(METHODS))}, got {name!r}")
         times = arguments.pop("times", 1.0)
-        if isinstance(times, bool) or not isinstance(times, int | float):
-            raise RecipeError(f"{where}.{name}.times must be a number, got {times!r}")
+        if isinstance(times, bool) or not isinstance(times, int | float) or not 0 < times < math.inf:
+            raise RecipeError(f"{where}.{name}.times must be a number above 0, got {times!r}")
         try:
             method = METHODS[name](**arguments)
         except (TypeError, ValueError) as error:
-            raise RecipeError(f"{where}.{name}: {error}") from error
+            raise component_error(f"{where}.{name}", arguments, error) from error
         if times != 1:
             method = method * times
         total = method if total is None else total + method
@@ -64,16 +74,35 @@ def build_model(given: Any, where: str, spec: DataSpec, seed: int) -> nn.Module:
     Raises `RecipeError` that names `where`.
     """
     if isinstance(given, list):
+        if len(given) < 2:
+            raise RecipeError(f"{where} must be one model or at least two peers, got {given!r}")
         return schemes.Peers([build_model(one, where, spec, seed + 1000 * number) for number, one in enumerate(given)])
-    name, arguments = _name_and_arguments(given, where)
+    if isinstance(given, dict) and "file" in given:
+        return _from_file(given, where, spec, seed)
+    name, arguments = name_and_arguments(given, where)
     try:
-        if name.startswith(TORCHVISION):
-            return _from_torchvision(name.removeprefix(TORCHVISION), arguments, spec, seed)
+        source, sign, rest = name.partition(":")
+        if sign and source in SOURCES:
+            with seeded_rng(seed):
+                return SOURCES[source](rest, arguments, spec)
         if name in MODELS:
             return _from_course(MODELS[name], arguments, spec, seed)
-    except (TypeError, ValueError, OSError) as error:  # of arguments, and of a download
-        raise RecipeError(f"{where}.{name}: {error}") from error
-    raise RecipeError(f"{where} must be one of {', '.join(sorted(MODELS))} or {TORCHVISION}<name>, got {name!r}")
+    except (TypeError, ValueError, OSError, ImportError) as error:  # of arguments, a download, a missing package
+        raise component_error(f"{where}.{name}", arguments, error) from error
+    known = ", ".join([*sorted(MODELS), *(f"{source}:<name>" for source in SOURCES)])
+    own = "{file: path, model: what they belong to}"
+    raise RecipeError(f"{where} must be one of {known}, or weights of your own, {own}, got {name!r}")
+
+
+def _from_file(given: dict, where: str, spec: DataSpec, seed: int) -> nn.Module:
+    """A model filled with weights of one's own: {file: path, model: its architecture}."""
+    if given.keys() != {"file", "model"} or not isinstance(given["file"], str):
+        raise RecipeError(f"{where} must be {{file: path, model: what the weights belong to}}, got {given!r}")
+    model = build_model(given["model"], f"{where}.model", spec, seed)
+    try:
+        return models.load(given["file"], model)
+    except (ValueError, OSError) as error:
+        raise RecipeError(f"{where}.file: {error}") from error
 
 
 def _from_course(build: Callable[..., nn.Module], arguments: dict, spec: DataSpec, seed: int) -> nn.Module:
@@ -92,33 +121,56 @@ def _from_course(build: Callable[..., nn.Module], arguments: dict, spec: DataSpe
 
 
 def _check_kind(model: nn.Module, spec: DataSpec) -> None:
-    """Raises `ValueError` where one of model and data is for sentences and the other is not, or where their tokens differ."""
-    for_sentences = isinstance(model, models.SentimentClassifier)
-    if for_sentences and spec.vocabulary is None:
-        raise ValueError("must be a model of pictures or characters as the data are")
-    if spec.vocabulary is not None and not for_sentences:
-        raise ValueError("must be a model of sentences, bert or pretrained, as the data are")
-    if for_sentences and model.tokenizer.get_vocab() != spec.vocabulary:
+    """Raises `ValueError` for a model of another kind of data, and where a model and sentences have other tokens."""
+    kind = next((kind for kind, known in SPECIAL.items() if isinstance(model, known)), "pictures")
+    if kind != spec.kind:
+        raise ValueError(f"must be a model of {spec.kind} as the data are, got one of {kind}")
+    if kind == "sentences" and model.tokenizer.get_vocab() != spec.vocabulary:
         raise ValueError(
             f"must know the {len(spec.vocabulary):,} tokens of data.tokenizer, got a model with its own {len(model.tokenizer):,}"
         )
 
 
-def _from_torchvision(name: str, arguments: dict, spec: DataSpec, seed: int) -> nn.Module:
-    if spec.channels != 3:
-        raise ValueError(f"torchvision's models are for pictures of 3 channels, these have {spec.channels}")
-    with seeded_rng(seed):
-        model = torchvision_model(name, **{"num_classes": spec.classes, **arguments})
+def _from_torchvision(name: str, arguments: dict, spec: DataSpec) -> nn.Module:
+    _check_colours("torchvision", spec)
+    model = torchvision_model(name, **{"num_classes": spec.classes, **arguments})
     model.label = name
     return model.to(memory_format=torch.channels_last)
 
 
-def _name_and_arguments(given: Any, where: str) -> tuple[str, dict[str, Any]]:
-    """A name alone, or {name: {argument: value}}."""
-    if isinstance(given, str):
-        return given, {}
-    if isinstance(given, dict) and len(given) == 1:
-        name, arguments = next(iter(given.items()))
-        if isinstance(name, str) and (arguments is None or isinstance(arguments, dict)):
-            return name, dict(arguments or {})
-    raise RecipeError(f"{where} must be a name or {{name: {{argument: value}}}}, got {given!r}")
+def _from_timm(name: str, arguments: dict, spec: DataSpec) -> nn.Module:
+    _check_colours("timm", spec)
+    # Pretrained ones keep the classes that they have learnt: to fewer of them they would answer by a head without training.
+    classes = {} if arguments.get("pretrained") else {"num_classes": spec.classes}
+    model, moments = timm_model(name, **{**classes, **arguments})
+    model.label = name
+    model = model.to(memory_format=torch.channels_last)
+    return model if classes else _restandardised(model, moments, spec)
+
+
+def _from_hub(name: str, arguments: dict, spec: DataSpec) -> nn.Module:
+    _check_colours("the hub", spec)
+    model, moments = hub_classifier(name, **arguments)
+    model.label = name
+    if model.classes != list(spec.names) and sorted(model.classes) == sorted(spec.names):
+        raise ValueError(f"must have its classes in the data's order, {_few(spec.names)}; got {_few(model.classes)}")
+    return _restandardised(model, moments, spec)
+
+
+def _check_colours(source: str, spec: DataSpec) -> None:
+    if spec.kind != "pictures" or spec.channels != 3:
+        raise ValueError(f"{source}'s models are for pictures of 3 channels, these have {spec.channels}")
+
+
+def _restandardised(model: nn.Module, moments: Moments, spec: DataSpec) -> nn.Module:
+    """The model, as it is where pictures are standardised as it has learnt; the layers of others are called model.…"""
+    if spec.moments is None or all(np.allclose(*pair) for pair in zip(spec.moments, moments, strict=True)):
+        return model
+    return Restandardised(model, spec.moments, moments)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + ", …"
+
+
+SOURCES = {"torchvision": _from_torchvision, "timm": _from_timm, "hub": _from_hub}

@@ -16,11 +16,13 @@ from kdcourse.scale.checkpoints import Checkpoints
 from kdcourse.scale.datasets import draw_folder, open_data
 from kdcourse.scale.distributed import build_accelerator
 from kdcourse.scale.evaluate import evaluate
+from kdcourse.scale.gate import check_batches, check_run
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.loop import Job, train
-from kdcourse.scale.recipe import Recipe, settings_of
+from kdcourse.scale.recipe import Data, Recipe, settings_of
 from kdcourse.scale.registry import DataSpec, build_method, build_model
 from kdcourse.scale.teacher import prepare_teacher
+from kdcourse.system.generators import fork_rng
 from kdcourse.system.storage import fingerprint, write_safely
 
 
@@ -53,8 +55,12 @@ def train_recipe(
     accelerator.wait_for_everyone()
     trainer = _RecipeTrainer(recipe, output, seed, accelerator)
     order = recipe.order(list(runs or recipe.runs))
-    for name in order:  # before the first of them trains for a day
+    for name in order:  # before any data are looked for
         trainer.method(name)
+    with fork_rng(accelerator.device):
+        for name in order:  # before the first of them trains for a day
+            trainer.check(name)
+    trainer.students.clear()  # those were tried, and have learnt nothing
     outcomes = [trainer.train(name) for name in order]
     if accelerator.is_main_process:
         table = json.dumps({"recipe": recipe.name, "seed": seed, "runs": [asdict(one) for one in outcomes]}, indent=1)
@@ -64,19 +70,36 @@ def train_recipe(
 
 @dataclass
 class _RecipeTrainer:
-    """Trains run after run. students: those of the runs so far, ready to teach."""
+    """Trains run after run. students: those of the runs so far, ready to teach. opened: what `open_data` gave, by its `Data`."""
 
     recipe: Recipe
     output: Path
     seed: int
     accelerator: Accelerator
     students: dict[str, nn.Module] = field(default_factory=dict)
+    opened: dict[Data, tuple] = field(default_factory=dict)
+
+    def check(self, name: str) -> None:
+        """Try this run's parts, untrained, on a few examples. Raises `RecipeError` for what would stop it later."""
+        run, where, method = self.recipe.runs[name], self.where(name), self.method(name)
+        dataset, _, spec = self.data(run.data)
+        check_batches(where, run, method, len(dataset), self.accelerator.num_processes)
+        for one in self.recipe.teachers_of(name):
+            *_, theirs = self.data(self.recipe.runs[one].data)
+            if theirs != spec:
+                raise RecipeError(
+                    f"{where}.teacher must have learnt from what its student learns from, {spec}; got {one}, which learns "
+                    f"from {theirs}"
+                )
+        student = self.students[name] = self.student(name, spec)
+        with self.accelerator.local_main_process_first():
+            teacher = self.teacher(name, spec)
+        check_run(where, run, student, teacher, dataset, spec)
 
     def train(self, name: str) -> Outcome:
         """Train the student of this run, or read it where that was done before."""
         run, accelerator = self.recipe.runs[name], self.accelerator
-        with accelerator.local_main_process_first():  # one downloads, the others find it there
-            dataset, test, spec = open_data(run.data, self.seed, accelerator.device)
+        dataset, test, spec = self.data(run.data)
         method, student = self.method(name), self.student(name, spec)
         with accelerator.local_main_process_first():
             teacher = self.teacher(name, spec)
@@ -103,11 +126,20 @@ class _RecipeTrainer:
         accelerator.print(f"{name}: {', '.join(f'{one:.2f}' for one in score)} after {len(losses):,} steps.")
         return outcome
 
+    def data(self, data: Data) -> tuple:
+        """What `open_data` gives, opened once: a folder is decoded to see that all of it can be read."""
+        if data not in self.opened:
+            with self.accelerator.local_main_process_first():  # one downloads, the others find it there
+                self.opened[data] = open_data(data, self.seed, self.accelerator.device)
+        return self.opened[data]
+
     def method(self, name: str) -> Method:
         run, where = self.recipe.runs[name], self.where(name)
         method = build_method(run.method, f"{where}.method")
         if method.needs_teacher and run.teacher is None:
             raise RecipeError(f"{where}.teacher must be given for {method!r}, got nothing")
+        if run.teacher is not None and not method.needs_teacher:
+            raise RecipeError(f"{where}.method must be one that asks a teacher, or teacher be left out, got {method!r}")
         if run.cached and method.needs_gradients:
             raise RecipeError(
                 f"{where}.cached must be false for {method!r}, which differentiates what the teacher says, got true"

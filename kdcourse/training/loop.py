@@ -3,6 +3,7 @@
 Every scheme of the course is a way to call `train`: the student, a split, a method, a teacher if the method wants one.
 """
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -165,6 +166,31 @@ def prepare(objective: Objective, split: Examples, taught: Teaching) -> Objectiv
     if objective.method.needs_labels:
         checks.check_classes(split.labels, batch.student_logits.shape[-1])
     return objective.train()
+
+
+def dry_run(
+    student: nn.Module,
+    split: Examples,
+    method: Method,
+    teacher: nn.Module | TeacherCache | None,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float = 0.0,
+) -> None:
+    """One loss of a few examples, without a step: raises `ValueError` as `train` would, before anything else has trained.
+
+    Arguments are those of `train`. The student goes to the split's device; the method learns nothing.
+    """
+    check_run(student, split, method, teacher, steps, batch_size, learning_rate, weight_decay)
+    model = teacher.teacher if isinstance(teacher, TeacherCache) else teacher
+    with teaching(model, split, method) as taught:
+        objective = prepare(Objective(student.to(split.device), copy.deepcopy(method)), split, taught).eval()
+        few = torch.arange(min(8, len(split)), device=split.device)
+        inputs = split.inputs[few].requires_grad_(method.needs_gradients)
+        labels = split.labels[few] if method.needs_labels else None
+        objective(inputs, labels, taught.ask(inputs, few), taught.model)
 
 
 def loop(
