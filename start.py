@@ -19,7 +19,30 @@ from pathlib import Path
 OLDEST = (3, 11)
 ROOT = Path(__file__).resolve().parent
 LOCK = ROOT / "requirements.lock"
+MADE, INSTALLED = (
+    "kdcourse-environment",
+    "kdcourse-installed",
+)  # the marks that a start leaves: first of all, last of all
+# What a virtual environment consists of, on every system. Of a broken one, these alone are made again.
+PARTS = {
+    "bin",
+    "include",
+    "lib",
+    "lib64",
+    "share",
+    "etc",
+    "man",
+    "pyvenv.cfg",
+    "scripts",
+    ".gitignore",
+    "cachedir.tag",
+    ".lock",
+}
 COLAB_LOCK, COLAB_PYTHON = ROOT / "requirements-colab.txt", (3, 13)
+
+
+class NotOurs(Exception):
+    """A folder that the course has not made, and so neither fills nor empties."""
 
 
 def main(arguments: list[str]) -> int:
@@ -35,6 +58,8 @@ def main(arguments: list[str]) -> int:
             rest.remove("--colab")
             return rehearse(environment.with_name(f"{environment.name}-colab"), rest)
         prepare(environment)
+    except NotOurs as error:
+        return _fail(str(error))
     except subprocess.CalledProcessError as error:
         return _fail(
             f"The installation stopped with exit code {error.returncode}; its own words are above.\n"
@@ -82,10 +107,14 @@ def find_python(wanted: tuple[int, int]) -> str:
 
 
 def prepare(environment: Path, lock: Path = LOCK, python: str = sys.executable) -> None:
-    """Make the environment unless it is there, whole and of this lock; what is half-made is made again."""
-    stamp, wanted = environment / "kdcourse-installed", fingerprint(lock, python)
+    """Make the environment unless it is there, whole and of this lock; what is half-made is made again.
+
+    Raises `NotOurs` for a folder with other things in it, which is left as it is.
+    """
+    stamp, wanted = environment / INSTALLED, fingerprint(lock, python)
     if stamp.is_file() and stamp.read_text() == wanted and _python(environment).is_file():
         return
+    refuse_others(environment)
     print(f"Installing the course into {environment}, once: a minute or a few.", flush=True)
     uv = find_uv(environment, python)
     if not _python(environment).is_file():
@@ -105,19 +134,53 @@ def fingerprint(lock: Path = LOCK, python: str = sys.executable) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
+def refuse_others(environment: Path) -> None:
+    """Raise `NotOurs` unless the folder is new, empty, or an environment that the course has made, earlier versions of it too."""
+    if not os.path.lexists(environment) or (environment.is_dir() and not os.listdir(environment)):
+        return
+    is_environment = (environment / "pyvenv.cfg").is_file()
+    packages = [
+        *environment.glob("lib/python*/site-packages/kdcourse-*"),
+        *environment.glob("Lib/site-packages/kdcourse-*"),
+    ]
+    made = (environment / MADE).is_file() or (environment / INSTALLED).is_file()
+    if made or (is_environment and (packages or environment.absolute().parent == ROOT)):
+        return
+    raise NotOurs(
+        f"{environment} has other things in it, and the course fills and empties only what it has made itself.\n"
+        "Nothing was changed. Let KDCOURSE_VENV name a new or an empty folder, or leave it out."
+    )
+
+
+def clear(environment: Path) -> None:
+    """Mark the folder as the course's; of a broken environment delete its parts. Raises `NotOurs` where there is more."""
+    refuse_others(environment)
+    environment.mkdir(parents=True, exist_ok=True)
+    found = [path for path in environment.iterdir() if path.name not in (MADE, INSTALLED)]
+    if others := sorted(path.name for path in found if path.name.lower() not in PARTS):
+        raise NotOurs(
+            f"{environment} is no whole environment any more and has to be made again, but it holds {', '.join(others[:3])}, "
+            "too.\nNothing was changed. Move that elsewhere, or let KDCOURSE_VENV name a new folder."
+        )
+    (environment / MADE).write_text("Made by start.py, which may delete it and make it again.\n")
+    for path in found:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
 def create(environment: Path, uv: str | None, python: str) -> None:
     """A virtual environment; by uv where the Python cannot give it pip, as on Debian without python3-venv."""
+    clear(environment)
     try:
         if python == sys.executable:
-            venv.create(environment, with_pip=True, clear=environment.exists())
+            venv.create(environment, with_pip=True)
         else:
-            subprocess.run([python, "-m", "venv", "--clear", str(environment)], check=True)
+            subprocess.run([python, "-m", "venv", str(environment)], check=True)
     except (subprocess.CalledProcessError, ImportError):
         if uv is None:
             raise OSError(
                 "this Python makes no virtual environments (on Debian and Ubuntu: apt install python3-venv)"
             ) from None
-        subprocess.run([uv, "venv", "--clear", "--python", python, str(environment)], check=True)
+        subprocess.run([uv, "venv", "--allow-existing", "--python", python, str(environment)], check=True)
 
 
 def find_uv(environment: Path, python: str) -> str | None:

@@ -34,6 +34,7 @@ _PLACES = {
     "study": "studies",
     "stored": "experiments.ledger",
     "say": "system.runtime",
+    "verbatim": "system.markup",
     "setup": "system.runtime",
     "finetune": "training.finetuning",
     "TextRecipe": "experiments.experiment",
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from kdcourse.models import tapping
     from kdcourse.review import audit, diagnose
     from kdcourse.studies import study
+    from kdcourse.system.markup import verbatim
     from kdcourse.system.runtime import say, setup
     from kdcourse.training.cache import TeacherCache
     from kdcourse.training.finetuning import finetune

@@ -1,8 +1,10 @@
 """Assignments: drawn from a seed, handed out without solutions, and marked without trust in what is handed in."""
 
+import inspect
 import json
 import os
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 import kdcourse as kd
-from kdcourse.assignments import confinement, marking, measurement, processes, runner, sheet, tasks
+from kdcourse.assignments import likeness, marking, measurement, processes, runner, sandbox, sheet, tasks
 from kdcourse.assignments.measurement import pictures
 from kdcourse.assignments.tasks import FunctionTask, ReportTask, WrittenTask
 from kdcourse.assignments.variants import TASKS, assignment
@@ -18,26 +20,30 @@ from kdcourse.authoring import notebooks
 from kdcourse.cli import app
 from kdcourse.exercises import engine, verdicts
 
+ATTACKS = tomllib.loads((Path(__file__).parent / "attacks.toml").read_text(encoding="utf-8"))
 SEED = 7
 PATIENT = 300.0  # seconds, where nothing should run out of time however busy the machine is
 KNOWN = {"labels_accuracy": 70.0, "distilled_accuracy": 91.3, "mean_entropy": 1.2}
-CONFINED = pytest.mark.skipif(not confinement.namespaces(), reason="this system grants no namespaces")
+CONFINED = pytest.mark.skipif(not sandbox.works("bwrap"), reason="bubblewrap is not here, or this system forbids it")
 
 
 def task(name: str, seed: int = SEED):
     return assignment(seed, [name])[0]
 
 
-def reference(asked: FunctionTask) -> str:
-    """The exercise's own function with this task's settings, as an answer."""
-    given, settings = ", ".join(asked.arguments), ", ".join(map(repr, asked.settings))
-    call = f"exercise({asked.exercise!r}).reference({given}, {settings})"
-    return f"from kdcourse.exercises import exercise\ndef {asked.name}({given}):\n    return {call}"
+def solution(asked: FunctionTask) -> str:
+    """The exercise's published solution with this task's settings, as an answer that needs nothing else."""
+    needed = [engine.exercise("03.soft_target").source()] if asked.id == "03-mixture" else []
+    source = engine.exercise(asked.exercise).source()
+    head = ", ".join(inspect.signature(engine.exercise(asked.exercise).reference).parameters)
+    settings = zip(head.split(", ")[len(asked.arguments) :], asked.settings, strict=True)
+    filled = ", ".join([*asked.arguments, *(f"{name}={value!r}" for name, value in settings)])
+    return "\n\n".join([*needed, source.replace(head, filled, 1)])
 
 
 def right() -> dict[str, str]:
     """Right answers to every task that is marked, where the experiment gives `KNOWN`."""
-    found = {asked.id: reference(asked) for asked in assignment(SEED) if isinstance(asked, FunctionTask)}
+    found = {asked.id: solution(asked) for asked in assignment(SEED) if isinstance(asked, FunctionTask)}
     return found | {"03-experiment": "\n".join(f"{name} = {value}" for name, value in KNOWN.items())}
 
 
@@ -91,7 +97,7 @@ def test_a_class_is_marked_and_who_breaks_out_or_forges_loses_marks_alone(tmp_pa
     line = json.dumps({"found": {"values": True, "passed": True, "marks": 99}, "passed": True}).encode() + b"\n"
     forged = f"import os\nfor handle in range(3, 20):\n    try:\n        os.write(handle, {line!r})\n"
     forged += "    except OSError:\n        pass\nos._exit(0)"
-    patched = "from kdcourse.exercises import verdicts\nverdicts.all_close = lambda *_: True\n"
+    patched = "torch.isclose = torch.equal = torch.allclose = lambda *_, **__: torch.tensor(True)\n"
     patched += "def softmax_with_temperature(logits):\n    return logits.softmax(1)"
     hand_in(tmp_path / "bob.ipynb", right() | {"02-softmax": patched, "03-mixture": forged})
     (tmp_path / "cy").mkdir()
@@ -114,12 +120,13 @@ HOSTILE = {
     "exits": "import sys\nsys.exit()",
     "prints": "import os\nfor _ in range(2_000):\n    print('x' * 500_000)\n    os.write(2, b'x' * 500_000)\nx = 1",
     "memory": "hoard = bytearray(1 << 34)",
-    "edits": "open({checker!r}, 'a')",
-    "vandalises": "import os\nos.chmod({checker!r}, 0o600)",
+    "edits": "open(torch.__file__, 'a')",
+    "vandalises": "import os\nos.chmod(torch.__file__, 0o600)",
     "network": "import _socket\n_socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM).connect(('192.0.2.1', 80))",
     "frees itself": "import ctypes, struct\nlibc = ctypes.CDLL(None)\nlibc.unshare(0x10020000)\n"
-    "libc.syscall(442, -100, b'/', 0x8000, struct.pack('=4Q', 0, 1, 0, 0), 32)\nopen({checker!r}, 'a')",
-    "children": "import os\nif os.fork() == 0:\n    os.setsid()\n    os.execvp('sleep', [{orphan!r}, '600'])\nx = 1",
+    "libc.syscall(442, -100, b'/', 0x8000, struct.pack('=4Q', 0, 1, 0, 0), 32)\nopen(torch.__file__, 'a')",
+    "children": "import os, sys\nif os.fork() == 0:\n    os.setsid()\n"
+    "    os.execv(sys.executable, [{orphan!r}, '-I', '-S', '-c', 'import time; time.sleep(600)'])\nx = 1",
     "kills": "import os\ntry:\n    os.kill({marker}, 9)\nfinally:\n    os._exit(0)",
     "loops": "import ctypes, os, sys\nctypes.CDLL(None).prctl(1, 0)\nos.setsid()\n"
     "os.execv(sys.executable, [{orphan!r}, '-I', '-S', '-c', 'while True: pass'])",
@@ -141,11 +148,18 @@ SAID = {
 }
 
 
-@CONFINED
-def test_hostile_answers_harm_nobody():
-    checker, orphan = Path(engine.__file__), f"kdcourse-orphan-{os.getpid()}"
+@pytest.fixture(params=["bwrap", "unshare"])
+def kept_apart(request, monkeypatch) -> str:
+    if not sandbox.works(request.param):
+        pytest.skip(f"{request.param} is not here, or this system forbids it")
+    monkeypatch.setattr(sandbox, "means", lambda: request.param)
+    return request.param
+
+
+def test_hostile_answers_harm_nobody(kept_apart):
+    checker, orphan = Path(torch.__file__), f"kdcourse-orphan-{os.getpid()}"
     before = checker.read_bytes(), checker.stat().st_mode
-    names = {"checker": str(checker), "orphan": orphan, "marker": os.getpid()}
+    names = {"orphan": orphan, "marker": os.getpid()}
     jobs = {name: {"names": ["x"], "probe": "numbers", "code": code.format(**names)} for name, code in HOSTILE.items()}
     loops = jobs.pop("loops")
     replies = dict(zip(jobs, processes.run_answers(list(jobs.values()), PATIENT), strict=True))
@@ -158,10 +172,182 @@ def test_hostile_answers_harm_nobody():
     assert not any(orphan.encode() in line for line in running)
 
 
-@CONFINED
-def test_what_an_answer_can_do_is_found_by_trying():
+def test_what_an_answer_can_do_is_found_by_trying(kept_apart):
+    in_sight = [processes.LIBERTIES["reading"]] if kept_apart == "unshare" else []
     as_root = [processes.LIBERTIES["children"]] if os.geteuid() == 0 else []
-    assert processes.liberties() == as_root
+    assert processes.liberties() == in_sight + as_root
+
+
+FINDING = """
+import importlib, importlib.util, os, sys, types
+LENT = ("assignments.runner", "assignments.confinement", "exercises.probing", "system.generators")
+def found(look):
+    try:
+        return bool(look())
+    except Exception:
+        return False
+def is_the_courses(one):
+    if isinstance(one, types.CodeType):
+        module = one.co_filename.removesuffix(".py").replace("/", ".")
+    else:
+        module = getattr(one if isinstance(one, (type, types.FunctionType)) else type(one), "__module__", "")
+    return isinstance(module, str) and "kdcourse" in module and not module.endswith(LENT)
+"""
+
+
+def search(folder: Path) -> dict[str, float]:
+    """What each of the searches finds, once told where to look; what one leaves behind is there for the next."""
+    lab = sandbox.PACKAGE / "exercises" / "lab_02.py"
+    places = {"home": sandbox.PACKAGE.parent, "lab": lab, "folder": folder, "hidden": sandbox.PACKAGE}
+    told = "".join(f"{place} = {str(path)!r}\n" for place, path in places.items()) + f"marker = {os.getpid()}\n"
+    codes = [f"{FINDING}{told}{code}\nx = float(x)" for code in ATTACKS["searches"].values()]
+    jobs = [{"names": ["x"], "probe": "numbers", "code": code} for code in codes]
+    replies = dict(zip(ATTACKS["searches"], processes.run_answers(jobs, PATIENT), strict=True))
+    assert all(reply.keys() == {"found"} for reply in replies.values()), replies
+    return {name: reply["found"]["x"].item() for name, reply in replies.items()}
+
+
+@CONFINED
+def test_no_search_finds_the_course_in_an_answers_process(tmp_path):
+    hand_in(tmp_path / "other.ipynb", {})
+    assert {name: count for name, count in search(tmp_path).items() if count} == {}
+
+
+def test_the_searches_do_find_where_nothing_keeps_answers_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox, "means", lambda: "")
+    monkeypatch.setitem(
+        ATTACKS, "searches", {name: ATTACKS["searches"][name] for name in ("read", "import anew", "submissions")}
+    )
+    hand_in(tmp_path / "other.ipynb", {})
+    assert all(search(tmp_path).values())
+
+
+@pytest.mark.parametrize("name", ATTACKS["forged"])
+def test_a_forged_answer_passes_nothing(name, tmp_path):
+    marks = tmp_path / "marks.json"
+    marks.write_text("0")
+    path = hand_in(tmp_path / "a.ipynb", {"02-softmax": f"marks = {str(marks)!r}\n{ATTACKS['forged'][name]}"})
+    (row,) = marking.mark(path, SEED, ["02-softmax"], seconds=10)
+    assert row["marks"] == 0 and row["out_of"] == 2 and not row["tasks"][0]["published"]
+    assert marks.read_text() == "0" or not sandbox.means()
+
+
+# Writes every answer from the course's own references, however the variant was drawn.
+UNIVERSAL = """
+import sys
+if {stubborn}:
+    sys.modules.pop("kdcourse", None)
+    sys.path += [{home!r}]
+from kdcourse.exercises import engine
+def {name}(*given):
+    return engine.exercise({exercise!r}).reference(*given, *{settings})
+"""
+EXPERIMENT = "from kdcourse.assignments import measurement\nvars().update(measurement.outcome(measurement.Setting{}))"
+
+
+def universal(seed: int, stubborn: bool) -> dict[str, str]:
+    home, given = str(sandbox.PACKAGE.parent), {}
+    for asked in assignment(seed):
+        if isinstance(asked, FunctionTask):
+            names = {"name": asked.name, "exercise": asked.exercise, "settings": asked.settings}
+            given[asked.id] = UNIVERSAL.format(stubborn=stubborn, home=home, **names)
+    return given | {"03-experiment": EXPERIMENT.format((0, "OQCGDB", 60, 2.0))}
+
+
+@pytest.mark.parametrize("seed", [0, SEED, 2026])
+@pytest.mark.parametrize("stubborn", [False, pytest.param(True, marks=CONFINED)])
+def test_a_submission_that_asks_the_course_passes_nothing_in_any_variant(seed, stubborn, tmp_path, known_outcome):
+    answers = universal(seed, stubborn)
+    (row,) = marking.mark(hand_in(tmp_path / "a.ipynb", answers), seed, seconds=PATIENT)
+    assert row["marks"] == 0 and row["out_of"] == 11
+    assert all("No module named 'kdcourse" in check["note"] for one in row["tasks"] for check in one["checks"])
+
+
+def test_without_anything_to_keep_it_apart_the_course_is_refused_all_the_same(tmp_path, known_outcome, monkeypatch):
+    monkeypatch.setattr(sandbox, "means", lambda: "")
+    (row,) = marking.mark(hand_in(tmp_path / "a.ipynb", universal(SEED, False)), SEED, seconds=PATIENT)
+    assert row["marks"] == 0
+    (row,) = marking.mark(hand_in(tmp_path / "b.ipynb", right()), SEED, seconds=PATIENT)
+    assert row["marks"] == 11
+
+
+def test_the_view_of_bubblewrap_holds_python_and_packages_alone(tmp_path, monkeypatch):
+    """As a list, for machines without it: what is bound, read-only, and the course's folders emptied after it."""
+    packages = tmp_path / "lib" / "python3.11" / "site-packages"
+    for folder in ("torch", "kdcourse", "kdcourse-0.1.0.dist-info", "numpy"):
+        (packages / folder).mkdir(parents=True)
+    monkeypatch.setattr(sandbox, "_packages", lambda: [packages])
+    monkeypatch.setattr(sandbox, "means", lambda: "bwrap")
+    line = sandbox.command(Path("/lent"))
+    assert line[0] == "bwrap" and {"--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"} <= set(line)
+    assert line[line.index("--cap-drop") + 1] == "ALL" and "--bind" not in line and "--dev-bind" not in line
+    bound = {line[place + 1] for place, word in enumerate(line) if word.startswith("--ro-bind")}
+    assert {str(packages), "/lent", "/usr/lib"} <= bound
+    assert not bound & {"/", "/home", "/root", "/tmp", "/etc", "/proc", str(Path.home()), str(sandbox.PACKAGE.parent)}
+    emptied = [line[place + 1] for place, word in enumerate(line) if word == "--tmpfs"]
+    assert [str(packages / "kdcourse"), str(packages / "kdcourse-0.1.0.dist-info")] == emptied[-2:]
+    assert all(line[line.index(path) + 1 :].count("--remount-ro") for path in emptied)
+    assert line.index("--tmpfs") > line.index(str(packages)) and line[-2:] == ["/answers", str(packages)]
+
+
+def test_an_answers_process_is_lent_no_file_that_knows_a_reference(tmp_path):
+    sandbox.lend(tmp_path)
+    copied = {path.relative_to(tmp_path / "kdcourse").as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert copied == set(sandbox.LENT)
+    text = "\n".join(path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.py"))
+    imported = set(re.findall(r"(?:from|import) kdcourse\.([\w.]+)(?: import (\w+))?", text))
+    known = {name.removesuffix(".py").replace("/", ".") for name in sandbox.LENT}
+    assert all(module in known or f"{module}.{name}" in known for module, name in imported)
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if isinstance(task(name), FunctionTask)])
+def test_the_published_solution_is_recognised_in_other_words(name):
+    asked = task(name)
+    card = engine.exercise(asked.exercise)
+    rest = list(inspect.signature(card.reference).parameters)[len(asked.arguments) :]
+    numbers = "\n".join(f"{one} = {value!r}" for one, value in zip(rest, asked.settings, strict=True))
+    source = card.source().replace(", ".join([*asked.arguments, *rest]), ", ".join(asked.arguments))
+    reworded = re.sub(r"\b(q|p|log_q|scaled|powers|soft|hard|student_logits)\b", r"\1_of_mine", source) + "  # mine"
+    typed = source.replace("):", ') -> "Tensor":\n    """Mine."""', 1)
+    for same in (source, reworded, typed):
+        assert asked.is_published(f"import torch\n{numbers}\n\n\n{same}"), same
+    assert not asked.is_published(asked.stub) and not asked.is_published(
+        f"{numbers}\n{source.replace('(', '(1 * ', 1)}"
+    )
+    assert not asked.is_published(f"{numbers.replace('= ', '= 1')}\n{source}")  # another number
+    for mistake in card.mistakes:
+        assert not asked.is_published(inspect.getsource(mistake.function)), mistake.name
+
+
+def test_a_source_that_no_parser_takes_is_no_published_solution():
+    for text in (
+        "-" * 4_900 + "1",
+        "(" * 199,
+        "x" + "()" * 2_400,
+        "\0",
+        "def f():\n  return " + "9" * 4_800,
+        "1+" * 2_400,
+    ):
+        assert likeness.normal_form(text, "f") is None
+    assert likeness.normal_form("def f():\n  return 9**9**9**9**9", "f") is None
+    assert likeness.normal_form("def f():\n  return (-1) ** 0.5 + 1 / 0", "f") is None
+    assert likeness.normal_form("def f(): return 1" + " " * likeness.LONGEST, "f") is None
+
+
+def test_published_solutions_are_listed_and_keep_their_marks(tmp_path, known_outcome):
+    path = hand_in(tmp_path / "a.ipynb", right())
+    (row,) = marking.mark(path, SEED, ["02-softmax", "03-experiment"], seconds=PATIENT)
+    assert row["marks"] == row["out_of"] == 5
+    assert [one["published"] for one in row["tasks"]] == [True, False]
+    _, said = call("mark", str(path), "--seed", "7", "--task", "02-softmax")
+    assert "2 of 2" in said and "equals the published" in said
+
+
+def test_a_machine_without_bubblewrap_is_told_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox, "means", lambda: "")
+    monkeypatch.setattr(processes, "liberties", lambda: 1 / 0)
+    done, said = call("mark", str(hand_in(tmp_path / "a.ipynb", {})), "--seed", "7")
+    assert isinstance(done.exception, ZeroDivisionError) and "install the package `bubblewrap`" in said
 
 
 def test_liberties_are_told_and_a_machine_that_runs_no_answer_is_an_error(tmp_path, monkeypatch):
@@ -171,7 +357,7 @@ def test_liberties_are_told_and_a_machine_that_runs_no_answer_is_an_error(tmp_pa
     with pytest.raises(RuntimeError, match="out of time"):
         processes.liberties()
     monkeypatch.undo()
-    monkeypatch.setattr(processes.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sandbox, "command", lambda _: ["/bin/false"])
     done, said = call("mark", str(hand_in(tmp_path / "a.ipynb", {})), "--seed", "7")
     assert done.exit_code == 1 and "does not start" in said
 
@@ -290,7 +476,7 @@ def test_the_table_and_the_json_show_a_submission(tmp_path, monkeypatch):
         "marks": 1,
         "out_of": 2,
         "error": "",
-        "tasks": [{"id": "03-mixture", "checks": [check]}],
+        "tasks": [{"id": "03-mixture", "checks": [check], "published": False}],
     }
     monkeypatch.setattr(marking, "mark", lambda *_, **__: [row])
     monkeypatch.setattr(processes, "liberties", lambda: ["fly"])

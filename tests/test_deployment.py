@@ -1,10 +1,13 @@
 """A network of others with a head of one's own, and a student on its way to people: file, card and page agree with it."""
 
+import html
+import re
 from dataclasses import replace
 
 import ipywidgets
 import pytest
 import torch
+from nbconvert.filters import markdown2html
 from torch import nn
 
 import kdcourse as kd
@@ -183,14 +186,18 @@ def test_nothing_to_show_is_an_error():
         picture_classifier({"one": student()}, pixels.unlabelled(), data.classes)
 
 
-@pytest.mark.parametrize(
-    ("name", "cell"),
-    [
-        ("cat|dog", "cat\\|dog"),
-        ("two\nlines", "two lines"),
-        ("<b>bold</b>", "&lt;b&gt;bold&lt;/b&gt;"),
-        ("Ba$$in", "Ba$$in"),
-    ],
-)
-def test_a_class_of_any_name_has_one_row_of_the_card(name, cell):
-    assert deployment._cell(name) == cell
+NAMES = ["cat|dog", "two\nlines", "<b>bold</b>", "Ba$$in", "**bold**", "[a](javascript:b)", "`code`", "犬"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_class_of_any_name_has_one_row_of_the_card(name):
+    """As a page shows it: in GitHub's Markdown, and where dollars make formulas."""
+    data = replace(folder(), classes=("ant", name, "cow"), name=name)
+    models = {name: student(), f"{name}, small": student()}
+    card = deployment.model_card(models, data, training="", limits=[], file_bytes=1)
+    page = markdown2html(card)
+    rows = [re.sub("<.*?>", "", row) for row in re.findall("<tr>(.*?)</tr>", page, re.DOTALL)]
+    shown = [html.unescape(row).split("\n") for row in rows]
+    line = " ".join(name.split())
+    assert [row[1].strip() for row in shown] == ["model", line, f"{line}, small", "class", "ant", line, "cow"]
+    assert not re.search(r"<(b|em|code)>|javascript:b\"|>[^<]*\$\$", page)

@@ -740,6 +740,16 @@ def test_a_damaged_progress_file_is_moved_aside(own_progress, capsys, damage):
     assert own_progress.with_name("progress.damaged.sqlite").read_bytes() == content
 
 
+def test_a_file_that_was_moved_aside_before_is_kept_too(own_progress, capsys):
+    own_progress.parent.mkdir(parents=True, exist_ok=True)
+    for content in (b"one letter", b"another letter", b"a third"):
+        own_progress.write_bytes(content)
+        progress.record("02.entropy", outcome="right")
+    kept = [own_progress.with_name(f"progress.damaged{number}.sqlite").read_bytes() for number in ("", "-2", "-3")]
+    assert kept == [b"one letter", b"another letter", b"a third"]
+    assert "kept as progress.damaged-3.sqlite" in capsys.readouterr().out
+
+
 def test_an_entry_that_was_edited_by_hand_is_damage_too(own_progress, capsys):
     progress.record("02.entropy", outcome="right")
     with closing(sqlite3.connect(own_progress)) as database, database:

@@ -3,11 +3,13 @@
 import importlib.util
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+VENV_CREATE = venv.create
 
 
 @pytest.fixture
@@ -20,11 +22,12 @@ def start(monkeypatch):
 
 @pytest.fixture
 def ready(start, tmp_path, monkeypatch):
-    """An environment that looks installed: this Python and a stamp."""
+    """An environment that looks installed: this Python and the stamps of its beginning and its end."""
     environment = tmp_path / "venv"
     python = start._python(environment)
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
+    (environment / "kdcourse-environment").touch()
     (environment / "kdcourse-installed").write_text(start.fingerprint())
     monkeypatch.setenv("KDCOURSE_VENV", str(environment))
     return environment
@@ -114,6 +117,97 @@ def test_a_full_disk_and_a_missing_venv_module_are_named(start, ready, monkeypat
     monkeypatch.setattr(start.venv, "create", full)
     assert start.main(["test"]) == 1
     assert "No space left" in capsys.readouterr().err
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+FOREIGN = {
+    "papers": {"thesis.tex": "years of work", "figures/one.svg": "<svg/>"},
+    "another project's environment": {
+        "pyvenv.cfg": "home = /usr",
+        "bin/python": "",
+        "lib/python3.11/site-packages/numpy/a": "",
+    },
+    "a broken one": {"pyvenv.cfg": "home = /usr", "lib/python3.11/site-packages/numpy/a": ""},
+    "a hidden file": {".secret": "key"},
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("command", [["lab"], ["test"], ["test", "--colab"]])
+def test_a_folder_with_other_things_in_it_is_refused_and_stays_whole(
+    start, tmp_path, monkeypatch, capsys, content, command
+):
+    named = tmp_path / "mine"
+    held = named.with_name("mine-colab") if "--colab" in command else named
+    for name, text in content.items():
+        (held / name).parent.mkdir(parents=True, exist_ok=True)
+        (held / name).write_text(text)
+    monkeypatch.setenv("KDCOURSE_VENV", str(named))
+    monkeypatch.setattr(start, "find_python", lambda _: sys.executable)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing may be installed there"))
+    monkeypatch.setattr(subprocess, "call", lambda *_, **__: pytest.fail("nothing may be run there"))
+    assert start.main(command) == 1
+    said = capsys.readouterr().err
+    assert str(held) in said and "has other things in it" in said and "KDCOURSE_VENV" in said
+    assert tree(held) == {name: text.encode() for name, text in content.items()}
+
+
+def test_a_file_in_the_environments_place_is_refused(start, tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine").write_text("a letter")
+    monkeypatch.setenv("KDCOURSE_VENV", str(tmp_path / "mine"))
+    assert start.main(["test"]) == 1
+    assert "has other things in it" in capsys.readouterr().err and (tmp_path / "mine").read_text() == "a letter"
+
+
+def test_a_broken_environment_of_the_courses_is_made_again_and_what_else_is_there_is_kept(
+    start, ready, monkeypatch, capsys
+):
+    start._python(ready).unlink()
+    (ready / "lib").mkdir()
+    (ready / "lib" / "torn").touch()
+    (ready / "notes.txt").write_text("mine")
+    before = tree(ready)
+    monkeypatch.setenv("KDCOURSE_NO_UV", "1")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
+    monkeypatch.setattr(start, "fingerprint", lambda *_: "another lock")
+    assert start.main(["test"]) == 1
+    assert "it holds notes.txt" in capsys.readouterr().err and tree(ready) == before
+    (ready / "notes.txt").unlink()
+    monkeypatch.setattr(start.venv, "create", lambda place, with_pip: start._python(place).parent.mkdir())
+    start.prepare(ready)
+    assert set(tree(ready)) == {"kdcourse-environment", "kdcourse-installed"}
+
+
+def test_a_new_an_empty_and_an_older_environment_are_taken(start, tmp_path, monkeypatch):
+    start.refuse_others(tmp_path / "new")
+    (tmp_path / "empty").mkdir()
+    start.refuse_others(tmp_path / "empty")
+    interrupted = tmp_path / "interrupted"  # its first mark comes before anything else
+    start.clear(interrupted)
+    (interrupted / "bin").mkdir()
+    start.clear(interrupted)
+    assert set(tree(interrupted)) == {"kdcourse-environment"} and not (interrupted / "bin").exists()
+    older = tmp_path / "older"
+    (older / "lib" / "python3.12" / "site-packages" / "kdcourse-0.1.0.dist-info").mkdir(parents=True)
+    (older / "pyvenv.cfg").touch()
+    start.refuse_others(older)
+    monkeypatch.setattr(start, "ROOT", tmp_path)  # in the course's own folder, before anything of it was installed
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "pyvenv.cfg").touch()
+    start.refuse_others(tmp_path / ".venv")
+
+
+def test_a_real_environment_is_made_in_an_empty_folder_and_made_again(start, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(start.venv, "create", lambda place, with_pip: made.append(place) or VENV_CREATE(place))
+    for _ in range(2):
+        start.create(tmp_path / "venv", None, sys.executable)
+        assert start._python(tmp_path / "venv").is_file() and (tmp_path / "venv" / "kdcourse-environment").is_file()
+        start._python(tmp_path / "venv").unlink()
+    assert len(made) == 2
 
 
 def test_without_a_command_it_explains_itself(start, capsys):

@@ -8,20 +8,18 @@
 | other programs' sockets, in their usual folders | a mount namespace |
 | other processes: neither seen nor debugged; its own children end with it | a process namespace; Landlock |
 | children | RLIMIT_NPROC, unless root marks |
+| reading | as `sandbox.py` says, which makes the namespaces |
 
 Namespaces need no root, but some systems switch them off, and others have neither. So nothing here fails where it has no
 effect: `processes.liberties` finds out, by trying, what an answer can still do on this machine. The time limit holds
-everywhere: the marker keeps it. Reading is not restricted: keep secrets where the marker's own user cannot read them.
+everywhere: the marker keeps it. This file is lent to the answer's process: it imports nothing else of the course.
 """
 
 import ctypes
 import os
-import shutil
 import socket
 import struct
-import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 MEMORY = 1 << 30  # bytes
@@ -34,32 +32,12 @@ TRUNCATE = 1 << 14
 BIND_AND_CONNECT = 0b11
 SIGNALS_AND_ABSTRACT_SOCKETS = 0b11
 SOCKETS = (b"/run", b"/tmp/.X11-unix")
-UNSHARE = (
-    "unshare",
-    "--user",
-    "--map-root-user",
-    "--mount",
-    "--net",
-    "--ipc",
-    "--pid",
-    "--fork",
-    "--kill-child=SIGKILL",
-)
 
 
-@cache
-def namespaces() -> tuple[str, ...]:
-    """The command that puts what follows it into namespaces of its own, or nothing where the system grants none."""
-    if sys.platform != "linux" or not shutil.which("unshare"):
-        return ()
-    works = subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0
-    return UNSHARE if works else ()
-
-
-def confine(in_namespaces: bool) -> None:
+def confine(hidden: list[str] | None) -> None:
     """Hold this process, and what it starts, to the table above; there is no way back.
 
-    in_namespaces: whether it was started by `namespaces()`.
+    hidden: folders to empty for it, where `unshare` has started it; None elsewhere.
     """
     _refuse_sockets()
     if sys.platform == "win32":
@@ -74,15 +52,16 @@ def confine(in_namespaces: bool) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, held + MEMORY))
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     libc = ctypes.CDLL(None)
-    if in_namespaces:
-        _freeze_mounts(libc)
+    if hidden is not None:
+        _freeze_mounts(libc, [*SOCKETS, *map(os.fsencode, hidden)])
     _forbid_writing(libc)
 
 
-def _freeze_mounts(libc: ctypes.CDLL) -> None:
-    """Hide sockets, make every mount of this namespace read-only, and give up the capability to change that."""
-    for folder in SOCKETS:
+def _freeze_mounts(libc: ctypes.CDLL, folders: list[bytes]) -> None:
+    """Empty these folders, show its own processes alone, make all mounts read-only, give up the capability to change that."""
+    for folder in folders:
         libc.mount(b"none", folder, b"tmpfs", 0, None)
+    libc.mount(b"proc", b"/proc", b"proc", 0, None)
     here, recursive, read_only = -100, 0x8000, struct.pack("=4Q", 1, 0, 0, 0)
     libc.syscall(MOUNT_SETATTR, here, b"/", recursive, read_only, ctypes.c_size_t(len(read_only)))
     libc.capset(struct.pack("=Ii", 0x20080522, 0), bytes(24))  # version 3, this process; no capabilities

@@ -1,8 +1,9 @@
 """Marks for a class. Verdicts are reached here, where no line of a student's code ever runs.
 
 A submission's answers run in a process of their own, which gets arguments drawn anew and sends values back; here they are
-compared with the reference's. What an answer does to its process can cost it marks and win none. The references are public,
-like all of the course: whether an answer is a student's own is for a person to see.
+compared with the reference's. What an answer does to its process can cost it marks and win none: no reference is in it. But
+the references are public, like all of the course: an answer that is one of them in other words is named, and keeps its marks.
+Whether an answer is a student's own is for a person to see.
 """
 
 import secrets
@@ -22,7 +23,7 @@ def mark(place: Path, seed: int, names: Iterable[str] | None = None, *, seconds:
     seed, names: as the assignment was made with. seconds: for one submission's answers, once their process is ready;
     after an answer that runs out of time, those behind it get as many again.
     A row holds `submission`, its path below the folder; `marks` of `out_of`; `error`, where the file cannot be read; and
-    `tasks`, each with `id` and its `checks` (`name`, `passed`, `note`).
+    `tasks`, each with `id`, its `checks` (`name`, `passed`, `note`), and `published`: whether it equals the published solution.
     Raises `ValueError` for bad arguments and a place without notebooks.
     """
     from tqdm.auto import tqdm
@@ -62,7 +63,11 @@ def _row(tasks: list[Task], given: dict[str, str], error: str, seconds: float) -
     missing = {"error": "no answer cell"}
     marked = {task.id: _checks(task, replies.get(task.id, missing), seeds[task.id]) for task in tasks}
     passed = [check.passed for checks in marked.values() for check in checks]
-    rows = [{"id": name, "checks": [asdict(check) for check in checks]} for name, checks in marked.items()]
+    published = {task.id: task.is_published(given.get(task.id, "")) for task in tasks}
+    rows = [
+        {"id": name, "checks": [asdict(check) for check in checks], "published": published[name]}
+        for name, checks in marked.items()
+    ]
     return {"marks": sum(passed), "out_of": len(passed), "error": error, "tasks": rows}
 
 

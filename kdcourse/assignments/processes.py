@@ -1,13 +1,12 @@
 """The processes that run students' code, seen from the marker: what goes in, what comes out, and their end.
 
-`runner.py` is what runs in one of them, kept from harm as `confinement.py` says.
+`runner.py` is what runs in one of them; it sees what `sandbox.py` shows it, kept from harm as `confinement.py` says.
 """
 
 import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -16,13 +15,13 @@ from pathlib import Path
 import psutil
 import torch
 
-from kdcourse.assignments.confinement import REPLY, namespaces
+from kdcourse.assignments import sandbox
+from kdcourse.assignments.confinement import REPLY
 
 SECONDS = 20.0  # for one submission's answers
 STARTING = 600.0  # seconds: a busy machine that never loaded PyTorch before
-PACKAGE = Path(__file__).parents[2]
 # What Python needs to start; nothing else of the marker's environment is shown to an answer.
-KEPT = ("PATH", "HOME", "PYTHONPATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LANG")
+KEPT = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "LANG")
 # An answer that tries what answers should not be able to do.
 TRIALS = """
 import _socket, mmap, os
@@ -39,11 +38,17 @@ network = can(lambda: _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM).connec
 processes = can(os.kill, {marker}, 0)
 memory = can(mmap.mmap, -1, 1 << 34)  # claimed, and not touched
 children = can(start)
+references = can(os.stat, {references!r})
+reading = can(os.stat, {file!r})
+sight = can(lambda: 1 / (open("/proc/{marker}/cmdline", "rb").read() == {cmdline!r}))
 programs = can(lambda: next(os.scandir("/run")))
 permissions = can(os.chmod, {file!r}, 0o600)
 files = can(os.remove, {file!r})
 """
 LIBERTIES = {
+    "references": "read the course's references",
+    "reading": "read files of yours, other submissions among them",
+    "sight": "see which other processes run",
     "files": "remove files",
     "permissions": "change files' permissions",
     "network": "reach the network",
@@ -74,15 +79,17 @@ def run_answers(jobs: list[dict], seconds: float = SECONDS) -> list[dict]:
 
 def _run(jobs: list[dict], seconds: float) -> tuple[list[bytes], bool]:
     """The lines that one process wrote, and whether it ended by itself in time."""
-    with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as said:
-        asked.write(json.dumps({"jobs": jobs, "in_namespaces": bool(namespaces())}).encode())
+    with tempfile.TemporaryDirectory() as lent, tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as said:
+        sandbox.lend(Path(lent))
+        hidden = sandbox.hidden() if sandbox.means() == "unshare" else None
+        asked.write(json.dumps({"jobs": jobs, "hidden": hidden}).encode())
         asked.seek(0)
         process = subprocess.Popen(
-            [*namespaces(), sys.executable, "-m", "kdcourse.assignments.runner"],
+            sandbox.command(Path(lent)),
             stdin=asked,
             stdout=said,
             stderr=subprocess.DEVNULL,
-            cwd=PACKAGE,
+            cwd=lent,
             env={name: os.environ[name] for name in KEPT if name in os.environ} | {"CUDA_VISIBLE_DEVICES": ""},
             start_new_session=True,
         )
@@ -147,7 +154,10 @@ def liberties() -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "file"
         file.touch()
-        code = TRIALS.format(marker=os.getpid(), file=str(file))
+        own = Path(f"/proc/{os.getpid()}/cmdline")
+        cmdline = own.read_bytes() if own.is_file() else b""
+        references = str(sandbox.PACKAGE / "exercises" / "engine.py")
+        code = TRIALS.format(marker=os.getpid(), file=str(file), references=references, cmdline=cmdline)
         (reply,) = run_answers([{"names": list(LIBERTIES), "probe": "numbers", "code": code}])
     if "error" in reply:
         raise RuntimeError(f"answers cannot be run here ({reply['error']}); does kdcourse doctor pass?")

@@ -1,6 +1,7 @@
 """The process that runs one submission's answers: jobs come as JSON on standard input, replies go out as lines of JSON.
 
-It judges nothing. Whatever an answer does to it, the marker sees a line that is no reply, or none.
+It judges nothing, and holds no reference. Whatever an answer does to it, the marker sees a line that is no reply, or none.
+This file is lent to the answer's process, as all that it imports of the course: see `sandbox.LENT`.
 """
 
 import json
@@ -23,11 +24,20 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):  # whatever an answer prints, it prints to nobody
         os.dup2(nothing, stream)
-    confine(request["in_namespaces"])
+    confine(request["hidden"])
+    _forget_the_course()
     os.write(replies, b"ready\n")
     for job in request["jobs"]:
         os.write(replies, json.dumps(run(job)).encode() + b"\n")
     os._exit(0)  # what an answer left to be done at the end is not done
+
+
+def _forget_the_course() -> None:
+    """An answer imports nothing of it, not even what is lent."""
+    del sys.path[0]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "kdcourse"]:
+        del sys.modules[name]
+    sys.modules["kdcourse"] = None  # Python's own way to say that there is no such module
 
 
 def run(job: dict) -> dict:
@@ -60,7 +70,3 @@ def encode(value: object) -> object:
     if tensor.numel() > MOST:
         raise ValueError(f"at most {MOST} numbers are wanted, got {tensor.numel()}")
     return tensor.tolist()
-
-
-if __name__ == "__main__":
-    main()

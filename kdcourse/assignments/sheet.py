@@ -17,8 +17,8 @@ INTRODUCTION = """# Assignment {seed}
 
 Fill the answer cells, save, and hand in this notebook. Of your code only the answer cells are run, each alone, with `torch`
 and `F` (`torch.nn.functional`) at hand: a function must not lean on other cells. It is called with other tensors than yours,
-and may neither write files nor use the network; all answers together have {seconds:.0f} seconds. Leave the first line of an
-answer cell as it is."""
+and can neither import the course, nor write files, nor use the network; all answers together have {seconds:.0f} seconds.
+Leave the first line of an answer cell as it is."""
 DATA = """import kdcourse as kd
 from kdcourse.assignments.measurement import pictures
 

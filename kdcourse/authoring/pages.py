@@ -111,8 +111,8 @@ def _runtime(scripts: set[str]) -> str:
 
 
 def _script_json(value) -> str:
-    """JSON that may stand within a <script>."""
-    return json.dumps(value).replace("</", "<\\/")
+    """JSON that may stand within a <script>: a name there may hold the end of one, or open a comment."""
+    return json.dumps(value).replace("<", "\\u003c")
 
 
 def _read(name: str) -> str:

@@ -37,11 +37,13 @@ def mark(
     as_json: Annotated[bool, typer.Option("--json", help="A row for each notebook, with all its checks.")] = False,
 ) -> None:
     """Mark what was handed in: which checks each notebook passes. Answers run in a process of their own, with limits."""
-    from kdcourse.assignments import marking, processes, variants
+    from kdcourse.assignments import marking, processes, sandbox, variants
 
     try:
         variants.assignment(seed, task)  # a slip is told before anything is run
         marking.submissions(place)
+        if sandbox.means() != "bwrap":
+            typer.echo(f"Note: {sandbox.WITHOUT_BUBBLEWRAP}", err=True)
         for liberty in processes.liberties():
             typer.echo(f"Note: on this machine an answer can {liberty}.", err=True)
         rows = marking.mark(place, seed, task, seconds=seconds)
@@ -53,7 +55,7 @@ def mark(
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
     else:
-        print_table(("submission", "marks", "what was missed"), [_missed(row) for row in rows])
+        print_table(("submission", "marks", "what to look at"), [_missed(row) for row in rows])
 
 
 def _missed(row: dict) -> tuple[str, str, str]:
@@ -65,6 +67,7 @@ def _missed(row: dict) -> tuple[str, str, str]:
 
     failed = [(task["id"], check) for task in row["tasks"] for check in task["checks"] if not check["passed"]]
     notes = [f"{task}, {check['name']}: {check['note']}" for task, check in failed]
+    notes += [f"{task['id']}: equals the published solution" for task in row["tasks"] if task["published"]]
     if row["error"]:
         notes = [row["error"]]
     return harmless(row["submission"]), f"{row['marks']} of {row['out_of']}", "\n".join(map(harmless, notes))

@@ -1,6 +1,5 @@
 """A student on its way to people: it takes pixels as they are, and a card says what it can do."""
 
-import html
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from kdcourse.data.splits import ImageData, Split
 from kdcourse.evaluation import measure
 from kdcourse.system.arguments import check_model
+from kdcourse.system.markup import verbatim
 
 
 class Deployed(nn.Module):
@@ -59,9 +59,9 @@ def model_card(
     _, channels, height, width = data.test.images.shape
     rows = ["| class | test pictures | accuracy, % |", "|---|---|---|"]
     for label, (title, share) in enumerate(zip(data.classes, by_class, strict=True)):
-        rows.append(f"| {_cell(title)} | {int((data.test.labels == label).sum()):,} | {share:.1f} |")
+        rows.append(f"| {verbatim(title)} | {int((data.test.labels == label).sum()):,} | {share:.1f} |")
     lines = [
-        f"# {name}: pictures of {data.name}",
+        f"# {verbatim(name)}: pictures of {verbatim(data.name)}",
         f"**What it is.** A classifier of {height}×{width} {'grey' if channels == 1 else 'colour'} pictures into "
         f"{len(data.classes)} classes. {measure.parameters(model):,} parameters, a file of {file_bytes / 1000:,.0f} kB. "
         "It takes pixels from 0 to 1 and gives a logit for each class; a softmax makes probabilities of them.",
@@ -76,15 +76,10 @@ def model_card(
     return "\n\n".join(lines) + "\n"
 
 
-def _cell(text: str) -> str:
-    """In a table of Markdown: no bar ends the cell, no line the row, and no markup is read as such."""
-    return html.escape(" ".join(text.split())).replace("|", "\\|")
-
-
 def _beside(models: Mapping[str, nn.Module], data: ImageData) -> list[str]:
     """A row for each model."""
     rows = ["| model | accuracy, % | calibration error, points | parameters |", "|---|---|---|---|"]
     for name, model in models.items():
         right, error = measure.accuracy(model, data.test), measure.calibration_error(model, data.test)
-        rows.append(f"| {_cell(name)} | {right:.1f} | {error:.1f} | {measure.parameters(model):,} |")
+        rows.append(f"| {verbatim(name)} | {right:.1f} | {error:.1f} | {measure.parameters(model):,} |")
     return rows

@@ -6,6 +6,10 @@ import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from kdcourse.system.markup import in_html
+
+BACKTICK = "\ue000"  # what stands for a backtick that is one; no script of this world has the sign
+
 
 @dataclass(frozen=True)
 class Message:
@@ -24,7 +28,8 @@ class Message:
         )
 
     def __str__(self) -> str:
-        return "\n".join(part for part in (self.title, self.text, textwrap.indent(self.code, "    ")) if part)
+        text = "\n".join(part for part in (self.title, self.text, textwrap.indent(self.code, "    ")) if part)
+        return text.replace(BACKTICK, "`")
 
 
 def show(message: Message) -> None:
@@ -63,4 +68,9 @@ def show_buttons(actions: Mapping[str, Callable[[], Message]]) -> None:
 
 def as_html(text: str) -> str:
     """Safe on a page; what stands between backticks is code."""
-    return re.sub("`(.+?)`", r"<code>\1</code>", html.escape(text))
+    return re.sub("`(.+?)`", r"<code>\1</code>", in_html(text)).replace(BACKTICK, "`")
+
+
+def verbatim(text: str) -> str:
+    """A name for a message: no backtick in it begins code."""
+    return str(text).replace("`", BACKTICK)

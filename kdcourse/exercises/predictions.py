@@ -1,12 +1,12 @@
 """Guesses before a run: made with sliders or in code, shown on the figure that answers them, and kept with how sure one was."""
 
-import html
 import math
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 
 from kdcourse.exercises import progress
-from kdcourse.exercises.cards import Message, show
+from kdcourse.exercises.cards import Message, show, verbatim
+from kdcourse.system.markup import in_html
 
 BANDS = ((0, 49), (50, 69), (70, 89), (90, 100))  # percent of sureness that are counted together
 SURE = 70  # percent, where nothing else is said
@@ -88,11 +88,11 @@ class Prediction:
             shade(*self.guess, facecolor="none", edgecolor="black", hatch="///", alpha=0.4, linewidth=1)
 
     def _verdict(self) -> Message:
-        measured = f"Measured: {self._in_words(self.truth)}."
+        measured = f"Measured: {verbatim(self._in_words(self.truth))}."
         if self.guess is None:
             return Message("○ No guess was made.", f"{self._asked} {measured}")
         sign = "✓ As you guessed." if self.is_right else "✗ Not as you guessed."
-        guess = f"Your guess: {self._in_words(self.guess)}, {self.sure} % sure."
+        guess = f"Your guess: {verbatim(self._in_words(self.guess))}, {self.sure} % sure."
         return Message(sign, f"{self._asked} {guess} {measured}")
 
     @property
@@ -139,7 +139,7 @@ def _show_controls(prediction: Prediction) -> None:
             text = f"Kept: {prediction._in_words(prediction.guess)}, {prediction.sure} % sure. Go on."
         except ValueError as error:
             text = f"Not kept: {error}."
-        said.value = f'<div aria-live="polite">{html.escape(text)}</div>'
+        said.value = f'<div aria-live="polite">{in_html(text)}</div>'
 
     button.on_click(keep)
     style = ipywidgets.HTML(WRAPPED, layout={"display": "none"})

@@ -113,7 +113,7 @@ def _read_json() -> dict[str, dict]:
     """What an older course kept in JSON beside this file: taken over once, when the table is made, and left as it is."""
     old = path().with_suffix(".json")
     if old == path():  # KDCOURSE_PROGRESS names the older file itself, which SQLite has refused: it was moved aside
-        old = _aside()
+        old = _aside(last=True)
     if not old.is_file():
         return {}
     try:
@@ -126,17 +126,21 @@ def _read_json() -> dict[str, dict]:
     return entries
 
 
-def _aside() -> Path:
-    return path().with_suffix(f".damaged{path().suffix}")
+def _aside(last: bool = False) -> Path:
+    """The first name for a damaged file that is free; or, of those before it, the last."""
+    names = [path().with_suffix(f".damaged{path().suffix}")]
+    while names[-1].exists():
+        names.append(path().with_suffix(f".damaged-{len(names) + 1}{path().suffix}"))
+    return names[-2:][0] if last else names[-1]
 
 
 def _move_aside(error: Exception) -> None:
     try:
-        path().replace(_aside())
+        kept = path().replace(_aside())
     except OSError as refused:
         _warn(refused)
     else:
-        print(f"The progress file is damaged ({error}); it is kept as {_aside().name} and a new one is started.")
+        print(f"The progress file is damaged ({error}); it is kept as {kept.name} and a new one is started.")
 
 
 def _warn(error: Exception) -> None:

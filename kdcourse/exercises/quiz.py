@@ -3,7 +3,6 @@
 Buttons answer where a kernel runs; the folded list below them answers on a page without one.
 """
 
-import html
 import json
 import random
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from kdcourse.exercises import progress
+from kdcourse.system.markup import in_html
 
 FOLDER = Path(__file__).parent / "questions"
 # By themselves, options stay on one line, and a long one pushes its button off a narrow page.
@@ -74,7 +74,7 @@ class Quiz:
         with progress.paused():
             for number, question in enumerate(self.questions):
                 for option in range(len(question.options)):
-                    assert html.escape(question.options[option].why) in trial.answer(number, option)
+                    assert in_html(question.options[option].why) in trial.answer(number, option)
 
     def _reply(self, number: int, chosen: int | None) -> None:
         if chosen is None:
@@ -82,7 +82,7 @@ class Quiz:
             return
         option = self.questions[number].options[chosen]
         word = "✓ Right." if option.right else "✗ Not quite."
-        self._replies[number].value = f'<div aria-live="polite"><b>{word}</b> {html.escape(option.why)}</div>'
+        self._replies[number].value = f'<div aria-live="polite"><b>{word}</b> {in_html(option.why)}</div>'
         first = {"question": self.questions[number].text, "first_choice": option.text, "right_at_first": option.right}
         outcome = "right" if option.right else "wrong"
         progress.record(f"{self.lab}.question-{number + 1}", outcome=outcome, first=first, chosen=option.text)
@@ -95,7 +95,7 @@ class Quiz:
 
         boxes = [ipywidgets.HTML(WRAPPED, layout={"display": "none"})]
         for number, question in enumerate(self.questions):
-            title = ipywidgets.HTML(f"<b>{number + 1}.</b> {html.escape(question.text)}")
+            title = ipywidgets.HTML(f"<b>{number + 1}.</b> {in_html(question.text)}")
             boxes.append(ipywidgets.VBox([title, self._choices[number], self._replies[number]]))
         show_widget(ipywidgets.VBox(boxes))
         display({"text/html": self._folded(), "text/plain": f"Quiz of lab {self.lab}"}, raw=True)
@@ -104,10 +104,10 @@ class Quiz:
         parts = []
         for number, question in enumerate(self.questions, start=1):
             options = "".join(
-                f"<li>{html.escape(option.text)}: {'<b>right</b>' if option.right else 'wrong'}. {html.escape(option.why)}</li>"
+                f"<li>{in_html(option.text)}: {'<b>right</b>' if option.right else 'wrong'}. {in_html(option.why)}</li>"
                 for option in question.options
             )
-            parts.append(f"<p>{number}. {html.escape(question.text)}</p><ul>{options}</ul>")
+            parts.append(f"<p>{number}. {in_html(question.text)}</p><ul>{options}</ul>")
         return f"<details><summary>All answers, explained</summary>{''.join(parts)}</details>"
 
 

@@ -14,6 +14,8 @@ from matplotlib import font_manager, rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from kdcourse.system.markup import in_html
+
 # Okabe and Ito (2008): told apart with every common kind of colour vision. A marker or a hatch goes with each.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -35,12 +37,17 @@ class Figure(mpl.Figure):
         FigureCanvasAgg(self)  # sets self.canvas
         self.description = ""
 
+    def draw(self, renderer) -> None:
+        """As matplotlib's, with words as they are: a class may be called Ba$$in."""
+        for text in self.findobj(Text):
+            text.set_parse_math(False)
+        with rc_context({"text.parse_math": False}):  # what is made while drawing
+            super().draw(renderer)
+
     def png(self) -> bytes:
         from PIL import Image
 
-        for text in self.findobj(Text):
-            text.set_parse_math(False)  # a class may be called Ba$$in
-        with rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.filterwarnings(
                 "ignore", message=r"Glyph \d+ .* missing"
             )  # the description below has every name whole
@@ -64,7 +71,7 @@ class Figure(mpl.Figure):
 
     def as_html(self, picture: str = "") -> str:
         """The picture (an `<img>` drawn before saves drawing it again) and, below it for everybody, its description."""
-        caption = f'<figcaption style="font-size:0.85em">{html.escape(self.description)}</figcaption>'
+        caption = f'<figcaption style="font-size:0.85em">{in_html(self.description)}</figcaption>'
         return f'<figure style="margin:0">{picture or self.picture_html()}{caption}</figure>'
 
     def _ipython_display_(self) -> None:

@@ -212,6 +212,7 @@ def _name_points(axes, points: np.ndarray, names: Sequence[str], kept: Sequence[
         for side in SIDES:
             across, up = side.split()
             look = {"ha": across, "va": up, "fontsize": 8, "textcoords": "offset points", "bbox": ON_PAPER}
+            look["parse_math"] = False  # it is measured before `Figure.draw` sees to that
             tried.append(axes.annotate(wrapped(names[place], 12), points[place], (AWAY[across], AWAY[up]), **look))
         best = min(tried, key=harm)
         taken.append(best.get_window_extent())

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from kdcourse.system.markup import verbatim
+
 KINDS = ("fault", "caution", "note")  # wrong; depends on what was meant or how it is called; only said
 TITLES = {"fault": "Wrong", "caution": "Depends on what you meant", "note": "Good to know"}
 
@@ -61,7 +63,7 @@ class Report:
         return "\n".join(lines + [f"Measured, {name}: {said}." for name, said in self.facts.items()])
 
     def _repr_markdown_(self) -> str:
-        lines = [f"**{self.subject}**: {self.what}.", ""]
+        lines = [f"**{verbatim(self.subject)}**: {self.what}.", ""]
         lines += [] if self.faults else ["Nothing is wrong.", ""]
         for kind in KINDS:
             for finding in self.of_kind(kind):

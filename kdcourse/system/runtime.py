@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from kdcourse.system.markup import plain
+
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
@@ -170,12 +172,13 @@ def _installed() -> list[str]:
 
 
 def say(markdown: str) -> None:
-    """Show Markdown whose numbers were computed; plain text outside a notebook."""
+    """Show Markdown whose numbers were computed; plain text outside a notebook. Names in it: as `kd.verbatim` gives them."""
     from IPython import get_ipython
 
     if get_ipython() is None:
-        print(markdown)
+        print(plain(markdown))
         return
-    from IPython.display import Markdown, display
+    from IPython.display import display
 
-    display(Markdown(markdown))
+    # Not as IPython's `Markdown`, which would fetch a text that begins with an address.
+    display({"text/markdown": markdown, "text/plain": plain(markdown)}, raw=True)

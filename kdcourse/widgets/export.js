@@ -66,7 +66,7 @@ async function activate(data) {
   const model = makeModel({ content, ...values });
   const module = await import(URL.createObjectURL(new Blob([SCRIPTS[script]], { type: "text/javascript" })));
   const [box, el] = [document.createElement("div"), document.createElement("div")];
-  box.className = "kd-controls";
+  box.className = "kd-controls tex2jax_ignore mathjax_ignore"; // as in shared.js
   box.append(...controls.map((spec) => control(spec, model)));
   module.default.render({ model, el });
   data.previousElementSibling.replaceWith(box, el); // the still figure has done its part

@@ -1,6 +1,5 @@
 """A figure that follows its controls: drawn by Python, sent as one picture."""
 
-import html
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ import ipywidgets
 from traitlets import TraitError
 
 from kdcourse.plots import Figure
+from kdcourse.system.markup import in_html
 from kdcourse.widgets.page import Page
 
 
@@ -63,7 +63,7 @@ class LiveFigure(HasControls):
         with self._lock:
             self.figure = self.draw(**{name: control.value for name, control in self.controls.items()})
             picture = self._picture.value = self.figure.picture_html()
-            self._sentence.value = f'<p aria-live="polite" style="margin:0">{html.escape(self.description)}</p>'
+            self._sentence.value = f'<p aria-live="polite" style="margin:0">{in_html(self.description)}</p>'
             self._page.update(self.figure, picture)
 
     def _ipython_display_(self) -> None:

@@ -14,7 +14,7 @@ from kdcourse.plots import softened
 from kdcourse.plots.palette import array, check_pictures, data_uri
 from kdcourse.widgets.linked import WIDE, LinkedView, linked, numbered
 from kdcourse.widgets.live import LiveFigure
-from kdcourse.widgets.wording import fixed
+from kdcourse.widgets.wording import as_label, fixed
 
 MEANS = ("probabilities", "logits")
 MAX_WEIGHT = 4.0  # the largest weight; all start at 1
@@ -128,7 +128,7 @@ def _controls(names: Sequence[str], shown: Sequence[str]) -> dict[str, ipywidget
     weight = {"value": 1.0, "min": 0.0, "max": MAX_WEIGHT, "step": 0.1, "readout_format": ".1f"}
     return {
         **{
-            f"weight_{number}": ipywidgets.FloatSlider(description=name, **weight, **WIDE)
+            f"weight_{number}": ipywidgets.FloatSlider(description=as_label(name), **weight, **WIDE)
             for number, name in enumerate(names, start=1)
         },
         "mean": ipywidgets.ToggleButtons(options=MEANS, description="mean of", style=WIDE["style"]),

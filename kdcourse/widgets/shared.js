@@ -15,7 +15,7 @@ export function make(tag, attributes, parent, text) {
 // An empty drawing, and below it the sentence that says in words what it shows: screen readers read it when it changes.
 export function stage(el, width, height) {
   el.replaceChildren();
-  el.classList.add("kd-view");
+  el.classList.add("kd-view", "tex2jax_ignore", "mathjax_ignore"); // a name may hold a $, and begins no formula
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.setAttribute("role", "img");

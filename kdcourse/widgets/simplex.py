@@ -15,7 +15,7 @@ from kdcourse.plots.palette import check_vector
 from kdcourse.widgets.arithmetic import kl, log_softmax
 from kdcourse.widgets.linked import WIDE, LinkedView, linked
 from kdcourse.widgets.live import LiveFigure
-from kdcourse.widgets.wording import fixed, short
+from kdcourse.widgets.wording import as_label, fixed, short
 
 MAX_LOGIT = 6.0  # the largest logit that a slider gives the student; the third class's is always 0
 STEPS = 200  # of gradient descent, at a learning rate of 1
@@ -127,8 +127,8 @@ def _shares(probabilities: np.ndarray, classes: Sequence[str]) -> str:
 def _controls(classes: Sequence[str]) -> dict[str, ipywidgets.Widget]:
     logit = {"value": 0.0, "min": -MAX_LOGIT, "max": MAX_LOGIT, "step": 0.05, **WIDE}
     return {
-        "first": ipywidgets.FloatSlider(description=f"logit of {classes[0]}", **logit),
-        "second": ipywidgets.FloatSlider(description=f"logit of {classes[1]}", **logit),
+        "first": ipywidgets.FloatSlider(description=f"logit of {as_label(classes[0])}", **logit),
+        "second": ipywidgets.FloatSlider(description=f"logit of {as_label(classes[1])}", **logit),
         "temperature": ipywidgets.FloatSlider(
             value=4.0, min=1.0, max=20.0, step=0.5, description="temperature", **WIDE
         ),

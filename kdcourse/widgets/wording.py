@@ -16,3 +16,8 @@ def short(value: float) -> str:
 def signed(value: float, places: int) -> str:
     """`fixed` with its sign, as `signed` in shared.js."""
     return f"{'+' if value >= 0 else '−'}{fixed(abs(value), places)}"
+
+
+def as_label(name: str) -> str:
+    """A name beside a control, where some versions of ipywidgets read HTML and others formulas: their signs in full width."""
+    return name.translate({ord(sign): ord(sign) + 0xFEE0 for sign in "$\\<&"})

@@ -628,7 +628,7 @@ before = kd.difference(
 kd.claim(f"Never shown, {name} is recognised", absent.difference("soft targets"))
 kd.claim(f"With one bias raised, {name} is recognised", recovered, at_least=50)
 kd.say(
-    f"On hard labels the student gets {absent.scores['hard labels'].mean():.0f} % of *{name}* right, on soft targets "
+    f"On hard labels the student gets {absent.scores['hard labels'].mean():.0f} % of *{kd.verbatim(name)}* right, on soft targets "
     f"{absent.scores['soft targets'].mean():.0f} %, and with one bias raised {recovered.mean:.0f} % "
     f"[{recovered.low:.0f}, {recovered.high:.0f}]; over all classes it goes from {before.mean:.1f} % to {overall.mean:.1f} %. In the paper a student without the "
     "3s of MNIST made 206 errors, 133 of them on 3s; after the bias was raised, 109 and 14."

@@ -53,8 +53,8 @@ teacher = kd.zoo.teacher("convnet", data)
 relations = kd.study("05-relations", data)
 seen, unseen = kd.studies.lab_05.SEEN, kd.studies.lab_05.UNSEEN
 kd.say(
-    f"Seen: {', '.join(data.classes[label] for label in seen)}. "
-    f"Never seen: {', '.join(data.classes[label] for label in unseen)}."
+    f"Seen: {', '.join(kd.verbatim(data.classes[label]) for label in seen)}. "
+    f"Never seen: {', '.join(kd.verbatim(data.classes[label]) for label in unseen)}."
 )
 
 # %% [markdown]
@@ -418,7 +418,7 @@ accuracy, recall = (
 kd.say(
     "Stored for these data."
     if kept
-    else f"Nothing is stored for {data.name}: two arms, run now."
+    else f"Nothing is stored for {kd.verbatim(data.name)}: two arms, run now."
 )
 
 # %% [markdown]

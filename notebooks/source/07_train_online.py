@@ -366,7 +366,7 @@ if pairs.kept:
     assert (beside["stored"] - beside["now"]).abs().max() < 2  # processors round differently
 else:
     kd.say(
-        f"No pairs are stored for {data.name}: what is stored speaks of other pictures, and is "
+        f"No pairs are stored for {kd.verbatim(data.name)}: what is stored speaks of other pictures, and is "
         "not compared with these."
     )
 
