@@ -19,7 +19,7 @@ NO_ANSWERS = "teacher must be given, or each example must bring teacher_logits, 
 
 
 def check_run(
-    student, split, method, teacher, steps, batch_size, learning_rate, weight_decay, augment=None
+    student, split, method, teacher, steps, batch_size, learning_rate, weight_decay, augment=None, callbacks=()
 ) -> tuple[int, int]:
     """Steps and batch size, as Python's own numbers. Raises `ValueError` for arguments of `train` that cannot be meant."""
     check_student(student)
@@ -37,6 +37,7 @@ def check_run(
             "augment changes the inputs at every step, so cached teacher logits would be out of step with them; "
             "train on data.augmented(split), whose views stay, or pass the teacher itself instead of a TeacherCache"
         )
+    _check_callbacks(callbacks)
     return steps, batch_size
 
 
@@ -124,7 +125,7 @@ def check_student(student: object) -> None:
         raise ValueError("student cannot learn here: train was called within torch.no_grad() or torch.inference_mode()")
 
 
-def check_callbacks(callbacks: object) -> None:
+def _check_callbacks(callbacks: object) -> None:
     """Raise `ValueError` unless there are functions in a list or tuple."""
     if callable(callbacks):
         raise ValueError(

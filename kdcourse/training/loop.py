@@ -22,7 +22,7 @@ from kdcourse.system import runtime
 from kdcourse.system.arguments import whole_number
 from kdcourse.training import randomness
 from kdcourse.training.cache import TeacherCache
-from kdcourse.training.gate import check_callbacks, check_run
+from kdcourse.training.gate import check_run
 from kdcourse.training.objective import Objective, Teaching, teaching
 
 
@@ -140,10 +140,9 @@ def train(
         raise ValueError("method must be given beside a teacher, such as Distillation(): the default asks labels alone")
     method = HardTarget() if method is None else method
     steps, batch_size = check_run(
-        student, split, method, teacher, steps, batch_size, learning_rate, weight_decay, augment
+        student, split, method, teacher, steps, batch_size, learning_rate, weight_decay, augment, callbacks
     )
     order_seed = whole_number("order_seed", order_seed, least=None)
-    check_callbacks(callbacks)
     started = time.perf_counter()
     stream = _stream(split, batches(split, steps, batch_size, order_seed, balanced=balanced), augment, order_seed)
     with teaching(teacher, split, method) as taught, draws(order_seed, student.to(split.device)) as drawing:
