@@ -1,4 +1,4 @@
-"""The browser's half of a live view, called by Node: its arithmetic and its sentences are held against Python's."""
+"""The browser's half of a live view: called by Node, drawn in a page, and its controls moved as by a hand."""
 
 import base64
 import json
@@ -57,3 +57,15 @@ def mount(tab, script: str, view) -> None:
     own = [name for name in view.keys if not name.startswith("_")]
     values = {name: value for name in own if isinstance(value := getattr(view, name), int | float | dict)}
     tab.evaluate(MODEL, [source, values])
+
+
+def moved(tab, control) -> None:
+    """As a hand on the keyboard does: some steps of a slider, the last option of a list, or the first."""
+    if control.evaluate("node => node.tagName") == "SELECT":
+        last = control.locator("option").count() - 1
+        control.select_option(index=0 if control.input_value() == str(last) else last)
+        return
+    at_its_end = float(control.input_value()) == float(control.get_attribute("max"))
+    control.focus()
+    for _ in range(3):
+        tab.keyboard.press("ArrowLeft" if at_its_end else "ArrowRight")

@@ -4,11 +4,13 @@ import json
 import re
 
 import nbformat
+import pandas
 import pytest
 
 from kdcourse.authoring import notebooks, pages
 from kdcourse.bench import browser
 from kdcourse.widgets.page import EXPORT
+from tests.in_browser import moved
 
 LABS = notebooks.labs()
 in_chromium = pytest.mark.skipif(browser.chromium() is None, reason="no Chromium here: exported pages are not opened")
@@ -40,18 +42,6 @@ def test_text_cannot_end_its_own_script():
 def test_a_page_without_views_carries_no_script():
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Nothing moves")])
     assert "SCRIPTS" not in pages.page(notebook)
-
-
-def moved(tab, control) -> None:
-    """As a hand on the keyboard does: some steps of a slider, the last option of a list, or the first."""
-    if control.evaluate("node => node.tagName") == "SELECT":
-        last = control.locator("option").count() - 1
-        control.select_option(index=0 if control.input_value() == str(last) else last)
-        return
-    at_its_end = float(control.input_value()) == float(control.get_attribute("max"))
-    control.focus()
-    for _ in range(3):
-        tab.keyboard.press("ArrowLeft" if at_its_end else "ArrowRight")
 
 
 def changes(tab, control, view) -> None:
@@ -141,3 +131,25 @@ def test_markup_in_a_title_is_text_and_the_dark_theme_is_for_dark_screens():
     (contents,) = re.findall(r'<nav class="kd-contents".*?</nav>', text, re.DOTALL)
     assert "<b>" not in contents and "B &amp; C" in contents
     assert '<style media="screen and (prefers-color-scheme: dark)"' in text
+
+
+def showing(**data) -> str:
+    """A page whose only cell, below a heading, has this output. data: `text_html` -> text/html."""
+    bundle = {name.replace("_", "/"): value for name, value in data.items()}
+    cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("display_data", bundle)])
+    return pages.page(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A lab"), cell]))
+
+
+def test_headers_of_a_table_say_what_they_head_and_an_empty_corner_heads_nothing():
+    index = pandas.Index(["soft"], name="arm")
+    table = showing(text_html=pandas.DataFrame({"accuracy": [0.5]}, index=index)._repr_html_())
+    assert '<th scope="col">accuracy</th>' in table and '<th scope="row">soft</th>' in table
+    assert '<th scope="col">arm</th>' in table and not re.search(r"<th[^>]*>\s*</th>", table)
+    written = showing(text_markdown="| | score |\n|---|---|\n| a | b |")
+    assert '<th scope="col">score</th>' in written and "<td></td>" in written
+    assert len(re.findall("<thead>", table + written)) == 2
+
+
+def test_a_heading_in_an_output_stands_below_the_labs():
+    text = showing(text_markdown="# A card\n\n## Made for\n\nNobody.")
+    assert re.findall(r"<h(\d)[^>]*>(\w+)", text) == [("1", "A"), ("4", "A"), ("5", "Made")]

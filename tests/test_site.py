@@ -27,7 +27,8 @@ def test_every_lab_guide_and_word_list_is_a_page_that_the_front_page_or_a_guide_
     named = {path.name for path in built.iterdir()}
     labs = {f"{lab.source.stem}.html" for lab in notebooks.labs()}
     guides = {f"teach_{lab.source.stem}.html" for lab in notebooks.labs()}
-    assert named == labs | guides | {"index.html", "glossary.html", "reference.html", "teach_README.html", "pages.js"}
+    others = {"index.html", "glossary.html", "accessibility.html", "reference.html", "teach_README.html", "pages.js"}
+    assert named == labs | guides | others
     linked = set(re.findall(r'href="([^"#]+)', read(built / "index.html") + read(built / "teach_README.html")))
     assert named - {"index.html", "pages.js"} <= linked
 

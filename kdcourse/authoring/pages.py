@@ -19,7 +19,7 @@ from kdcourse.authoring.notebooks import NOTEBOOKS
 from kdcourse.widgets.page import EXPORT
 
 WIDGETS = Path(__file__).parents[1] / "widgets"
-# nbconvert's own page, without the scripts that it fetches, and with folded cells.
+# nbconvert's own page, without the scripts that it fetches, and with folded cells; an output's headings are none of the page's.
 TEMPLATE = """\
 {%- extends "lab/index.html.j2" -%}
 {%- block html_head_js -%}{%- endblock -%}
@@ -33,7 +33,9 @@ TEMPLATE = """\
 <details class="kd-folded"><summary>{{ cell | folded_title | escape_html }}</summary>{{ super() }}</details>
 {%- else -%}{{ super() }}{%- endif -%}
 {%- endblock -%}
+{%- block data_markdown -%}{{ super() | lowered }}{%- endblock -%}
 """
+TABLE = re.compile(r"<table\b.*?</table>", re.DOTALL)
 HEADING = re.compile(r'<h([23])[^>]*\bid="([^"]+)"[^>]*>(.*?)</h\1>', re.DOTALL)
 
 
@@ -61,10 +63,13 @@ def page(notebook: NotebookNode, title: str = "A lab of kdcourse", header: str =
     exporter.register_filter("is_folded", folding.is_folded)
     exporter.register_filter("folded_title", folding.title)
     exporter.register_filter("where_dark", _where_dark)
+    exporter.register_filter("lowered", _lowered)
     text = exporter.from_notebook_node(notebook, resources={"metadata": {"path": str(NOTEBOOKS), "name": title}})[0]
     text = text.replace("</head>", f"<style>{_read('page.css')}</style></head>", 1)
+    text = TABLE.sub(lambda found: _with_scopes(found[0]), text)
     text = text.replace("<main>", f"{header}{_contents(text)}<main>", 1)
-    return text.replace("</body>", f"{_runtime(scripts)}</body>") if scripts else text
+    own = f"<script>{_read('page.js')}</script>{_runtime(scripts) if scripts else ''}"
+    return text.replace("</body>", f"{own}</body>")
 
 
 def slides(notebook: NotebookNode, title: str = "A lab of kdcourse") -> str:
@@ -76,6 +81,18 @@ def slides(notebook: NotebookNode, title: str = "A lab of kdcourse") -> str:
 def _where_dark(style: str) -> str:
     """A <style> for readers whose system is dark, and not on paper."""
     return str(style).replace("<style", '<style media="screen and (prefers-color-scheme: dark)"', 1)
+
+
+def _lowered(output: str) -> str:
+    """Headings that an output brings along, below the lab's own, of which there are three levels."""
+    return re.sub(r"(</?h)([1-3])\b", lambda found: f"{found[1]}{int(found[2]) + 3}", str(output))
+
+
+def _with_scopes(table: str) -> str:
+    """A table of HTML whose headers say whether they head a column or a row; an empty corner heads nothing."""
+    table = re.sub(r"<th\b([^>]*)>\s*</th>", r"<td\1></td>", table)
+    head, end, body = table.rpartition("</thead>")
+    return re.sub(r"<th\b", '<th scope="col"', head) + end + re.sub(r"<th\b", '<th scope="row"', body)
 
 
 def _contents(text: str) -> str:

@@ -124,7 +124,8 @@ def _page_names() -> dict[Path, str]:
     """The project's files that are pages of the site."""
     guides = {path: f"teach_{path.stem}.html" for path in sorted((DOCS / "teaching").glob("*.md"))}
     labs = {lab.notebook: f"{lab.source.stem}.html" for lab in notebooks.labs()}
-    return {**labs, DOCS / "glossary.md": "glossary.html", **guides}
+    words = {DOCS / f"{name}.md": f"{name}.html" for name in ("glossary", "accessibility")}
+    return {**labs, **words, **guides}
 
 
 def _navigation(every: list[Lab], place: int | None = None) -> str:

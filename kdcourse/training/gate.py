@@ -10,7 +10,7 @@ from torch import nn
 
 from kdcourse.data.splits import check_split
 from kdcourse.data.texts import Sentences
-from kdcourse.methods import Method
+from kdcourse.methods import HardTarget, Method
 from kdcourse.models.sentiment import SentimentClassifier
 from kdcourse.system.arguments import check_model, whole_number
 from kdcourse.training.cache import TeacherCache
@@ -19,11 +19,24 @@ NO_ANSWERS = "teacher must be given, or each example must bring teacher_logits, 
 
 
 def check_run(
-    student, split, method, teacher, steps, batch_size, learning_rate, weight_decay, augment=None, callbacks=()
-) -> tuple[int, int]:
-    """Steps and batch size, as Python's own numbers. Raises `ValueError` for arguments of `train` that cannot be meant."""
+    student,
+    split,
+    method,
+    teacher,
+    steps,
+    batch_size,
+    learning_rate,
+    weight_decay,
+    order_seed=0,
+    augment=None,
+    callbacks=(),
+) -> tuple[Method, int, int, int]:
+    """Method, steps, batch size and seed, as Python's own. Raises `ValueError` for arguments of `train` that cannot be meant."""
     check_student(student)
     check_split(split)
+    if method is None and teacher is not None:
+        raise ValueError("method must be given beside a teacher, such as Distillation(): the default asks labels alone")
+    method = HardTarget() if method is None else method
     _check_method(method)
     steps, batch_size = check_schedule(steps, batch_size, learning_rate, least=1 + method.relates_examples)
     if not isinstance(weight_decay, Real) or not 0 <= weight_decay < math.inf:
@@ -38,7 +51,7 @@ def check_run(
             "train on data.augmented(split), whose views stay, or pass the teacher itself instead of a TeacherCache"
         )
     _check_callbacks(callbacks)
-    return steps, batch_size
+    return method, steps, batch_size, whole_number("order_seed", order_seed, least=None)
 
 
 def check_finetuning(student, split, teacher, steps, batch_size, learning_rate) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from kdcourse.data.augment import view
 from kdcourse.data.splits import Examples, Split, check_split, picked
 from kdcourse.evaluation import measure
 from kdcourse.losses import checks
-from kdcourse.methods import HardTarget, Method
+from kdcourse.methods import Method
 from kdcourse.system import runtime
 from kdcourse.system.arguments import whole_number
 from kdcourse.training import randomness
@@ -127,30 +127,25 @@ def train(
 ) -> History:
     """Train `student` in place for a fixed number of steps: AdamW under a one-cycle schedule.
 
-    student: gives (N, C) logits. split: what to learn from, without labels where the method needs none.
-    method: what to minimise, default `HardTarget()`. teacher: a model, asked at every step, or a `TeacherCache`, asked once.
-    steps: updates, each on `batch_size` examples. learning_rate: the schedule's peak. weight_decay: AdamW's.
-    order_seed: fixes the order of batches, dropout, and the first weights of what a method learns beside the student.
-    augment: called as augment(inputs, generator=...) on each batch; student and teacher see the same result.
-    balanced: draw all classes equally often. callbacks: called with the `TrainingState` after each step, as `Evaluate` is.
-    draws: where random numbers come from, `randomness.own` for a run beside other work. An interrupt from the keyboard ends
-    the run early and keeps what was learnt. Raises `ValueError` for bad settings, `FloatingPointError` on divergence.
+    student: gives (N, C) logits. split: what to learn from, without labels where the method needs none. method: what to
+    minimise, default `HardTarget()`. teacher: a model, asked at every step, or a `TeacherCache`, asked once. steps: updates,
+    each on `batch_size` examples. learning_rate: the schedule's peak. weight_decay: AdamW's. order_seed: fixes the order of
+    batches, dropout, and the first weights of what a method learns beside the student. augment: called as augment(inputs,
+    generator=...) on each batch; student and teacher see the same result. balanced: draw all classes equally often. callbacks:
+    called with the `TrainingState` after each step, as `Evaluate` is. draws: where random numbers come from, `randomness.own`
+    for a run beside other work. An interrupt from the keyboard ends the run early and keeps what was learnt. Raises `ValueError`
+    for bad settings, `FloatingPointError` on divergence.
     """
-    if method is None and teacher is not None:
-        raise ValueError("method must be given beside a teacher, such as Distillation(): the default asks labels alone")
-    method = HardTarget() if method is None else method
-    steps, batch_size = check_run(
-        student, split, method, teacher, steps, batch_size, learning_rate, weight_decay, augment, callbacks
+    method, steps, batch_size, order_seed = check_run(
+        student, split, method, teacher, steps, batch_size, learning_rate, weight_decay, order_seed, augment, callbacks
     )
-    order_seed = whole_number("order_seed", order_seed, least=None)
     started = time.perf_counter()
     stream = _stream(split, batches(split, steps, batch_size, order_seed, balanced=balanced), augment, order_seed)
     with teaching(teacher, split, method) as taught, draws(order_seed, student.to(split.device)) as drawing:
         with drawing:
             objective = prepare(Objective(student, method), split, taught)
-        state = TrainingState(
-            student, objective, *one_cycle(objective.parameters(), steps, learning_rate, weight_decay), steps
-        )
+        updates = one_cycle(objective.parameters(), steps, learning_rate, weight_decay)
+        state = TrainingState(student, objective, *updates, steps)
         loop(state, split, _bar(stream, steps, progress), taught, callbacks)
     return finish(state, batch_size, started)
 

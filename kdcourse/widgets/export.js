@@ -41,11 +41,14 @@ function write(spec, node, value) {
 }
 
 function control(spec, model) {
-  const [row, readout, node] = [document.createElement("label"), document.createElement("output"), input(spec)];
+  const [row, readout, node] = [document.createElement("label"), document.createElement("span"), input(spec)];
+  readout.setAttribute("aria-hidden", "true"); // the slider itself says its value
   const update = () => {
     const value = model.get(spec.name);
     if (read(spec, node) !== value) write(spec, node, value);
-    readout.textContent = spec.kind === "range" ? `${Number(value.toPrecision(3))}` : "";
+    if (spec.kind !== "range") return;
+    readout.textContent = `${Number(value.toPrecision(3))}`;
+    node.setAttribute("aria-valuetext", readout.textContent); // a logarithmic slider's own number is an exponent
   };
   node.addEventListener("input", () => model.set(spec.name, read(spec, node)));
   model.on(`change:${spec.name}`, update);
