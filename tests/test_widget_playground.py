@@ -331,11 +331,14 @@ def test_students_train_pause_go_on_and_say_the_end(view):
         assert tab.locator("canvas").count() == 3
         tab.wait_for_function("() => document.body.innerText.includes('Step 400 of 400')")
         assert said.inner_text() == view.description
-        tab.evaluate("model.set('targets', 3); model.set('train', false)")
-        assert 0 <= int(said.inner_text().split()[1]) < 400
-        stopped = said.inner_text()
-        tab.wait_for_timeout(200)
-        assert said.inner_text() == stopped and "unlabelled points too" in stopped
+        tab.evaluate("model.set('targets', 3)")
+        started = tab.locator("svg").inner_html()
+        tab.wait_for_function("was => document.querySelector('svg').innerHTML !== was", arg=started)
+        tab.evaluate("model.set('train', false)")
+        stopped = tab.locator(".kd-view").inner_html()
+        tab.wait_for_timeout(300)
+        assert tab.locator(".kd-view").inner_html() == stopped and "paused at" in stopped
+        assert 0 < int(said.inner_text().split()[1]) < 400 and "unlabelled points too" in said.inner_text()
         tab.evaluate("model.set('train', true)")
         view.move(targets=KINDS[3])
         tab.wait_for_function("said => document.querySelector('p').textContent === said", arg=view.description)
@@ -358,6 +361,7 @@ def test_with_less_motion_students_train_on_demand_and_only_the_end_is_drawn(vie
             watch.observe(document.querySelector("p"), { childList: true });
             model.set("train", true);
         }""")
-        tab.wait_for_function("() => drawn.length > 0")
+        tab.wait_for_function("() => drawn.length > 1")
         tab.wait_for_timeout(100)
-        assert tab.evaluate("drawn") == [view.description]
+        begun = describe(Setting(), race(Setting()).accuracies[0], step=0)
+        assert tab.evaluate("drawn") == [begun, view.description]

@@ -312,7 +312,8 @@ function drawWay(svg, { steps, kinds }) {
   });
   make("line", { x1: 210, x2: 244, y1: 472, y2: 472, class: "kd-limit" }, svg);
   make("text", { x: 252, y: 476 }, svg, "teacher");
-  return { level, arms };
+  const now = make("text", { x: (WAY.left + WAY.right) / 2, y: 510, "text-anchor": "middle" }, svg);
+  return { level, arms, now };
 }
 
 function setWay({ level, arms }, { content, way, teacher }) {
@@ -329,7 +330,7 @@ function setWay({ level, arms }, { content, way, teacher }) {
 
 // The paired difference: hollow dots for the students, the mean with its interval, and the verdict in a word.
 function drawGap(svg) {
-  make("text", { x: GAP.left - 40, y: 326, class: "kd-heading" }, svg, "difference, points");
+  make("text", { x: GAP.left - 40, y: 326, class: "kd-heading" }, svg, "difference of each pair, points");
   const zero = make("line", { x1: GAP.left, x2: GAP.right }, svg);
   const ticks = [0, 1, 2].map(() => make("text", { x: GAP.left - 6, "text-anchor": "end" }, svg));
   return { zero, ticks, marks: make("g", {}, svg), said: make("text", { x: GAP.left - 40, y: 510, class: "kd-heading" }, svg) };
@@ -398,6 +399,7 @@ function render({ model, el }) {
   const say = () => {
     said = performance.now();
     sentence.textContent = describe(race);
+    drawn.way.now.textContent = model.get("train") ? "" : `paused at ${race.taken}`;
   };
   const tick = () => {
     advance(race, undefined, 8, still ? Infinity : 4);
@@ -417,9 +419,9 @@ function render({ model, el }) {
   };
   const toggle = () => {
     stop();
-    if (!model.get("train")) say();
-    else if (ended()) restart();
-    else frame = requestAnimationFrame(tick);
+    say();
+    if (model.get("train") && ended()) restart();
+    else if (model.get("train")) frame = requestAnimationFrame(tick);
   };
   restart();
   return endAll([follow(model, NAMES, restart), follow(model, ["train"], toggle), stop]);
