@@ -96,6 +96,11 @@ def test_prose_is_code_that_only_puts_results_into_words(source, prose):
     assert folding.is_prose(source) == prose
 
 
+def test_a_notebook_has_its_badge_beside_it(tmp_path):
+    notebooks.write(notebooks.compose(LABS[0]), tmp_path / "lab.ipynb")
+    assert (tmp_path / notebooks.BADGE).read_bytes() == (notebooks.NOTEBOOKS / notebooks.BADGE).read_bytes()
+
+
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.number)
 def test_the_instructors_edition_has_the_solutions_in_place(lab):
     student, instructor = notebooks.compose(lab), notebooks.compose(lab, solutions=True)
