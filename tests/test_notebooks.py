@@ -55,7 +55,8 @@ def test_every_widget_is_followed_by_a_cell_that_moves_it(lab):
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.number)
 def test_a_cell_that_moves_controls_puts_them_back(lab):
     for cell in notebooks.compose(lab).cells:
-        if "widget-test" in cell.metadata.get("tags", ()) and ".move(" in cell.source:
+        hand_on_a_run = ".press(" in cell.source  # of a dashboard that nobody is shown: what was trained stays trained
+        if "widget-test" in cell.metadata.get("tags", ()) and ".move(" in cell.source and not hand_on_a_run:
             (block,) = (one for one in ast.parse(cell.source).body if ".move(" in ast.unparse(one))
             (kept,) = block.items
             view = ast.unparse(kept.context_expr).removesuffix(".restored()")
