@@ -16,7 +16,7 @@ pytestmark = [
 SCREENSHOTS = notebooks.ROOT / "screenshots"
 SCRIPTS = {path.stem for path in (notebooks.ROOT / "kdcourse" / "widgets").glob("*.js")}
 FIXTURES = Path(__file__).parent / "fixtures"
-NO_VIEWS = {"shared", "export", "slides"}
+NO_VIEWS = {"shared", "export", "slides", "page"}
 WITHOUT_CONTROLS = {"dashboard"}  # its curves move while a run trains: see test_widget_dashboard.py
 
 

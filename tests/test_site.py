@@ -1,5 +1,6 @@
 """The course as a site: every page is there, every link leads somewhere, the search finds, and no host is asked."""
 
+import html
 import json
 import re
 
@@ -90,6 +91,11 @@ def test_the_search_knows_every_pages_words_and_no_code(built):
     assert not any(word in one["text"] for one in pages for word in ("</", "import kdcourse", "function ("))
 
 
+def within_the_page(asked):
+    """Whether no address leads out of the site: its files, and what a page holds itself (blob, data)."""
+    return asked and {url.partition(":")[0] for url in asked} <= {"file", "blob", "data"}
+
+
 @pytest.mark.browser
 @in_chromium
 def test_the_search_finds_pages_that_hold_every_word(built):
@@ -105,4 +111,26 @@ def test_the_search_finds_pages_that_hold_every_word(built):
         tab.fill("#search", "<b>")
         tab.locator("#search").press("Enter")
         assert tab.locator("#hits b").count() == 0
-        assert browser.problems(tab) == [] and all(url.startswith("file:") for url in asked)
+        assert browser.problems(tab) == [] and within_the_page(asked)
+
+
+@pytest.mark.browser
+@in_chromium
+def test_the_playground_runs_on_the_front_page_and_asks_no_host(built):
+    page = read(built / "index.html")
+    assert page.index('<section aria-labelledby="playground">') < page.index('<ol class="labs">')
+    with browser.page() as tab:
+        asked = []
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto((built / "index.html").as_uri())
+        said = tab.locator(".kd-view p[aria-live=polite]")
+        said.get_by_text("Step 400 of 400").wait_for()
+        still = re.search(r"<figcaption[^>]*>(.*?)</figcaption>", page)[1]
+        assert said.inner_text() == html.unescape(still)
+        box = tab.get_by_label("train")
+        box.focus()
+        tab.keyboard.press("Space")
+        tab.get_by_label("labels a class").focus()
+        tab.keyboard.press("ArrowRight")
+        assert said.inner_text().startswith("Step 0 of 400, 5 students of 16 units, 33 labels")
+        assert browser.problems(tab) == [] and within_the_page(asked)

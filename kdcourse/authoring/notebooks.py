@@ -7,6 +7,7 @@ exercise's reference in the stub's place.
 import json
 import os
 import re
+import shutil
 import time
 import tomllib
 from collections.abc import Mapping
@@ -138,8 +139,11 @@ def build(lab: Lab, target: Path | None = None, *, solutions: bool = False) -> f
 
 
 def write(notebook: NotebookNode, target: Path) -> None:
+    """Write a notebook, and beside it the picture of its badge."""
     text = nbformat.writes(notebook) + "\n"
     write_safely(target, lambda path: path.write_text(text, encoding="utf-8"))
+    if not (beside := target.with_name(BADGE)).exists():
+        write_safely(beside, lambda path: shutil.copyfile(NOTEBOOKS / BADGE, path))
 
 
 def check_fresh(lab: Lab, notebook: Path | None = None) -> None:

@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 
 from kdcourse.authoring import folding
 from kdcourse.authoring.notebooks import NOTEBOOKS
+from kdcourse.widgets.linked import LinkedView
 from kdcourse.widgets.page import EXPORT
 
 WIDGETS = Path(__file__).parents[1] / "widgets"
@@ -114,9 +115,19 @@ def _with_views(notebook: NotebookNode) -> tuple[NotebookNode, set[str]]:
             if EXPORT in data:
                 view = data.pop(EXPORT)
                 scripts.add(view["script"])
-                held = f'<script class="kd-export" type="application/json">{_script_json(view)}</script>'
-                data["text/html"] = "".join(data["text/html"]) + held
+                data["text/html"] = "".join(data["text/html"]) + _held(view)
     return notebook, scripts
+
+
+def live_view(view: LinkedView) -> str:
+    """A view for a page that is no notebook: its still figure and, where scripts run, the view in its place."""
+    data = view.export()
+    return f"<div>{view.figure.as_html()}</div>{_held(data)}{_runtime({data['script']})}"
+
+
+def _held(view: dict) -> str:
+    """The data of a view, behind its still figure."""
+    return f'<script class="kd-export" type="application/json">{_script_json(view)}</script>'
 
 
 def _runtime(scripts: set[str]) -> str:

@@ -1,4 +1,4 @@
-"""The course as a site: the labs as pages, the teaching guides, the glossary, the reference of losses and methods, a search.
+"""The course as a site: the playground, labs as pages, teaching guides, glossary, reference of losses and methods, a search.
 
 It is a folder of files that asks no host for anything and may lie anywhere: every link in it is relative.
 """
@@ -17,6 +17,7 @@ from kdcourse import losses, methods
 from kdcourse.authoring import notebooks, pages
 from kdcourse.authoring.notebooks import ROOT, Lab
 from kdcourse.system.storage import write_safely
+from kdcourse.widgets import playground
 
 DOCS = ROOT / "docs"
 FRONT = Path(__file__).with_name("front")
@@ -144,11 +145,12 @@ def _to(lab: Lab, arrow: str = "{}") -> str:
 
 
 def _front_page(every: list[Lab]) -> str:
-    """What the course is, its labs with their first sentences, the other pages, and the search."""
+    """What the course is, the playground, the labs with their first sentences, the other pages, and the search."""
     rows = [f"<li>{_to(lab)}<br>{html.escape(_first_sentence(lab))}</li>" for lab in every]
     others = [(name, title) for name, title, *_ in _texts() if not re.match(r"teach_\d", name)]
     parts = {
         "title": TITLE,
+        "playground": pages.live_view(playground()),
         "labs": "".join(rows),
         "others": "".join(f'<li><a href="{name}">{html.escape(title)}</a></li>' for name, title in others),
         "style": (FRONT / "style.css").read_text(encoding="utf-8"),

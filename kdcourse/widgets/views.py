@@ -8,6 +8,7 @@ put before each: a module that is sent to a page cannot import its neighbours. O
 | temperature | classes; examples, each a picture (data URI), logits (C) and label |
 | divergence | line (V); teacher, log probabilities (V); gap; betas; best, center and width for each beta |
 | simplex | classes, three; teacher, their logits; label; reach, the largest logit of the student |
+| playground | kinds of targets; the teacher's sizes and parameters; pool and test, points and labels; what training needs |
 | sweep | sizes, temperatures, alphas, splits, seeds, what `sweep_intervals` gives; controls are places in them |
 | mixer | names, classes, labels, logits, pictures, temperature, means |
 | geometry | pictures (data URIs), their names and marks; kinds; networks, each a name, plane, share and apart |

@@ -26,6 +26,30 @@ import kdcourse as kd
 kd.setup()
 
 # %% [markdown]
+# ## Play first
+#
+# Points of three classes lie in the plane, each class on an arm of a spiral. A *teacher* has seen 900 of them. Two *students*, small
+# networks, see ten of each class and are trained while you watch: one on **hard** labels (each point is of one class), one on targets
+# that you choose. **Soft** labels are what the teacher says of a point: how likely it finds each class.
+#
+# Change the targets and watch the maps. Then turn the labels down, or let the teacher label points that have none. Whether a difference is
+# real, the sentence below says: it holds five pairs of students against each other.
+
+# %%
+playground = kd.widgets.playground()
+playground
+
+# %% tags=["widget-test"]
+ends = {"temperature": (1.0, 10.0), "alpha": (0.0, 1.0), "labels": (2, 30), "width": (2, 32)}
+with playground.restored():
+    said = set()
+    for control, values in {"targets": playground.controls["targets"].options, **ends}.items():
+        for value in values:
+            playground.move(**{control: value})
+            said.add(playground.description)
+    assert len(said) >= 10
+
+# %% [markdown]
 # ## What it is, and what it is not
 #
 # Four ways to a cheaper model. They combine, and lab 12 measures them side by side on one network.

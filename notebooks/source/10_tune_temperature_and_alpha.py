@@ -495,17 +495,16 @@ if len(pair) == 2:  # a run that a hand has changed answers nothing
 tried = kd.widgets.dashboard({"tried": watch.runs["yours"].recipe}, folder=tempfile.mkdtemp())
 
 # %% tags=["widget-test"]
-with tried.restored():
-    if tried.running:
-        tried.press("pause")
-        tried.press("go on")
-        for temperature, alpha in ((0.1, 0.0), (4.0, 0.5), (100.0, 1.0)):
-            tried.move(temperature=temperature, alpha=alpha)
-        while not tried.runs["tried"].changes and tried.running:
-            time.sleep(0.01)
-        tried.press("stop")
-    tried.background.wait()
-    assert "by hand, so no measurement: tried" in tried.description
+if tried.running:
+    tried.press("pause")
+    tried.press("go on")
+    for temperature, alpha in ((0.1, 0.0), (4.0, 0.5), (100.0, 1.0)):
+        tried.move(temperature=temperature, alpha=alpha)
+    while not tried.runs["tried"].changes and tried.running:
+        time.sleep(0.01)
+    tried.press("stop")
+tried.background.wait()
+assert "by hand, so no measurement: tried" in tried.description
 
 # %% [markdown]
 # Does the lower curve belong to the better student? The two losses are two measures, as the jump of a curve shows when a hand moves T: heights compare nothing but a run with itself.
