@@ -4,8 +4,7 @@ import torch
 from torch.nn import functional as F
 
 from kdcourse.exercises.engine import define
-from kdcourse.exercises.probing import values
-from kdcourse.exercises.verdicts import as_tensor
+from kdcourse.exercises.probing import as_tensor, values
 
 
 def _labels() -> list[tuple]:

@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdcourse.exercises.engine import define
-from kdcourse.exercises.probing import filled, gradients, values
-from kdcourse.exercises.verdicts import Mistake, as_tensor
+from kdcourse.exercises.probing import as_tensor, filled, gradients, values
+from kdcourse.exercises.verdicts import Mistake
 from kdcourse.system.generators import seeded_rng
 
 

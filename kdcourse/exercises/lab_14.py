@@ -4,8 +4,7 @@ import torch
 from torch import nn
 
 from kdcourse.exercises.engine import define
-from kdcourse.exercises.probing import filled, several
-from kdcourse.exercises.verdicts import as_tensor
+from kdcourse.exercises.probing import as_tensor, filled, several
 from kdcourse.system.generators import fork_rng, seeded_rng
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdcourse.exercises.probing import as_tensor
+
 Found = Mapping[str, object]
 LONGEST = 6  # numbers of an argument that a sentence shows
 
@@ -28,22 +30,6 @@ class Mistake:
 def all_close(one: Found, other: Found) -> bool:
     """Whether two outcomes of one probe agree: the same names, and for each the same value, to a relative 1e-4."""
     return one.keys() == other.keys() and all(_close(one[key], other[key]) for key in other)
-
-
-def as_tensor(value: object) -> Tensor | None:
-    """Numbers in whatever form: a tensor, an array, a number, lists of these. None for what is none of them.
-
-    NumPy's doubles become PyTorch's default: the labs go on computing with them beside networks' outputs.
-    """
-    if isinstance(value, np.ndarray | np.generic) and value.dtype == np.float64:
-        value = value.astype(np.float32)
-    try:
-        if isinstance(value, list | tuple) and any(isinstance(part, Tensor) for part in value):
-            value = torch.stack([torch.as_tensor(part) for part in value])
-        tensor = torch.as_tensor(value)
-        return None if tensor.is_complex() else tensor
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        return None
 
 
 def form_of(value: object) -> object:
