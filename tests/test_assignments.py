@@ -406,7 +406,7 @@ def test_the_marker_runs_the_experiment_that_the_text_asks_for():
             student = kd.models.perceptron((64,), seed=seed)
             method = kd.SoftTarget(temperature=setting.temperature) if name == "distilled_accuracy" else None
             split = few if method is None else data.train
-            kd.train(student, split, method, teacher=cached, steps=300, order_seed=seed, progress=False)
+            kd.train(student, split, method, teacher=method and cached, steps=300, order_seed=seed, progress=False)
             found[name] += kd.measure.accuracy(student, data.test) / 3
     logits = kd.measure.predict(teacher, data.test) / setting.temperature
     entropy = engine.exercise("02.entropy")(logits.softmax(dim=1)).mean().item()
