@@ -138,13 +138,8 @@ def refuse_others(environment: Path) -> None:
     """Raise `NotOurs` unless the folder is new, empty, or an environment that the course has made, earlier versions of it too."""
     if not os.path.lexists(environment) or (environment.is_dir() and not os.listdir(environment)):
         return
-    is_environment = (environment / "pyvenv.cfg").is_file()
-    packages = [
-        *environment.glob("lib/python*/site-packages/kdcourse-*"),
-        *environment.glob("Lib/site-packages/kdcourse-*"),
-    ]
-    made = (environment / MADE).is_file() or (environment / INSTALLED).is_file()
-    if made or (is_environment and (packages or environment.absolute().parent == ROOT)):
+    in_place = (environment / "pyvenv.cfg").is_file() and environment.absolute().parent == ROOT
+    if in_place or (environment / MADE).is_file() or (environment / INSTALLED).is_file():
         return
     raise NotOurs(
         f"{environment} has other things in it, and the course fills and empties only what it has made itself.\n"

@@ -312,3 +312,40 @@ def test_comparisons_that_cannot_be_meant_are_refused(call, message):
 def test_a_metric_may_give_a_tensor():
     scores = compare(metric=lambda student, split: torch.tensor(90.0)).scores
     assert scores.dtypes.tolist() == [np.float64] * 2 and (scores == 90).to_numpy().all()
+
+
+@pytest.mark.parametrize("which", ["student", "teacher"])
+def test_a_network_that_ends_in_a_softmax_is_told_from_one_that_gives_logits(which):
+    networks = {"student": model(), "teacher": model(seed=1)}
+    with_logarithm = {**networks, which: nn.Sequential(networks[which], nn.LogSoftmax(dim=1))}
+    assert len(train(kd.SoftTarget(), **with_logarithm).losses) == 2
+    with_softmax = {**networks, which: nn.Sequential(networks[which], nn.Softmax(dim=1))}
+    refused(lambda: train(kd.SoftTarget(), **with_softmax), f"{which} must give logits, got probabilities")
+    if which == "teacher":
+        cached = {**with_softmax, which: kd.TeacherCache(with_softmax[which])}
+        refused(lambda: train(kd.SoftTarget(), **cached), "teacher must give logits, got probabilities")
+
+
+def test_one_student_for_all_seeds_is_refused():
+    one = model()
+    same = kd.Recipe(lambda seed: one, SPLIT, steps=2, batch_size=4)
+    refused(lambda: compare({"a": same}), "arm 'a': student must build a new model at each call")
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (Split(IMAGES, LABELS + 1), r"data.test: labels must be from 0 to 2, got values from 1 to 3"),
+        (Split(IMAGES.index_fill(0, torch.tensor([5]), torch.nan), LABELS), "data.test: inputs must not hold NaN"),
+        (Split(IMAGES.index_fill(0, torch.tensor([5]), -torch.inf), LABELS), "data.test: inputs must be finite here"),
+    ],
+)
+def test_examples_to_be_judged_on_are_looked_at_before_anything_trains(part, message):
+    refused(
+        lambda: compare(data=ImageData("own", ("a", "b", "c"), SPLIT, SPLIT, part, (0.0,), (1.0,), "a test")), message
+    )
+
+
+def test_a_picture_of_minus_infinity_is_no_picture():
+    broken = Split(IMAGES.index_fill(0, torch.tensor([5]), -torch.inf), LABELS)
+    refused(lambda: train(split=broken), "split must be finite here, got 16 infinite of 192 values")

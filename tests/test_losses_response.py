@@ -433,6 +433,21 @@ def test_multi_label_compares_each_class_with_its_own_sigmoid(given_logits, temp
     torch.testing.assert_close(gradient, expected.detach())
 
 
+def test_a_single_yes_or_no_is_sent_to_multi_label():
+    for call_of in (losses.soft_target, lambda *pair: losses.distillation(*pair, torch.zeros(3, dtype=torch.int64))):
+        with pytest.raises(ValueError, match=r"student must have logits of at least 2 classes; .* multi_label"):
+            call_of(torch.randn(3, 1), torch.randn(3, 1))
+    assert losses.multi_label(torch.zeros(3, 1), torch.ones(3, 1)).isfinite()
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_a_teacher_in_doubles_teaches_a_student_in_singles(name):
+    student, teacher = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
+    loss = call(name, student.requires_grad_(), teacher.double())
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, call(name, student, teacher))
+
+
 def test_multi_label_knows_ruled_out_classes_and_high_temperatures():
     student, teacher = torch.tensor([[1.0, 2.0]], requires_grad=True), torch.tensor([[-torch.inf, 2.0]])
     loss = losses.multi_label(student, teacher, temperature=1)

@@ -561,6 +561,22 @@ def test_a_model_with_other_tokens_is_refused():
         build_model("bert", "here", DataSpec(2, 1, 8, {"word": 0}, kind="sentences"), 0)
 
 
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        ("on", "the key 'on' in line 4 reads as yes or no; put it in quotes"),
+        ("results.json", "runs must have names that a folder can have, got 'results.json'"),
+        ("'..'", "runs must have names that a folder can have, got '..'"),
+        ("''", "runs must have names that a folder can have, got ''"),
+    ],
+)
+def test_a_run_is_not_named_like_a_switch_or_what_the_runs_write(tmp_path, run, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"title: t\nsource: s\nruns:\n  {run}: {{student: {{convnet: {{widths: [8]}}}}}}\n")
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        scale.read_recipe(path)
+
+
 def test_a_key_that_stands_twice_is_refused(tmp_path):
     path = tmp_path / "twice.yaml"
     path.write_text("runs:\n  kd: {student: convnet}\n  other: {student: convnet, student: perceptron}\n")

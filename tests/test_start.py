@@ -191,9 +191,17 @@ def test_a_new_an_empty_and_an_older_environment_are_taken(start, tmp_path, monk
     start.clear(interrupted)
     assert set(tree(interrupted)) == {"kdcourse-environment"} and not (interrupted / "bin").exists()
     older = tmp_path / "older"
-    (older / "lib" / "python3.12" / "site-packages" / "kdcourse-0.1.0.dist-info").mkdir(parents=True)
-    (older / "pyvenv.cfg").touch()
+    older.mkdir()
+    (older / "kdcourse-installed").touch()
     start.refuse_others(older)
+    own = tmp_path / "own"  # a person's environment, into which they have installed the course
+    (own / "lib" / "python3.12" / "site-packages" / "kdcourse-0.1.0.dist-info").mkdir(parents=True)
+    (own / "pyvenv.cfg").touch()
+    (own / "lib" / "python3.12" / "site-packages" / "thesis.py").touch()
+    before = tree(own)
+    with pytest.raises(start.NotOurs, match="has other things in it"):
+        start.clear(own)
+    assert tree(own) == before
     monkeypatch.setattr(start, "ROOT", tmp_path)  # in the course's own folder, before anything of it was installed
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "pyvenv.cfg").touch()

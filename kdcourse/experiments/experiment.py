@@ -26,6 +26,7 @@ from kdcourse.models.sentiment import SentimentClassifier
 from kdcourse.system.generators import fork_rng
 from kdcourse.training.cache import TeacherCache
 from kdcourse.training.finetuning import finetune
+from kdcourse.training.gate import check_examples
 from kdcourse.training.loop import History, dry_run, train
 
 
@@ -89,6 +90,10 @@ class Recipe:
         if isinstance(self.student, nn.Module):
             raise ValueError(f"student must be called as student(seed=...), got {type(self.student).__name__}, a model")
         student, split, teacher = untrained(self.student, seed), self._split(seed), self._teacher(seed, untrained=True)
+        if untrained(self.student, seed) is student:
+            raise ValueError(
+                "student must build a new model at each call, or a seed would go on with the last one's weights"
+            )
         names = ("steps", "batch_size", "learning_rate", "weight_decay")
         dry_run(student, split, self.method, teacher, **{name: getattr(self, name) for name in names})
 
@@ -257,6 +262,7 @@ def _check_data(data: ImageData, *, labelled: bool) -> None:
             )
         if labelled and getattr(data, part).labels is None:
             raise ValueError(f"data.{part} has no labels, so there is nothing to compare answers with")
+        check_examples(f"data.{part}", getattr(data, part), len(data.classes))
 
 
 def _whole(seeds: int | Iterable[int]) -> list[int]:

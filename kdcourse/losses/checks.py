@@ -62,8 +62,8 @@ def as_logits(
             check_no_nan(name, logits)
             if name not in may_rule_out:
                 check_finite(name, logits)
-    student, teacher = rows
-    return at_least_float32(student), at_least_float32(teacher).detach(), share
+    student = at_least_float32(rows[0])
+    return student, rows[1].detach().to(student.dtype), share
 
 
 def without_classes(shape: Sequence[int]) -> tuple[int, ...]:
@@ -216,6 +216,15 @@ def check_no_nan(name: str, tensor: Tensor) -> None:
         if wrong.any():
             what = "NaN" if tensor.isnan().any() else "+infinity"
             raise ValueError(f"{name} must not hold {what}, got {int(wrong.sum())} of {tensor.numel()} values")
+
+
+def check_not_probabilities(name: str, logits: Tensor) -> None:
+    """Raise `ValueError` for rows that are a softmax's: they are between 0 and 1 and have the sum 1."""
+    rows = as_rows(logits).float()
+    if rows.shape[1] > 1 and bool(((rows >= 0) & ((rows.sum(dim=1, keepdim=True) - 1).abs() < 1e-3)).all()):
+        raise ValueError(
+            f"{name} must give logits, got probabilities: leave out its softmax, or take the logarithm of what it says"
+        )
 
 
 def check_finite(name: str, tensor: Tensor) -> None:

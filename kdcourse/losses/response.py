@@ -40,6 +40,10 @@ def soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 4.0, m
     """
     student, teacher, share = as_logits(student, teacher, mask, may_rule_out=["teacher"])
     check_temperature(temperature)
+    if student.shape[1] < 2:
+        raise ValueError(
+            "student must have logits of at least 2 classes; of a single yes or no, multi_label compares them"
+        )
     return _divergence(student / temperature, teacher / temperature, temperature**2, share)
 
 

@@ -43,6 +43,8 @@ class _Loader(yaml.SafeLoader):
         lines: dict[str, int] = {}
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             line = key.start_mark.line + 1
+            if key.tag == "tag:yaml.org,2002:bool":
+                raise yaml.YAMLError(f"the key {key.value!r} in line {line} reads as yes or no; put it in quotes")
             if key.value in lines:
                 raise yaml.YAMLError(f"the key {key.value!r} stands twice, in lines {lines[key.value]} and {line}")
             lines[key.value] = line
@@ -68,7 +70,8 @@ def _recipe(name: str, content: Any, changes: Mapping[str, Any]) -> Recipe:
     if not isinstance(content.get("runs"), dict) or not content["runs"]:
         raise RecipeError(f"{name}: runs must name at least one run, got {content.get('runs')!r}")
     _check_changes(name, changes)
-    if paths := [label for label in map(str, content["runs"]) if Path(label).name != label]:
+    taken = ("", ".", "..", "results.json")  # the last is what all runs write together
+    if paths := [label for label in map(str, content["runs"]) if Path(label).name != label or label in taken]:
         raise RecipeError(f"{name}: runs must have names that a folder can have, got {paths[0]!r}")
     runs = {
         str(label): _run(name, f"runs.{label}", given, content, changes) for label, given in content["runs"].items()

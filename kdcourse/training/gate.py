@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdcourse.data.splits import check_split
 from kdcourse.data.texts import Sentences
+from kdcourse.losses.checks import check_classes, check_finite, check_no_nan
 from kdcourse.methods import HardTarget, Method
 from kdcourse.models.sentiment import SentimentClassifier
 from kdcourse.system.arguments import check_model, whole_number
@@ -63,6 +64,19 @@ def check_finetuning(student, split, teacher, steps, batch_size, learning_rate) 
     if len(split) == 0:
         raise ValueError("split is empty: there is nothing to learn from")
     return check_schedule(steps, batch_size, learning_rate)
+
+
+def check_examples(name: str, split: object, classes: int) -> None:
+    """Raise `ValueError` for examples that a student could not be judged on: numbers that are none, labels of no class."""
+    inputs = getattr(split, "inputs", None)
+    try:
+        if isinstance(inputs, Tensor):
+            check_no_nan("inputs", inputs)
+            check_finite("inputs", inputs)
+        if split.labels is not None and len(split.labels):
+            check_classes(split.labels, classes)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def check_pair(student: nn.Module, teacher: nn.Module | None) -> None:

@@ -156,7 +156,11 @@ def prepare(objective: Objective, split: Examples, taught: Teaching) -> Objectiv
     inputs = split.inputs[few].requires_grad_(objective.method.needs_gradients)
     labels = None if split.labels is None else split.labels[few]
     batch = objective.prepare(inputs, labels, taught.ask(inputs, few), taught.model)
+    for name, logits in (("student", batch.student_logits), ("teacher", batch.teacher_logits)):
+        if logits is not None:
+            checks.check_not_probabilities(name, logits)
     checks.check_no_nan("split", split.inputs)
+    checks.check_finite("split", split.inputs)
     if objective.method.needs_labels:
         checks.check_classes(split.labels, batch.student_logits.shape[-1])
     return objective.train()
