@@ -4,6 +4,7 @@ import zipfile
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -349,3 +350,13 @@ def test_examples_to_be_judged_on_are_looked_at_before_anything_trains(part, mes
 def test_a_picture_of_minus_infinity_is_no_picture():
     broken = Split(IMAGES.index_fill(0, torch.tensor([5]), -torch.inf), LABELS)
     refused(lambda: train(split=broken), "split must be finite here, got 16 infinite of 192 values")
+
+
+@pytest.mark.parametrize("labels", [["a", "b"] * 6, [None] * 12, np.array(["a", "b"] * 6), np.array([0, None] * 6)])
+def test_labels_that_are_no_numbers_are_named(labels):
+    refused(lambda: Split(IMAGES, labels), "labels must be numbers, got an array of")
+
+
+@pytest.mark.parametrize("labels", [range(12), list(range(12)), pd.Series(range(12)), np.arange(12, dtype=np.int8)])
+def test_labels_in_a_column_are_taken(labels):
+    assert Split(IMAGES, labels).labels.tolist() == list(range(12))

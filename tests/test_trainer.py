@@ -365,3 +365,16 @@ def test_a_teacher_that_does_not_fit_is_refused(student, tmp_path):
         trainer(student, None, tmp_path, alpha=0.0).compute_loss(student.bert, batch(student, None))
     with pytest.raises(ValueError, match="labels must hold one entry for each of 16 texts, got 3"):
         Examples(student.encode(TEXTS), LABELS[:3])
+
+
+def test_classes_in_another_order_and_labels_in_words_are_refused(student, teacher, tmp_path):
+    student.bert.config.id2label = {0: "bad", 1: "good"}
+    teacher.bert.config.id2label = {0: "good", 1: "bad"}
+    with pytest.raises(ValueError, match=r"classes in one order with it, \['bad', 'good'\], got \['good', 'bad'\]"):
+        trainer(student, teacher, tmp_path)
+    teacher.bert.config.id2label = student.bert.config.id2label
+    assert trainer(student, teacher, tmp_path).train().training_loss > 0
+    examples = [{**one, "labels": "good"} for one in student.encode(TEXTS)]
+    arguments = DistillationTrainingArguments(str(tmp_path), report_to="none", use_cpu=True)
+    with pytest.raises(ValueError, match=r"labels must be numbers of classes, got 'good'; config.label2id has them"):
+        DistillationTrainer(student.bert, teacher.bert, arguments, train_dataset=examples)

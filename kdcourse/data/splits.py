@@ -3,6 +3,7 @@
 A batch is an index selection, `picked(split.images, index)`: no worker processes, no copies from host to device.
 """
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -125,11 +126,14 @@ def check_split(split: object, accepted: type | UnionType = Examples) -> None:
 def _as_tensor(name: str, values: object) -> Tensor:
     if not isinstance(values, Tensor | np.ndarray):
         raise ValueError(f"{name} must be a tensor, got {type(values).__name__}")
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must be numbers, got an array of {values.dtype}: {reprlib.repr(values.tolist())}")
     return torch.as_tensor(values)
 
 
 def _as_labels(values: object, count: int) -> Tensor:
-    labels = _as_tensor("labels", torch.tensor(values) if isinstance(values, list | tuple) else values)
+    as_column = hasattr(values, "to_numpy") or isinstance(values, list | tuple | range)  # pandas' too
+    labels = _as_tensor("labels", np.asarray(values) if as_column else values)
     if labels.shape != (count,):
         raise ValueError(f"labels must be ({count},), one for each picture, got {tuple(labels.shape)}")
     if labels.is_floating_point() or labels.dtype == torch.bool:

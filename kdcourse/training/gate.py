@@ -91,6 +91,9 @@ def check_pair(student: nn.Module, teacher: nn.Module | None) -> None:
         ours, theirs = (getattr(model.config, name, None) for model in (student, teacher))
         if ours != theirs:
             raise ValueError(f"teacher must have the student's {ours} {what}, got {theirs}{more}")
+    ours, theirs = ([*model.config.id2label.values()] for model in (student, teacher))
+    if ours != theirs and sorted(ours) == sorted(theirs):
+        raise ValueError(f"teacher must have the student's classes in one order with it, {ours}, got {theirs}")
     if is_multi_label(student) != is_multi_label(teacher):
         ours, theirs = student.config.problem_type, teacher.config.problem_type
         raise ValueError(f"teacher must have the student's problem_type {ours!r} in its config, got {theirs!r}")
@@ -115,16 +118,20 @@ def _check_classifier(name: str, model: object) -> None:
         )
 
 
-def check_answers(examples: object, alpha: float) -> None:
-    """Raise `ValueError` where no teacher is asked and the first of the examples does not bring its answer either.
+def check_answers(examples: object, alpha: float, *, taught: bool) -> None:
+    """Raise `ValueError` for a first example whose label is a word, or that brings no answer where no teacher is asked.
 
-    examples: a data set, a dictionary of several, or None; only where it can be indexed there is a look.
+    examples: a data set, a dictionary of several, or None; only where it can be indexed there is a look. taught: whether a
+    teacher is asked.
     """
     for part in examples.values() if isinstance(examples, Mapping) else [examples]:
         first = part[0] if hasattr(part, "__getitem__") and hasattr(part, "__len__") and len(part) else None
-        if not isinstance(first, Mapping) or "teacher_logits" in first:
+        if not isinstance(first, Mapping):
             continue
-        if alpha > 0 or not {"labels", "label", "label_ids"} & first.keys():
+        labels = [first[name] for name in ("labels", "label", "label_ids") if name in first]
+        if any(isinstance(label, str) for label in labels):
+            raise ValueError(f"labels must be numbers of classes, got {labels[0]!r}; config.label2id has them")
+        if not taught and "teacher_logits" not in first and (alpha > 0 or not labels):
             raise ValueError(NO_ANSWERS)
 
 

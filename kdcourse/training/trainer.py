@@ -93,9 +93,8 @@ class DistillationTrainer(Trainer):
         self.train_dataset = kwargs.get("train_dataset")
         if model is not None:
             self._join(model)
-        if teacher is None:
-            for part in ("train_dataset", "eval_dataset"):
-                check_answers(kwargs.get(part), self.args.alpha)
+        for part in ("train_dataset", "eval_dataset"):
+            check_answers(kwargs.get(part), self.args.alpha, taught=teacher is not None)
         super().__init__(model=model, args=self.args, **kwargs)
         self.model_accepts_loss_kwargs = True  # this loss takes the number of labels, whatever the model's own does
         self.label_names = self.label_names or ["labels"]  # and labels, where its forward does not take them
