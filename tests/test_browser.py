@@ -22,7 +22,8 @@ WITHOUT_CONTROLS = {"dashboard"}  # its curves move while a run trains: see test
 
 def test_lab_00_opens_and_runs(tmp_path):
     lab = notebooks.lab("00")
-    shutil.copy(lab.notebook, tmp_path)
+    for path in (lab.notebook, notebooks.NOTEBOOKS / notebooks.BADGE):
+        shutil.copy(path, tmp_path)
     with browser.jupyter(tmp_path) as address, browser.page() as tab:
         browser.open_notebook(tab, address, lab.notebook.name)
         browser.run_all(tab)
@@ -31,9 +32,10 @@ def test_lab_00_opens_and_runs(tmp_path):
         assert len(pictures) >= 4 and all(width > 100 and alt for width, alt in pictures)
         assert not tab.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count()
 
-        slider = tab.get_by_role("slider").first
-        slider.scroll_into_view_if_needed()
         described = tab.locator("[aria-live=polite]").filter(has_text="Mean over").first
+        cells = tab.locator(".jp-Cell").filter(has_text="Mean over").filter(has=tab.get_by_role("slider"))
+        slider = cells.first.get_by_role("slider").first
+        slider.scroll_into_view_if_needed()
         before = described.inner_text()
         slider.focus()
         tab.keyboard.press("ArrowRight")

@@ -239,6 +239,7 @@ ARGUMENTS = {
     **dict.fromkeys(("rkd_angle", "rkd_distance", "similarity_preserving", "contrastive"), (LOGITS, ANSWERS)),
     **dict.fromkeys(("probabilistic_transfer", "correlation_congruence"), (LOGITS, ANSWERS)),
     **dict.fromkeys(("soft_target", "logit_mse", "correlation", "standardized_soft_target"), (LOGITS, ANSWERS)),
+    "multi_label": (LOGITS, ANSWERS),
     **dict.fromkeys(("distillation", "decoupled"), (LOGITS, ANSWERS, LABELS)),
     **dict.fromkeys(("distances", "angles"), (LOGITS,)),
     "label_smoothing": (LOGITS, LABELS),
@@ -267,6 +268,16 @@ def test_a_loss_is_the_cpus_and_makes_no_host_wait(name, place):
         found = getattr(losses, name)(*given)
     assert not waits
     torch.testing.assert_close(found.cpu(), getattr(losses, name)(*ARGUMENTS[name]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [losses.soft_target, losses.logit_mse, losses.multi_label, losses.generalized_jsd])
+def test_a_mask_makes_no_host_wait(loss, place):
+    given, mask = moved((STATES, THEIRS), place), moved(MASK, place)
+    waits.clear()
+    with trusted():
+        found = loss(*given, mask=mask)
+    assert not waits
+    torch.testing.assert_close(found.cpu(), loss(STATES, THEIRS, mask=MASK), rtol=1e-4, atol=1e-5)
 
 
 RESPONSES = {
