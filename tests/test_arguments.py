@@ -360,3 +360,11 @@ def test_labels_that_are_no_numbers_are_named(labels):
 @pytest.mark.parametrize("labels", [range(12), list(range(12)), pd.Series(range(12)), np.arange(12, dtype=np.int8)])
 def test_labels_in_a_column_are_taken(labels):
     assert Split(IMAGES, labels).labels.tolist() == list(range(12))
+
+
+def test_texts_that_are_judged_by_the_next_character_have_no_classes():
+    texts = kd.load_characters("plays")
+    small = partial(kd.models.gpt, 8, 1, heads=2, characters=len(texts.alphabet))
+    recipe = kd.Recipe(lambda seed: small(), texts.train, kd.methods.NextToken(), steps=1, batch_size=2)
+    found = kd.compare({"a": recipe}, texts, seeds=2, metric=lambda net, split: 1.0, progress=False)
+    assert found.scores["a"].tolist() == [1.0, 1.0]

@@ -262,7 +262,8 @@ def _check_data(data: ImageData, *, labelled: bool) -> None:
             )
         if labelled and getattr(data, part).labels is None:
             raise ValueError(f"data.{part} has no labels, so there is nothing to compare answers with")
-        check_examples(f"data.{part}", getattr(data, part), len(data.classes))
+        classes = len(data.classes) if hasattr(data, "classes") else None  # characters have none
+        check_examples(f"data.{part}", getattr(data, part), classes)
 
 
 def _whole(seeds: int | Iterable[int]) -> list[int]:

@@ -66,14 +66,14 @@ def check_finetuning(student, split, teacher, steps, batch_size, learning_rate) 
     return check_schedule(steps, batch_size, learning_rate)
 
 
-def check_examples(name: str, split: object, classes: int) -> None:
+def check_examples(name: str, split: object, classes: int | None) -> None:
     """Raise `ValueError` for examples that a student could not be judged on: numbers that are none, labels of no class."""
     inputs = getattr(split, "inputs", None)
     try:
         if isinstance(inputs, Tensor):
             check_no_nan("inputs", inputs)
             check_finite("inputs", inputs)
-        if split.labels is not None and len(split.labels):
+        if classes is not None and split.labels is not None and len(split.labels):
             check_classes(split.labels, classes)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
