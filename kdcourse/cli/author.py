@@ -103,7 +103,7 @@ def bench(
     what: Annotated[
         str,
         typer.Argument(
-            help="training: a student alone, and taught in three ways. widgets: from a key on a slider to the picture. "
+            help="training: a student alone, and taught in four ways. widgets: from a key on a slider to the picture. "
             "dashboard: what it costs."
         ),
     ] = "training",
