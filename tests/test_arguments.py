@@ -368,3 +368,10 @@ def test_texts_that_are_judged_by_the_next_character_have_no_classes():
     recipe = kd.Recipe(lambda seed: small(), texts.train, kd.methods.NextToken(), steps=1, batch_size=2)
     found = kd.compare({"a": recipe}, texts, seeds=2, metric=lambda net, split: 1.0, progress=False)
     assert found.scores["a"].tolist() == [1.0, 1.0]
+
+
+def test_labels_are_held_against_classes_and_not_against_a_maps_width():
+    maps = nn.Sequential(nn.Conv2d(1, 3, 1), nn.AdaptiveAvgPool2d((4, 2)))  # two wide, of three classes
+    refused(
+        lambda: train(student=maps), r"labels must be int64 of shape \(4, 4, 2\), got a int64 tensor of shape \(4,\)"
+    )

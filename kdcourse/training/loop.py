@@ -162,7 +162,7 @@ def prepare(objective: Objective, split: Examples, taught: Teaching) -> Objectiv
     checks.check_no_nan("split", split.inputs)
     checks.check_finite("split", split.inputs)
     if objective.method.needs_labels:
-        checks.check_classes(split.labels, batch.student_logits.shape[-1])
+        checks.check_classes(split.labels, checks.as_rows(batch.student_logits).shape[1])
     return objective.train()
 
 
