@@ -63,6 +63,7 @@ def jupyter(folder: Path, *, dark: bool = False) -> Iterator[str]:
             server.wait(20)
 
 
+SECONDS = 240  # how long a page may take over anything: a busy machine is slow, not broken
 IS_RUNNING = "() => [...document.querySelectorAll('.jp-InputPrompt')].some(prompt => prompt.innerText.includes('*'))"
 
 
@@ -74,6 +75,7 @@ def page(width: int = 1100, height: int = 900, dark: bool = False) -> Iterator:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         tab = browser.new_page(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light")
+        tab.set_default_timeout(1000 * SECONDS)
         tab.problems = []
         tab.on("pageerror", lambda error: tab.problems.append(str(error)))
         tab.on("console", lambda message: tab.problems.append(message.text) if message.type == "error" else None)
@@ -91,15 +93,15 @@ def problems(tab) -> list[str]:
 def open_notebook(tab, address: str, name: str) -> None:
     """Open a notebook and wait until its kernel is idle: before that, Run All would be lost."""
     tab.goto(f"{address}/lab/workspaces/course/tree/{name}?token=course&reset")
-    tab.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-    tab.wait_for_function("() => document.body.innerText.includes('| Idle')", timeout=60_000)
+    tab.wait_for_selector(".jp-Notebook .jp-Cell")
+    tab.wait_for_function("() => document.body.innerText.includes('| Idle')")
 
 
-def run_all(tab, seconds: int = 240, *, wait: bool = True) -> None:
+def run_all(tab, seconds: int = SECONDS, *, wait: bool = True) -> None:
     """Run every cell and wait until the last has run; wait=False: until the first one runs."""
     tab.get_by_role("menuitem", name="Run", exact=True).click()
     tab.get_by_text("Run All Cells", exact=True).click()
-    tab.wait_for_function(IS_RUNNING, timeout=10_000)
+    tab.wait_for_function(IS_RUNNING)
     if not wait:
         return
     # Between two cells nothing runs for a moment; the end is where nothing has run for two seconds.
