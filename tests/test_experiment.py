@@ -48,6 +48,39 @@ def test_arms_are_paired_seed_by_seed(data, recipe):
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
 
 
+@pytest.mark.parametrize(("whole", "said"), [(1, "seeds 0 are whole"), (3, "seeds 0, 1, 2 are whole")])
+def test_one_stop_stops_everything_and_whole_seeds_are_kept(whole, said, data, recipe, tmp_path, monkeypatch):
+    """Half a run is no run: it is neither compared nor written."""
+    monkeypatch.setenv("KDCOURSE_RESULTS", str(tmp_path))
+    begun = []
+
+    class Slow(kd.HardTarget):
+        def forward(self, batch):
+            if len(begun) == whole + 1 and self.steps == 7:
+                raise KeyboardInterrupt
+            self.steps += 1
+            return super().forward(batch)
+
+        def __deepcopy__(self, memo):
+            again = Slow()
+            again.steps = 0
+            return again
+
+    def student(seed):
+        return kd.models.perceptron((8,), classes=3, inputs=16, seed=seed)
+
+    def draw(seed):
+        begun[:] = sorted({*begun, seed})
+        return data.train
+
+    arms = {"plain": recipe, "slow": replace(recipe, student=student, train=draw, method=Slow())}
+    with pytest.raises(KeyboardInterrupt, match=said) as stop:
+        compare(arms, data, seeds=5, progress=False, ledger="cut")
+    assert f"stopped in arm 'slow', seed {whole}" in str(stop.value) and not list(tmp_path.iterdir())
+    finished = stop.value.finished
+    assert finished is None if whole == 1 else list(finished.scores.index) == list(range(whole))
+
+
 def test_each_seed_may_draw_its_own_examples(data, recipe):
     drawn = []
 

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 optuna = pytest.importorskip("optuna")
 
@@ -38,6 +39,26 @@ def test_an_interrupted_search_resumes_where_it_stopped(tmp_path, capsys):
     assert "3 of 8 trials were there already" in capsys.readouterr().out
     assert len(asked) == 4 + 5, "only what was missing has run"
     assert values(resumed)[:3] == kept and len(values(resumed)) == 8 and len(set(values(resumed))) == 8
+
+
+def test_a_trial_that_was_cut_short_is_none(tmp_path, capsys):
+    """Its training is stopped, not the search's own code: a student of half the steps would be judged as a whole one."""
+    split = kd.data.table().train.take(torch.arange(64))
+    asked = []
+
+    def trained(trial):
+        def look(state):
+            if trial.number == 2 and state.step == 3:
+                raise KeyboardInterrupt
+
+        asked.append(trial.number)
+        student = kd.models.perceptron((4,), classes=3, inputs=20)
+        kd.train(student, split, steps=5, batch_size=8, callbacks=[look], progress=False)
+        return objective(trial)
+
+    study = tuning.search(trained, 6, name="cut", file=tmp_path / "cut.log", progress=False)
+    assert asked == [0, 1, 2] and len(tuning.finished(study)) == 2
+    assert "2 of 6 trials are kept" in capsys.readouterr().out
 
 
 def test_a_search_that_was_killed_resumes(tmp_path):

@@ -27,7 +27,7 @@ from kdcourse.system.generators import fork_rng
 from kdcourse.training.cache import TeacherCache
 from kdcourse.training.finetuning import finetune
 from kdcourse.training.gate import check_examples
-from kdcourse.training.loop import History, dry_run, train
+from kdcourse.training.loop import History, dry_run, train, whole_runs
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,12 @@ class Recipe:
             return self.teacher
         return (getattr(self.teacher, "untrained", self.teacher) if untrained else self.teacher)(seed)
 
+    @whole_runs()
     def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module:
-        """Train a fresh student; `seed` fixes its first weights, its examples and the order of its batches."""
+        """Train a fresh student; `seed` fixes its first weights, its examples and the order of its batches.
+
+        Raises `KeyboardInterrupt` where the keyboard stops it: the student of fewer steps is not the recipe's.
+        """
         student, training = self.begin(seed)
         training(progress=progress)
         return student
@@ -199,6 +203,16 @@ class Arm(Protocol):
     def facts(self, seed: int = 0) -> Facts: ...
 
 
+class Interrupted(KeyboardInterrupt):
+    """The keyboard stopped a comparison. finished: the `Comparison` of the seeds that all arms had run with, if at least two."""
+
+    def __init__(self, arm: str, seed: int, whole: list[int], finished: Comparison | None):
+        kept = f"seeds {', '.join(map(str, whole))} are whole" if whole else "no seed is whole"
+        where = "; sys.last_value.finished compares them" if finished is not None else ""
+        super().__init__(f"stopped in arm {arm!r}, seed {seed}, which is not measured; {kept}{where}")
+        self.finished = finished
+
+
 def compare(
     recipes: Mapping[str, Arm],
     data: ImageData,
@@ -217,7 +231,8 @@ def compare(
     equal_budgets: False where budgets are what is compared; the table then shows them.
     metric: called as metric(student, split). ledger: a name; the outcome is then written to `<ledger>-<data>.json`.
     Raises `ValueError` before anything trains for no arm, unequal budgets, fewer than two seeds, a seed that stands there
-    twice or is no whole number, and a baseline that is no arm; afterwards for a score that is NaN or infinite.
+    twice or is no whole number, and a baseline that is no arm; afterwards for a score that is NaN or infinite. Raises
+    `Interrupted` where the keyboard stops it; nothing is written then.
     """
     from tqdm.auto import tqdm
 
@@ -231,11 +246,16 @@ def compare(
     known = _looked_at(recipes, seeds[0])
     bar = partial(tqdm, desc="comparing", unit="run", leave=False, disable=None if progress else True)
     students = {arm: [] for arm in recipes}
-    for seed, arm in bar([(seed, arm) for seed in seeds for arm in recipes]):
-        students[arm].append(recipes[arm].run(seed))
-
     budgets = None if equal_budgets else {arm: recipe.budget for arm, recipe in recipes.items()}
-    comparison = Comparison.evaluate(students, data, metric, seeds, baseline, budgets, known)
+    judge = partial(Comparison.evaluate, data=data, metric=metric, baseline=baseline, budgets=budgets, facts=known)
+    for seed, arm in bar([(seed, arm) for seed in seeds for arm in recipes]):
+        try:
+            students[arm].append(recipes[arm].run(seed))
+        except KeyboardInterrupt as stop:
+            whole = seeds[: seeds.index(seed)]
+            finished = {name: trained[: len(whole)] for name, trained in students.items()}
+            raise Interrupted(arm, seed, whole, judge(finished, seeds=whole) if len(whole) > 1 else None) from stop
+    comparison = judge(students, seeds=seeds)
     if ledger:
         keep(ledger, comparison, {arm: recipe.describe(students[arm][0]) for arm, recipe in recipes.items()}, data)
     return comparison

@@ -12,6 +12,7 @@ import numpy as np
 from kdcourse.plots.palette import array
 from kdcourse.system.arguments import whole_number
 from kdcourse.system.storage import cache_folder
+from kdcourse.training.loop import whole_runs
 
 if TYPE_CHECKING:
     import optuna
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 SEED = 0
 
 
+@whole_runs()
 def search(
     objective: "Callable[[optuna.Trial], float]",
     trials: int,

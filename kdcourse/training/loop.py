@@ -7,7 +7,8 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import torch
@@ -150,6 +151,19 @@ def train(
     return finish(state, batch_size, started)
 
 
+_WHOLE = ContextVar("whole", default=False)
+
+
+@contextmanager
+def whole_runs() -> Iterator[None]:
+    """Within it an interrupt from the keyboard is raised, and no run ends early: half a run must not be taken for a whole one."""
+    before = _WHOLE.set(True)
+    try:
+        yield
+    finally:
+        _WHOLE.reset(before)
+
+
 def prepare(objective: Objective, split: Examples, taught: Teaching) -> Objective:
     """A look at two examples, from which the method makes what it learns, and at all numbers that the steps will not look at."""
     few = torch.arange(min(2, len(split)), device=split.device)
@@ -202,7 +216,9 @@ def loop(
                 callback(state)
             if state.stopped:
                 break
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        if _WHOLE.get():
+            raise KeyboardInterrupt(f"stopped after {state.step} of {state.steps} steps, and not measured") from stop
         print(f"Interrupted after {state.step} of {state.steps} steps; the student keeps what it has learnt.")
     state.history.interrupted = state.step < state.steps
 

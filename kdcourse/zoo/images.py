@@ -13,7 +13,7 @@ from kdcourse.data.splits import ImageData, Split
 from kdcourse.evaluation import measure
 from kdcourse.models import convnet, perceptron, with_channels, with_new_head
 from kdcourse.system.storage import cached
-from kdcourse.training.loop import train
+from kdcourse.training.loop import train, whole_runs
 from kdcourse.zoo import store
 
 SEED = 0
@@ -147,20 +147,18 @@ def _checkpoint_paths(name: str, data: ImageData) -> list[tuple[str, Path]]:
 def _train(name: str, data: ImageData, steps: int, progress: bool) -> tuple[nn.Module, dict]:
     recipe = _recipe(name)
     model = recipe.build(data).to(data.train.device)
-    history = train(
-        model,
-        data.train,
-        steps=steps,
-        batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        order_seed=SEED,
-        augment=partial(random_shift_flip, shift=recipe.shift, flip=data.name in MIRRORED),
-        progress=progress,
-    )
-    if history.interrupted:
-        # Half a teacher must not be taken for a whole one later.
-        raise KeyboardInterrupt(f"the {name} teacher was stopped before its last step and is not stored")
+    with whole_runs():
+        train(
+            model,
+            data.train,
+            steps=steps,
+            batch_size=recipe.batch_size,
+            learning_rate=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            order_seed=SEED,
+            augment=partial(random_shift_flip, shift=recipe.shift, flip=data.name in MIRRORED),
+            progress=progress,
+        )
     # Stored in half precision, so judged in half precision.
     model.half().float()
     settings = {key: getattr(recipe, key) for key in ("batch_size", "learning_rate", "weight_decay", "shift")}

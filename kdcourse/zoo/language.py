@@ -9,7 +9,7 @@ from kdcourse.data.characters import CharacterData, load_characters
 from kdcourse.evaluation import measure
 from kdcourse.methods import NextToken
 from kdcourse.models.language import LanguageModel, gpt
-from kdcourse.training.loop import train
+from kdcourse.training.loop import train, whole_runs
 from kdcourse.zoo import store
 
 SIZE = {"width": 96, "depth": 3}
@@ -52,23 +52,16 @@ def _file_name(data: CharacterData) -> str:
 
 def _train(data: CharacterData, steps: int, progress: bool) -> tuple[LanguageModel, dict]:
     model = _build(data)
-    history = train(
-        model.to(data.train.device),
-        data.train,
-        NextToken(),
-        **{**RECIPE, "steps": steps},
-        order_seed=SEED,
-        progress=progress,
-    )
-    if history.interrupted:
-        raise KeyboardInterrupt("the language model was stopped before its last step and is not stored")
+    settings = {**RECIPE, "steps": steps}
+    with whole_runs():
+        train(model.to(data.train.device), data.train, NextToken(), **settings, order_seed=SEED, progress=progress)
     model.half().float()  # stored in half precision, so judged in half precision
     return model, {
         "teacher": model.label,
         "data_set": data.name,
         "data": data.train.fingerprint,
         "seed": SEED,
-        "recipe": {**RECIPE, "steps": steps},
+        "recipe": settings,
         "validation_bits": round(measure.bits_per_character(model, data.validation), 3),
         "test_bits": round(measure.bits_per_character(model, data.test), 3),
         "parameters": measure.parameters(model),
