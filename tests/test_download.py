@@ -1,12 +1,13 @@
 """Downloads from a server on this machine that is healthy, slow, wrong or gone."""
 
+import gzip
 import hashlib
 import socket
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
+from contextlib import suppress
 
 import pytest
 
@@ -104,6 +105,50 @@ def test_a_transfer_that_falls_silent_is_given_up(server, mirror, tmp_path, hurr
     assert (tmp_path / "data.gz").read_bytes() == CONTENT
 
 
+def without_end(handler):
+    """A body that goes on for as long as anybody reads it."""
+    handler.send_response(200)
+    handler.end_headers()
+    with suppress(OSError):
+        while True:
+            handler.wfile.write(CONTENT)
+
+
+def packed(handler):
+    """200 MB of zeros, packed into 200 kB."""
+    bomb = gzip.compress(bytes(200_000_000), 9)
+    handler.send_response(200)
+    handler.send_header("Content-Encoding", "gzip")
+    handler.send_header("Content-Length", str(len(bomb)))
+    handler.end_headers()
+    with suppress(OSError):
+        handler.wfile.write(bomb)
+
+
+def drop_by_drop(handler):
+    """A byte at a time, never silent for long."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(CONTENT)))
+    handler.end_headers()
+    with suppress(OSError):
+        for byte in CONTENT:
+            handler.wfile.write(bytes([byte]))
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [(without_end, "more than 102,400 bytes"), (packed, "more than 102,400 bytes"), (drop_by_drop, "broke off")],
+)
+def test_a_body_ends_at_its_size_and_its_time(answer, said, server, mirror, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(download, "LEAST_TIME", 0.5)
+    server.files["/data.gz"] = answer
+    started = time.monotonic()
+    fetch([remote("data.gz", CONTENT, server.address, mirror.address)], tmp_path)
+    assert said in capsys.readouterr().out and time.monotonic() - started < 30
+    assert [path.name for path in tmp_path.iterdir()] == ["data.gz"]
+
+
 def test_a_host_that_broke_down_is_not_asked_for_the_next_file(server, mirror, tmp_path, hurried):
     server.files["/data.gz"] = server.half_then_nothing(CONTENT)
     mirror.files["/more.gz"] = CONTENT[:100]
@@ -151,13 +196,13 @@ def test_without_patches_the_wait_is_a_few_seconds():
 
 
 def test_an_interrupt_leaves_nothing_behind(server, tmp_path, monkeypatch):
-    import pooch
+    from urllib3 import HTTPResponse
 
-    def interrupted(self, url, target, *_):
-        Path(target).write_bytes(CONTENT[:100])
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", interrupted)
+    server.files["/data.gz"] = CONTENT
+    monkeypatch.setattr(HTTPResponse, "read1", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fetch([remote("data.gz", CONTENT, server.address)], tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -758,6 +758,21 @@ def test_an_entry_that_was_edited_by_hand_is_damage_too(own_progress, capsys):
     assert "damaged" in capsys.readouterr().out and own_progress.with_name("progress.damaged.sqlite").is_file()
 
 
+@pytest.mark.parametrize(
+    "entry", ['{"attempts": null}', '{"attempts": "two"}', '{"outcome": "perfect"}', "[1]", "null"]
+)
+def test_an_entry_of_another_shape_costs_no_more_than_itself(entry, own_progress):
+    progress.record("01.one_hot", outcome="right")
+    progress.record("02.entropy", outcome="wrong")
+    with closing(sqlite3.connect(own_progress)) as database, database:
+        database.execute("UPDATE progress SET entry = ? WHERE identity = '02.entropy'", (entry,))
+    assert progress.load()["02.entropy"]["attempts"] == 0
+    progress.record("02.entropy", outcome="right")
+    known = progress.load()
+    assert (known["02.entropy"]["attempts"], known["02.entropy"]["outcome"]) == (1, "right")
+    assert known["01.one_hot"]["attempts"] == 1
+
+
 def test_progress_that_cannot_be_written_never_stops_a_lab(own_progress, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("KDCOURSE_PROGRESS", str(tmp_path / "file" / "progress.sqlite"))

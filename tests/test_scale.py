@@ -121,10 +121,30 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capsys):
     paths[2].write_bytes(content)
     step, state = kept.newest()
     assert step == 2 and state["x"].tolist() == [2] * 4
-    assert "does not match the hash stored with it; the one before is taken" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"with it; it is kept as damaged-{paths[2].name}, and the one before is taken" in said
     paths[1].write_bytes(b"cut short")
     assert kept.newest() == (0, {})
     assert "the run begins anew" in capsys.readouterr().out
+    again = kept.save(
+        1, {"x": torch.ones(4)}
+    )  # of the run that begins anew: older by its name, and not dropped for that
+    assert again.exists() and kept.newest()[0] == 1
+
+
+def test_a_full_disk_costs_a_line_and_no_checkpoint(tmp_path, capsys, monkeypatch):
+    kept = Checkpoints(tmp_path, '{"a": 1}')
+    kept.save(1, {"x": torch.ones(4)})
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("kdcourse.scale.checkpoints.save_tensors", full)
+    kept.save(2, {"x": torch.ones(4)})
+    assert "No space left on device" in capsys.readouterr().out and kept.newest()[0] == 1
+    with pytest.raises(RecipeError, match=r"the trained student cannot be written .*No space left.*; make room"):
+        kept.finish(torch.nn.Linear(1, 1), {})
+    assert kept.newest()[0] == 1
 
 
 def test_checkpoints_of_another_recipe_are_refused_by_key(tmp_path):

@@ -1,7 +1,9 @@
 """Nothing half-written is ever read, and a changed bit is noticed."""
 
+import os
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -117,3 +119,13 @@ def test_a_cache_that_can_only_be_read_still_serves_what_it_holds(tmp_path, monk
     assert full not in elsewhere.parents and "Permission denied" in capsys.readouterr().out
     storage.save_tensors(elsewhere, {"weight": torch.zeros(1)})
     assert storage.cached("data", "new.safetensors") == elsewhere
+
+
+def test_what_a_killed_writer_left_goes_after_a_day(tmp_path):
+    path, day = tmp_path / "a[1].txt", 24 * 60 * 60
+    old, young, of_another = (tmp_path / f".{name}.part" for name in ("a[1].txt.x", "a[1].txt.y", "b.txt.z"))
+    for left, age in ((old, 2 * day), (young, 60), (of_another, 2 * day)):
+        left.write_text("half")
+        os.utime(left, (time.time() - age,) * 2)
+    storage.write_safely(path, lambda temporary: temporary.write_text("whole"))
+    assert path.read_text() == "whole" and not old.exists() and young.exists() and of_another.exists()

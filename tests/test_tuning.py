@@ -61,6 +61,21 @@ def test_a_trial_that_was_cut_short_is_none(tmp_path, capsys):
     assert "2 of 6 trials are kept" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "damage", [b'{"op_code": 6, "work', b"\x00\x00\n", b"\xff\xfe"], ids=["half", "zeros", "bytes"]
+)
+def test_a_damaged_line_costs_no_other(damage, tmp_path, capsys):
+    file = tmp_path / "toy.log"
+    kept = values(tuning.search(objective, 4, name="toy", file=file, progress=False))
+    file.write_bytes(file.read_bytes() + damage)
+    resumed = tuning.search(objective, 6, name="toy", file=file, progress=False)
+    assert values(resumed)[:4] == kept and len(values(resumed)) == 6
+    said = capsys.readouterr().out
+    assert "toy.log had 1 damaged line" in said and "4 of 6 trials were there already" in said
+    assert (tmp_path / "toy.damaged").read_bytes().endswith(damage)
+    assert values(tuning.search(objective, 6, name="toy", file=file, progress=False)) == values(resumed)
+
+
 def test_a_search_that_was_killed_resumes(tmp_path):
     script = """
 import os, signal, sys

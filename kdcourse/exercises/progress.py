@@ -90,18 +90,27 @@ def _create_table(database: sqlite3.Connection) -> None:
 
 def _select_all(database: sqlite3.Connection) -> dict[str, dict]:
     rows = database.execute("SELECT identity, entry FROM progress").fetchall()
-    return {identity: json.loads(entry) for identity, entry in rows}
+    return {identity: _entry(json.loads(entry)) for identity, entry in rows}
 
 
 def _update(database: sqlite3.Connection, identity: str, outcome: str | None, first: Mapping, facts: Mapping) -> None:
     database.execute("BEGIN IMMEDIATE")  # other kernels wait from before the entry is read until it is written
     row = database.execute("SELECT entry FROM progress WHERE identity = ?", (identity,)).fetchone()
-    entry = {"attempts": 0} if row is None else json.loads(row[0])
+    entry = _entry({} if row is None else json.loads(row[0]))
     if outcome is not None:
         entry["outcome"] = max(outcome, entry.get("outcome", outcome), key=OUTCOMES.index)
         if outcome != "not attempted":
             entry["attempts"] += 1
     _write(database, identity, {**first, **entry, **facts, "when": datetime.now(UTC).isoformat(timespec="seconds")})
+
+
+def _entry(known: object) -> dict:
+    """What is known of one exercise, without what no course has written: a hand or another program was at the file."""
+    entry = dict(known) if isinstance(known, dict) else {}
+    if entry.get("outcome", OUTCOMES[0]) not in OUTCOMES:
+        del entry["outcome"]
+    attempts = entry.get("attempts")
+    return {**entry, "attempts": attempts if isinstance(attempts, int) and attempts >= 0 else 0}
 
 
 def _write(database: sqlite3.Connection, identity: str, entry: dict) -> None:
@@ -118,7 +127,7 @@ def _read_json() -> dict[str, dict]:
         return {}
     try:
         found = json.loads(old.read_text(encoding="utf-8"))
-        entries = {identity: {"attempts": 0, **entry} for identity, entry in found.items()}
+        entries = {identity: _entry({**entry}) for identity, entry in found.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         print(f"{old.name} cannot be read, so nothing is taken over from it.")
         return {}

@@ -3,6 +3,7 @@
 The search itself is optuna's; here are the file, the resuming and the front.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import numpy as np
 
 from kdcourse.plots.palette import array
 from kdcourse.system.arguments import whole_number
-from kdcourse.system.storage import cache_folder
+from kdcourse.system.storage import cache_folder, write_safely
 from kdcourse.training.loop import whole_runs
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = Path(file) if file is not None else cache_folder() / "searches" / f"{name}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
+    _leave_out_half_lines(path)
     study = optuna.create_study(
         study_name=name,
         storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path))),
@@ -65,6 +67,26 @@ def search(
                 f"Interrupted: {len(finished(study))} of {trials} trials are kept in {path.name}; run again to go on."
             )
     return study
+
+
+def _leave_out_half_lines(path: Path) -> None:
+    """A journal has an entry in each line; one that a killed process wrote in part would end every later search."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    whole = [line for line in lines if line.endswith(b"\n") and _is_json(line)]
+    if len(whole) < len(lines):
+        kept = path.with_suffix(".damaged")
+        write_safely(kept, lambda temporary: temporary.write_bytes(b"".join(lines)))
+        write_safely(path, lambda temporary: temporary.write_bytes(b"".join(whole)))
+        print(
+            f"{path.name} had {len(lines) - len(whole)} damaged lines, which are left out; {kept.name} is the file as it was."
+        )
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def finished(study: "optuna.Study") -> list:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from kdcourse.scale.keys import RecipeError
@@ -20,15 +21,22 @@ class Checkpoints:
         self.folder, self.settings = folder, settings
 
     def save(self, step: int, state: Mapping[str, Tensor]) -> Path:
-        """Write the state after `step` steps under a temporary name, rename it, and drop those no longer needed."""
+        """Write the state after `step` steps under a temporary name, rename it, and drop those no longer needed.
+
+        Where the disk takes no more, the older ones stay and a line says so: what was computed is not lost by that.
+        """
         path = self.folder / f"step-{step:09d}.safetensors"
-        save_tensors(path, state, {"settings": self.settings, "step": str(step)})
+        try:
+            save_tensors(path, state, {"settings": self.settings, "step": str(step)})
+        except (OSError, SafetensorError) as error:
+            print(f"{path.name} cannot be written ({error}); the run goes on, and the checkpoint before is kept.")
+            return path
         for old in self._paths()[SAVE_TOTAL_LIMIT:]:
             old.unlink()
         return path
 
     def newest(self) -> tuple[int, dict[str, Tensor]]:
-        """The last whole checkpoint's step and state; (0, {}) where there is none. Says which were damaged.
+        """The last whole checkpoint's step and state; (0, {}) where there is none. Says which were damaged and sets them aside.
 
         Raises `RecipeError` where it was made with other settings.
         """
@@ -38,16 +46,27 @@ class Checkpoints:
                 state, metadata = load_tensors(path)
             except DamagedFile as error:
                 rest = "the one before is taken" if number + 1 < len(paths) else "the run begins anew"
-                print(f"{error}; {rest}.")
+                # Out of the way: the newest by its name, it would outlive every checkpoint of a run that begins anew.
+                aside = path.replace(path.with_name(f"damaged-{path.name}"))
+                print(f"{error}; it is kept as {aside.name}, and {rest}.")
                 continue
             self._check(metadata["settings"])
             return int(metadata["step"]), state
         return 0, {}
 
     def finish(self, student: nn.Module, card: dict) -> None:
-        """Write the trained student with what is known of it; checkpoints have done their work."""
+        """Write the trained student with what is known of it; checkpoints have done their work.
+
+        Raises `RecipeError` where it cannot be written; the checkpoints stay then.
+        """
         metadata = {"settings": self.settings, "card": json.dumps(card)}
-        save_tensors(self.folder / "final.safetensors", student.state_dict(), metadata)
+        try:
+            save_tensors(self.folder / "final.safetensors", student.state_dict(), metadata)
+        except (OSError, SafetensorError) as error:
+            raise RecipeError(
+                f"{self.folder.name}: the trained student cannot be written ({error}); make room, and the same command goes on "
+                "from the last checkpoint"
+            ) from error
         for path in self._paths():
             path.unlink()
 

@@ -12,6 +12,10 @@ from urllib.parse import urlsplit
 
 PATIENCE = 4.0  # seconds that all hosts together get to show a sign of life
 SILENCE = 10.0  # seconds without a byte after which a running transfer is given up
+LEAST_TIME, LEAST_SPEED = (
+    60.0,
+    50_000,
+)  # seconds for any file, and bytes a second: a transfer that is slower is given up
 
 
 class DownloadError(OSError):
@@ -66,6 +70,7 @@ def _fetch_one(file: RemoteFile, folder: Path, hosts: set[str]) -> None:
     """Try the addresses in turn; a host that breaks down is taken out of `hosts`."""
     import pooch
     import requests
+    from urllib3.exceptions import HTTPError
 
     pooch.get_logger().setLevel("WARNING")  # its messages name folders of this machine
     reasons = []
@@ -80,7 +85,7 @@ def _fetch_one(file: RemoteFile, folder: Path, hosts: set[str]) -> None:
             return
         except requests.HTTPError as error:
             reasons.append(f"{host} answered {error.response.status_code}")
-        except requests.RequestException:
+        except (requests.RequestException, HTTPError):
             hosts.discard(host)
             reasons.append(f"{host} broke off")
         except _WrongSize as error:
@@ -96,15 +101,27 @@ class _WrongSize(ValueError):
 
 
 def _downloader(file: RemoteFile):
-    """What pooch calls to fill its temporary file: a progress bar, time limits and a look at the size."""
-    import pooch
+    """What pooch calls to fill its temporary file: a progress bar, and an end at the declared size and after a fair time."""
+    import requests
     from tqdm.auto import tqdm
 
     def download(address: str, target: str, _: object) -> None:
-        with tqdm(total=file.size, unit="B", unit_scale=True, desc=file.name, leave=False) as bar:
-            get = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=(PATIENCE, SILENCE))
-            get(address, target, None)
-        received = Path(target).stat().st_size
+        received, deadline = 0, time.monotonic() + LEAST_TIME + file.size / LEAST_SPEED
+        with (
+            requests.get(address, stream=True, timeout=(PATIENCE, SILENCE)) as response,
+            Path(target).open("wb") as part,
+            tqdm(total=file.size, unit="B", unit_scale=True, desc=file.name, leave=False) as bar,
+        ):
+            response.raise_for_status()
+            # read1 gives what is there, however little, and unpacks what comes packed: the size counted is that on the disk.
+            while chunk := response.raw.read1(2**16, decode_content=True):
+                received += len(chunk)
+                if received > file.size:
+                    raise _WrongSize(f"more than {file.size:,} bytes")
+                if time.monotonic() > deadline:
+                    raise requests.Timeout("slower than anybody waits for")
+                part.write(chunk)
+                bar.update(len(chunk))
         if received != file.size:
             raise _WrongSize(f"{received:,} of {file.size:,} bytes")
 

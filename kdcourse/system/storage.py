@@ -4,16 +4,20 @@ A file is written under a temporary name beside its final one and renamed when i
 whoever reads finds the old file, the new file or none, and never a part of one.
 """
 
+import glob
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+DAY = 24 * 60 * 60  # seconds
 
 
 class DamagedFile(ValueError):
@@ -24,10 +28,15 @@ class DamagedFile(ValueError):
 def being_written(path: str | Path) -> Iterator[Path]:
     """A temporary path to write to within the block, at whose end the file is renamed to `path`.
 
-    An exception or a killed process leaves `path` as it was. Folders are made where they are missing.
+    An exception or a killed process leaves `path` as it was. Folders are made where they are missing. What a killed process
+    left under a temporary name is deleted when it is a day old: nobody writes one file for so long.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(OSError):  # another process may delete it first
+            if time.time() - left.stat().st_mtime > DAY:
+                left.unlink()
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
