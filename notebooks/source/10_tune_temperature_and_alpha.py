@@ -540,11 +540,12 @@ quiz.try_every_option()
 
 # %%
 chosen_for_few = (lab.labels_only(128), choices[128])
+shape = {"classes": len(data.classes), "channels": data.train.images.shape[1]}
 full = kd.at_full_size(
     {name: study.recipes[name] for name in chosen_for_few},
     data,
     seeds=3,
-    student=partial(kd.models.convnet, (8, 16, 32, 32)),
+    student=partial(kd.models.convnet, (8, 16, 32, 32), **shape),
     teacher=kd.TeacherCache(kd.zoo.teacher("convnet", data)),
     train=data.train,
     steps=2500,
