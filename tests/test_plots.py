@@ -72,6 +72,9 @@ def every_figure(images, soft, matrix):
         "relations": plots.relations({"teacher": matrix, "student": matrix}, np.arange(10) // 4, CLASSES),
         "reliability": plots.reliability({"one": RELIABILITY, "two": RELIABILITY}, {"one": 3.0, "two": 4.0}),
         "disagreement": plots.disagreement({"seeds": matrix[:4, :4]}, {"seeds": ["64", "32", "64-64", "128"]}),
+        "teacher_and_student": plots.teacher_and_student(
+            images[0], 3, soft[0], soft[1], CLASSES, parameters=(2_000_000, 3_000)
+        ),
         "mixture": plots.mixture(
             {"a": 80.0, "b": 70.0}, {"a": 1.0, "b": 3.0}, 82.0, soft, CLASSES, ylabel="accuracy, %", picture=images[0]
         ),
@@ -102,6 +105,19 @@ def test_bars_lines_and_cells_show_the_numbers(soft, matrix):
         ((0, 0), "0.90", "black"), ((1, 0), "0.50", "white"), ((0, 1), "0.25", "white"), ((1, 1), "0.51", "black")
     ]  # fmt: skip
     assert [frame.get_xy() for frame in cells.patches] == [(-0.5, -0.5), (0.5, 0.5)], "the best of each row is framed"
+
+
+def test_the_scheme_has_the_bars_and_the_words_of_its_example(images):
+    teacher, student = np.full(10, 0.02), np.full(10, 0.05)
+    teacher[[3, 6]], student[[9, 0]] = [0.64, 0.2], [0.4, 0.2]
+    figure = plots.teacher_and_student(images[0], 3, teacher, student, CLASSES, parameters=(2_000_000, 3_000))
+    bars = [[bar.get_width() for bar in axes.patches] for axes in figure.axes if axes.get_xlim() == (0, 1)]
+    np.testing.assert_allclose(bars, [teacher, student])
+    assert "2,000,000 fixed parameters, answers dress with 64%, shirt with 20%." in figure.description
+    assert "3,000 trained parameters, answers ankle boot with 40%, T-shirt with 20%." in figure.description
+    assert figure.description.startswith("A picture labelled dress ")
+    with pytest.raises(ValueError, match=r"student must be a table of shape \(1, 10\), got shape \(1, 3\)"):
+        plots.teacher_and_student(images[0], 3, teacher, student[:3], CLASSES, parameters=(2, 1))
 
 
 def test_a_bin_without_pictures_has_no_bar_and_no_share():
