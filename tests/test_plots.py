@@ -114,7 +114,7 @@ def test_the_scheme_has_the_bars_and_the_words_of_its_example(images):
     bars = [[bar.get_width() for bar in axes.patches] for axes in figure.axes if axes.get_xlim() == (0, 1)]
     np.testing.assert_allclose(bars, [teacher, student])
     assert "2,000,000 fixed parameters, answers dress with 64%, shirt with 20%." in figure.description
-    assert "3,000 trained parameters, answers ankle boot with 40%, T-shirt with 20%." in figure.description
+    assert "3,000 parameters to train, answers ankle boot with 40%, T-shirt with 20%." in figure.description
     assert figure.description.startswith("A picture labelled dress ")
     with pytest.raises(ValueError, match=r"student must be a table of shape \(1, 10\), got shape \(1, 3\)"):
         plots.teacher_and_student(images[0], 3, teacher, student[:3], CLASSES, parameters=(2, 1))
@@ -258,6 +258,13 @@ def test_curves_say_where_the_mean_is_highest():
     values = np.array([[1.0, 5.0, 3.0], [3.0, 7.0, 5.0]])
     figure = plots.curves([1, 2, 4], {"s": values}, levels={"s": [4.0, 5.0]}, xlabel="T", ylabel="accuracy, %")
     assert "s: highest at 2 with 6.0, lowest 2.0, labels only 4.5" in figure.description
+
+
+def test_bands_and_running_means_are_named_in_the_legend():
+    (named,) = plots.curves([1, 2], {"s": [[1.0, 5.0], [3.0, 8.0]]}, xlabel="T", ylabel="%").legends
+    assert [text.get_text() for text in named.get_texts()] == ["s", "95 % interval"]
+    legend = plots.history([3.0, 2.0, 1.0], smooth=2).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["each step", "mean of the last 2 steps"]
 
 
 def test_traced_says_what_stands_at_the_mark_and_at_the_beginning():

@@ -73,7 +73,7 @@ def teacher_and_student(
     said = [_likeliest(values, classes) for values in answers]
     figure.description = (
         f"A picture labelled {classes[label]} goes to both networks. The teacher, {parameters[0]:,} fixed parameters, "
-        f"answers {said[0]}. The student, {parameters[1]:,} trained parameters, answers {said[1]}. The loss says how far the "
+        f"answers {said[0]}. The student, {parameters[1]:,} parameters to train, answers {said[1]}. The loss says how far the "
         "student's answer is from its targets, the label and the teacher's answer, and each step changes the student alone."
     )
     return figure
