@@ -46,8 +46,8 @@ teacher = kd.zoo.teacher("perceptron", data)
 # probabilities of the same shape, and each row sums to 1. $T$ is the temperature, a single number. We take $T = 2$, which softens a
 # little; lab 02 explains how.
 #
-# The pictures are chosen by a rule: of four classes, the one that the teacher gets right and to whose class, the *winner*, it gives as
-# near to 65 % as can be. Look at where the other 35 % go.
+# The pictures are chosen by a rule, one for each of four classes: the teacher gets it right, and its likeliest class, the *winner*, has as
+# nearly 65 % of the probability as can be. Look at where the other 35 % go.
 
 # %%
 cache = kd.TeacherCache(teacher)
@@ -310,7 +310,7 @@ kd.claim(f"They beat labels {rival}, too", outcome.difference("soft", rival))
 # | student, 2 × 800 units, hard targets | 146 |
 # | same student, soft targets, T = 20 | 74 |
 #
-# Their student had labels enough, but too little regularisation. Ours is short of labels. Why does a soft target help ours?
+# Their student had enough labels, but too little regularisation. Ours is short of labels. Why does a soft target help ours?
 #
 # ## When it does not help: find the confound
 #

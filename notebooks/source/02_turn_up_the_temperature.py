@@ -243,8 +243,9 @@ soft_gradient = kd.exercise("02.soft_gradient").check(soft_gradient)
 #
 # $$\frac{\partial L}{\partial z^s_{nc}} = \frac{T}{N} (q_{nc} - p_{nc})$$
 #
-# Now the same in numbers, for 500 pictures and an untrained student. Autograd must agree with your formula. The figure shows the norm
-# (the length) of three gradients against T, both axes logarithmic: a line that falls by T for each factor T is like 1/T.
+# Step 3 holds where T is large beside the logits. Now the same in numbers, for 500 pictures and an untrained student: autograd must
+# agree with your formula. The figure shows the norm (the length) of three gradients against T, both axes logarithmic. From T = 1 to
+# T = 32, what shrinks like 1/T falls 32-fold, and what shrinks like 1/T² falls 1,024-fold.
 
 # %%
 temperatures = (1, 2, 4, 8, 16, 32)
