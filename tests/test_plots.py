@@ -260,6 +260,13 @@ def test_curves_say_where_the_mean_is_highest():
     assert "s: highest at 2 with 6.0, lowest 2.0, labels only 4.5" in figure.description
 
 
+def test_no_axis_shows_a_formula_as_it_is_spelled(images, soft, matrix):
+    for name, figure in every_figure(images, soft, matrix).items():
+        figure.png()
+        ticks = [tick.get_text() for axes in figure.axes for tick in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+        assert not [tick for tick in ticks if "$" in tick], name
+
+
 def test_bands_and_running_means_are_named_in_the_legend():
     (named,) = plots.curves([1, 2], {"s": [[1.0, 5.0], [3.0, 8.0]]}, xlabel="T", ylabel="%").legends
     assert [text.get_text() for text in named.get_texts()] == ["s", "95 % interval"]

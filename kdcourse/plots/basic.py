@@ -176,6 +176,7 @@ def lines(x: Sequence[float], series: Mapping[str, Sequence[float]], *, xlabel: 
         axes.annotate(name, (x[-1], values[-1]), (8, 0), textcoords="offset points", va="center", color=look["color"])
         parts.append(f"{name} goes from {values[0]:.2g} to {values[-1]:.2g}")
     axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
+    axes.yaxis.set_major_formatter("{x:g}")  # matplotlib's own is a formula, which our figures show as it is spelled
     axes.margins(x=0.05)
     _ticks_at(axes, x, True)
     figure.description = f"{ylabel} against {xlabel} from {x[0]:g} to {x[-1]:g}: " + "; ".join(parts) + "."

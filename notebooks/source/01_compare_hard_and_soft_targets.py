@@ -220,6 +220,8 @@ from scipy.stats import spearmanr
 
 agreement = spearmanr(hints[off_diagonal], mistakes[off_diagonal]).statistic
 assert agreement > 0.3
+
+# %%
 kd.say(
     f"Over all pairs of classes, the rank correlation of the two tables is **{agreement:.2f}**. The teacher doubts most between "
     f"**{most_alike(hints)}**; the other network mixes up most **{most_alike(mistakes)}**."
