@@ -72,6 +72,9 @@ def every_figure(images, soft, matrix):
         "relations": plots.relations({"teacher": matrix, "student": matrix}, np.arange(10) // 4, CLASSES),
         "reliability": plots.reliability({"one": RELIABILITY, "two": RELIABILITY}, {"one": 3.0, "two": 4.0}),
         "disagreement": plots.disagreement({"seeds": matrix[:4, :4]}, {"seeds": ["64", "32", "64-64", "128"]}),
+        "teacher_and_student": plots.teacher_and_student(
+            images[0], 3, soft[0], soft[1], CLASSES, parameters=(2_000_000, 3_000)
+        ),
         "mixture": plots.mixture(
             {"a": 80.0, "b": 70.0}, {"a": 1.0, "b": 3.0}, 82.0, soft, CLASSES, ylabel="accuracy, %", picture=images[0]
         ),
@@ -102,6 +105,19 @@ def test_bars_lines_and_cells_show_the_numbers(soft, matrix):
         ((0, 0), "0.90", "black"), ((1, 0), "0.50", "white"), ((0, 1), "0.25", "white"), ((1, 1), "0.51", "black")
     ]  # fmt: skip
     assert [frame.get_xy() for frame in cells.patches] == [(-0.5, -0.5), (0.5, 0.5)], "the best of each row is framed"
+
+
+def test_the_scheme_has_the_bars_and_the_words_of_its_example(images):
+    teacher, student = np.full(10, 0.02), np.full(10, 0.05)
+    teacher[[3, 6]], student[[9, 0]] = [0.64, 0.2], [0.4, 0.2]
+    figure = plots.teacher_and_student(images[0], 3, teacher, student, CLASSES, parameters=(2_000_000, 3_000))
+    bars = [[bar.get_width() for bar in axes.patches] for axes in figure.axes if axes.get_xlim() == (0, 1)]
+    np.testing.assert_allclose(bars, [teacher, student])
+    assert "2,000,000 fixed parameters, answers dress with 64%, shirt with 20%." in figure.description
+    assert "3,000 parameters to train, answers ankle boot with 40%, T-shirt with 20%." in figure.description
+    assert figure.description.startswith("A picture labelled dress ")
+    with pytest.raises(ValueError, match=r"student must be a table of shape \(1, 10\), got shape \(1, 3\)"):
+        plots.teacher_and_student(images[0], 3, teacher, student[:3], CLASSES, parameters=(2, 1))
 
 
 def test_a_bin_without_pictures_has_no_bar_and_no_share():
@@ -242,6 +258,20 @@ def test_curves_say_where_the_mean_is_highest():
     values = np.array([[1.0, 5.0, 3.0], [3.0, 7.0, 5.0]])
     figure = plots.curves([1, 2, 4], {"s": values}, levels={"s": [4.0, 5.0]}, xlabel="T", ylabel="accuracy, %")
     assert "s: highest at 2 with 6.0, lowest 2.0, labels only 4.5" in figure.description
+
+
+def test_no_axis_shows_a_formula_as_it_is_spelled(images, soft, matrix):
+    for name, figure in every_figure(images, soft, matrix).items():
+        figure.png()
+        ticks = [tick.get_text() for axes in figure.axes for tick in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+        assert not [tick for tick in ticks if "$" in tick], name
+
+
+def test_bands_and_running_means_are_named_in_the_legend():
+    (named,) = plots.curves([1, 2], {"s": [[1.0, 5.0], [3.0, 8.0]]}, xlabel="T", ylabel="%").legends
+    assert [text.get_text() for text in named.get_texts()] == ["s", "95 % interval"]
+    legend = plots.history([3.0, 2.0, 1.0], smooth=2).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["each step", "mean of the last 2 steps"]
 
 
 def test_traced_says_what_stands_at_the_mark_and_at_the_beginning():

@@ -1,1 +1,1 @@
-"""How good, how alike, how large, how fast a model is, and what an interval allows to be said of it."""
+"""How good, how similar, how large and how fast models are, and what an interval allows us to say of a difference."""

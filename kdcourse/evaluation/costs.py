@@ -19,9 +19,11 @@ ROUNDS, CALLS = 5, 20  # in which models are timed in turn, and calls of each th
 
 
 def table(models: dict[str, nn.Module], split: Split) -> "pd.DataFrame":
-    """A row for each model: accuracy, kilobytes, operations, milliseconds for one picture and for 64, and millijoules for one.
+    """A row for each model: accuracy in percent, kilobytes, millions of operations (MFLOPs, for one picture), milliseconds for
+    one picture and for a batch of 64, and millijoules for one picture.
 
-    A dash stands for what cannot be read: operations outside PyTorch or on numbers that are no floats, energy without a meter.
+    models: name -> model. split: labelled pictures. A dash stands for what cannot be measured: operations outside PyTorch or on
+    numbers that are no floats, and energy without a meter.
     """
     import pandas as pd
 
@@ -32,7 +34,10 @@ def table(models: dict[str, nn.Module], split: Split) -> "pd.DataFrame":
 
 
 def milliseconds(models: dict[Hashable, nn.Module], split: Split, batch_size: int = 1) -> dict[Hashable, float]:
-    """Each model's latency for one batch. They take turns, so that a slow moment of the machine falls on all of them."""
+    """Each model's latency for one batch, name -> milliseconds: the median of five rounds.
+
+    The models take turns, so that a slow moment of the machine affects all of them. batch_size: default 1.
+    """
     rounds = [
         [measure.latency(model, split, batch_size, repeats=CALLS) for model in models.values()] for _ in range(ROUNDS)
     ]
@@ -52,9 +57,10 @@ def _row(model: nn.Module, split: Split) -> dict[str, object]:
 
 @torch.inference_mode()
 def energy(model: nn.Module, split: Split, batch_size: int = 1, repeats: int = 500) -> float | None:
-    """Millijoules for one batch; None where the processor has no meter, or none that may be read.
+    """Millijoules for one batch, mean of `repeats` runs; None where the processor has no meter, or none that may be read.
 
-    The meters (RAPL, on Linux) count the whole processor, other programs included: measure on an idle machine.
+    The meters (RAPL, on Linux) count the whole processor, other programs included: measure on an idle machine. batch_size:
+    default 1. repeats: default 500.
     """
     if (before := _joules()) is None:
         return None

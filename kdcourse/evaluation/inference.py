@@ -1,6 +1,6 @@
-"""What a model says of every example: logits and layers, in evaluation mode and without gradients.
+"""A model's answers for all examples of a split: logits and layers, in evaluation mode and without gradients.
 
-A model is where it is asked to work: it is moved to the examples' device, and answers there.
+The model is moved to the examples' device and answers there.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,11 @@ BATCH = 1000  # examples at once
 
 
 def predict(model: nn.Module, split: Examples | Sentences, batch_size: int = BATCH) -> Tensor:
-    """Logits (N, C) of every example, in the order of the split; the model's training flag is restored."""
+    """Logits (N, C) of every example, in the order of the split; the model's training flag is restored.
+
+    split: pictures, other examples, or sentences; labels are not needed. batch_size: examples at once, default 1,000. Raises as
+    `answered`.
+    """
     if isinstance(split, Sentences):
         return model.to(runtime.device()).predict(split.texts)
     return outputs(model, split, batch_size=batch_size)[LOGITS]
@@ -28,7 +32,10 @@ def predict(model: nn.Module, split: Examples | Sentences, batch_size: int = BAT
 def outputs(
     model: nn.Module, split: Examples, layers: Iterable[str] = (), batch_size: int = BATCH
 ) -> dict[str, Tensor]:
-    """ "logits" and the outputs of named layers for every example: name -> (N, …), in evaluation mode."""
+    """The logits, under the name "logits", and the outputs of named layers for every example: name -> (N, …).
+
+    layers: names of the model's modules, default none. batch_size: examples at once, default 1,000. Raises as `answered`.
+    """
     answers = list(answered(model, split, layers, batch_size))
     return {name: torch.cat([batch[name] for batch in answers]) for name in answers[0]}
 
@@ -37,9 +44,10 @@ def outputs(
 def answered(
     model: nn.Module, split: Examples, layers: Iterable[str] = (), batch_size: int = BATCH, *, role: str = "model"
 ) -> Iterator[dict[str, Tensor]]:
-    """What `outputs` gives, batch after batch, for answers that are too many to be held at once.
+    """What `outputs` gives, one batch after another, for answers that are too many to be held in memory at once.
 
-    Raises `ValueError` for what is no model and no split, and for answers that are no logits.
+    role: what errors call the model. Raises `ValueError` for something that is no model or no split, and for answers that are no
+    logits.
     """
     check_model(role, model)
     check_split(split)

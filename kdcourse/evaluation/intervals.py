@@ -1,4 +1,4 @@
-"""Differences with their intervals, and the words that they allow."""
+"""Differences with their intervals, and the verdicts that follow from them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,9 +12,10 @@ CONSTANT = "the same for every seed"
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference in points: its mean over seeds, the bounds of its 95 % interval, and from how many seeds it is.
+    """A paired difference in percentage points.
 
-    Raises `ValueError` for NaN and infinity: no verdict follows from what is no number.
+    mean: over the seeds. low, high: the ends of its 95 % interval. seeds: how many, None where it is not known. Raises
+    `ValueError` for NaN and infinity, from which no verdict follows.
     """
 
     mean: float
@@ -29,7 +30,8 @@ class Difference:
     def verdict(self) -> str:
         """ "helps", "hurts", "no clear difference" where the interval holds zero, or "the same for every seed".
 
-        The last is for what trains nothing: it has no luck, and an interval without width would make a point of nothing.
+        The last is for a difference without any randomness, such as one in which nothing is trained: its interval has no width,
+        so every difference, however small, would seem clear.
         """
         if self.high - self.low < 1e-9:
             return CONSTANT
@@ -42,9 +44,10 @@ class Difference:
 
 
 def difference(values: Iterable[float]) -> Difference:
-    """Mean and 95 % t-interval of one value a seed.
+    """Mean and 95 % interval, by Student's t-distribution, of values that hold one number for each seed.
 
-    Raises `ValueError` for fewer than two, because one seed proves nothing, and for NaN or infinity.
+    values: paired differences in points, or the scores of one arm. Raises `ValueError` for fewer than two, because one seed has
+    no spread, and for NaN or infinity.
     """
     from scipy import stats
 
@@ -57,14 +60,15 @@ def difference(values: Iterable[float]) -> Difference:
 
 
 def crossed(correct_a, correct_b, *, scale: float = 100.0) -> Difference:
-    """By how much one method's scores exceed another's, for seeds and for examples that were not drawn.
+    """By how much one method's scores exceed another's, with an interval for new seeds and new test examples.
 
-    `difference` speaks of other seeds and the same test examples; this interval of other seeds and other examples of their
-    kind. Each gap is taken as mean + effect of the seed + effect of the example + rest. From the mean squares of a two-way
-    table, MS, the variance of the mean is (MS_seeds + MS_examples − MS_rest) / (S · N), and the t-quantile has Satterthwaite's
-    degrees of freedom, S − 1 or N − 1 at least.
-    correct_a, correct_b: (S, N), one score for each of S seeds and N examples, the same in both: 0 or 1, or losses.
-    scale: what a score of 1 is in the answer; default 100, so that shares become points. Take 1 for losses.
+    The interval of `difference` is about other seeds and the same test examples; this one is about other seeds and other
+    examples of the same kind. Each gap is modelled as mean + effect of the seed + effect of the example + rest. From the mean
+    squares of a two-way table, MS, the variance of the mean is (MS_seeds + MS_examples − MS_rest) / (S · N), and the t-quantile
+    has Satterthwaite's degrees of freedom, S − 1 or N − 1 at least.
+    correct_a, correct_b: (S, N), one score for each of S seeds and N examples, 0 or 1, or a loss; both methods have the same
+    seeds and examples. scale: what a score of 1 becomes in the answer; default 100, so that shares become points. Take 1 for
+    losses.
     Raises `ValueError` for other shapes, fewer than two seeds or examples, and NaN or infinity.
     Sources: Satterthwaite (1946), *An Approximate Distribution of Estimates of Variance Components*; Owen (2007), *The
     pigeonhole bootstrap*, on such tables with two kinds of luck.
@@ -95,11 +99,11 @@ def crossed(correct_a, correct_b, *, scale: float = 100.0) -> Difference:
 
 
 def holm(gaps: Mapping[str, Iterable[float]]) -> dict[str, str]:
-    """The verdicts of several paired differences, name -> word, corrected for how many there are: by Holm's method at 5 %.
+    """The verdicts of several paired differences, name -> word, corrected for their number by Holm's method at 5 %.
 
-    gaps: name -> one difference a seed. Of m two-sided t-tests the smallest p-value must not exceed 5 % / m, the next not
-    5 % / (m − 1), and so on; from the first that does, none is a clear difference. So the chance of a single wrong "helps" or
-    "hurts" among all of them is at most 5 %. What is the same for every seed has no test and does not count.
+    gaps: name -> one difference for each seed. Of m two-sided t-tests the smallest p-value must not exceed 5 % / m, the next not
+    5 % / (m − 1), and so on; from the first that does, none is a clear difference. So the chance of even one wrong "helps" or
+    "hurts" among all of them is at most 5 %. A difference that is the same for every seed has no test and is not counted.
     Raises as `difference`. Source: Holm (1979), *A simple sequentially rejective multiple test procedure*.
     """
     from scipy import stats
@@ -117,7 +121,7 @@ def holm(gaps: Mapping[str, Iterable[float]]) -> dict[str, str]:
 
 
 def check_finite(name: str, values: Iterable[float]) -> None:
-    """Raise `ValueError` with the places, counted from 0, of what is NaN or infinite."""
+    """Raise `ValueError` where a value is NaN or infinite, with its place, counted from 0."""
     values = np.asarray(values, dtype=float)
     places = np.flatnonzero(~np.isfinite(values)).tolist()
     if places:
@@ -126,10 +130,11 @@ def check_finite(name: str, values: Iterable[float]) -> None:
 
 
 def claim(what: str, measured: Difference, at_least: float = 0.0) -> None:
-    """Stand by a sentence of the lab: print it with its measurement, or fail.
+    """Check a sentence of the lab against its measurement: print both, or fail.
 
-    Raises `AssertionError` unless at least five seeds were measured, the interval is clear of zero and the mean is at least
-    `at_least` points, `ValueError` where `at_least` is NaN: no mean would be less than that.
+    what: the sentence. measured: the difference that it speaks of. at_least: the smallest mean, in points, default 0. Raises
+    `AssertionError` unless there were at least five seeds, the interval lies above zero and the mean is at least `at_least`, and
+    `ValueError` where `at_least` is NaN.
     """
     check_finite("at_least", (at_least,))
     if measured.seeds is None or measured.seeds < FEWEST:

@@ -1,7 +1,8 @@
-"""How good, how alike, how large, how fast: what the labs measure of a model.
+"""What the labs measure of a model: how good, how similar, how large, how fast.
 
-Where a function takes `model_or_logits`, logits that are already there, (N, C) in the order of the split, save a pass.
-Answers that hold NaN or infinity raise `ValueError`: argmax takes NaN for the largest, and would make a score of it.
+`model_or_logits` is a model, or logits (N, C) that were computed before, in the order of the split. `split` holds N labelled
+examples with C classes. All functions raise `ValueError` for something that is no model, no logits of this shape or no split, for
+labels that are missing or outside the classes, and for answers with NaN or infinity, of which argmax would make a wrong score.
 """
 
 import io
@@ -32,7 +33,7 @@ BINS = 15  # of a reliability diagram, as in Guo et al. (2017)
 
 
 def accuracy(model_or_logits: nn.Module | Tensor, split: Split) -> float:
-    """Right answers in percent."""
+    """The share of right answers, in percent from 0 to 100."""
     return _share(correct(model_or_logits, split))
 
 
@@ -46,28 +47,29 @@ def correct(model_or_logits: nn.Module | Tensor, split: Split) -> Tensor:
 
 
 def per_class_accuracy(model_or_logits: nn.Module | Tensor, split: Split) -> Tensor:
-    """Right answers in percent for each class, (C,); NaN for a class that the split does not hold."""
+    """The share of right answers in each class, in percent, (C,); NaN for a class without examples in the split."""
     counts = confusion(model_or_logits, split).float()
     return 100 * counts.diagonal() / counts.sum(dim=1)
 
 
 def confusion(model_or_logits: nn.Module | Tensor, split: Split) -> Tensor:
-    """How often class i (row) was called class j (column): (C, C) int64."""
+    """The confusion matrix: how many examples of class i (row) were taken for class j (column), (C, C) int64."""
     logits, labels = _answers(model_or_logits, split)
     classes = logits.shape[1]
     return (labels * classes + logits.argmax(dim=1)).bincount(minlength=classes**2).view(classes, classes)
 
 
 def agreement(one: nn.Module | Tensor, other: nn.Module | Tensor, split: Split) -> float:
-    """How often two models give the same answer, right or wrong, in percent."""
+    """How often two models decide for the same class, right or wrong, in percent. The split needs no labels."""
     decisions = [_logits(model, split).argmax(dim=1) for model in (one, other)]
     return _share(decisions[0] == decisions[1])
 
 
 def centered_kernel_alignment(one: Tensor, other: Tensor) -> float:
-    """How alike two layers see the same pictures, from 0 to 1: linear CKA of features (N, …) and (N, …).
+    """How similar two layers' features of the same pictures are, from 0 to 1: linear CKA.
 
-    The cosine between the two centred N×N tables of inner products; blind to rotation, scale and the number of channels.
+    The cosine between the two centred N×N tables of inner products. Rotation, scale and the number of channels do not matter.
+    one, other: features (N, …) of the same N pictures, N ≥ 2. Raises `ValueError` for other numbers of pictures, and for NaN.
     Source: Kornblith, Norouzi, Lee, Hinton (2019), *Similarity of Neural Network Representations Revisited*, eq. 4.
     """
     one, other = _finite("one", one), _finite("other", other)
@@ -82,7 +84,10 @@ def centered_kernel_alignment(one: Tensor, other: Tensor) -> float:
 
 
 def recall_at_1(embeddings: Tensor, labels: Tensor) -> float:
-    """How often a picture's nearest neighbour, itself left out, is of its class, in percent. embeddings: (N, D), by cosine."""
+    """How often a picture's nearest neighbour, by cosine and other than itself, is of the same class, in percent.
+
+    embeddings: (N, D), N ≥ 2. labels: (N,). Raises `ValueError` for other shapes, and for NaN.
+    """
     labels = torch.as_tensor(labels, device=embeddings.device)
     if embeddings.ndim != 2 or embeddings.shape[:1] != labels.shape or len(labels) < 2:
         raise ValueError(
@@ -97,7 +102,11 @@ def recall_at_1(embeddings: Tensor, labels: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Reliability:
-    """A reliability diagram: for each bin of confidence its mean confidence, accuracy (shares) and number of pictures."""
+    """A reliability diagram: for each bin of confidence the mean confidence, the accuracy and the number of pictures, (bins,)
+    each.
+
+    confidence, accuracy: shares from 0 to 1, NaN for a bin without pictures.
+    """
 
     confidence: Tensor
     accuracy: Tensor
@@ -105,7 +114,10 @@ class Reliability:
 
 
 def reliability(model_or_logits: nn.Module | Tensor, split: Split, bins: int = BINS) -> Reliability:
-    """Confidence against accuracy in equal bins of confidence; empty bins hold NaN. Source: Guo et al. (2017), §2."""
+    """Accuracy against confidence (the largest probability), in bins of equal width from 0 to 1; empty bins hold NaN.
+
+    bins: how many, default 15. Source: Guo et al. (2017), *On Calibration of Modern Neural Networks*, §2.
+    """
     bins = whole_number("bins", bins)
     logits, labels = _answers(model_or_logits, split)
     confidence, decision = logits.softmax(dim=1).max(dim=1)
@@ -119,10 +131,10 @@ def reliability(model_or_logits: nn.Module | Tensor, split: Split, bins: int = B
 
 
 def calibration_error(model_or_logits: nn.Module | Tensor, split: Split, bins: int = BINS) -> float:
-    """Expected calibration error in points: |accuracy − confidence| over the bins, weighted by how many pictures each holds.
+    """Expected calibration error in percentage points: mean |accuracy − confidence| of the bins, weighted by their pictures.
 
-    The bins are of equal width, from 0 to 1, not of equal number: `bins` of them, default 15; a confidence on an edge belongs to
-    the bin below. Another binning gives another number, so compare only what one binning gave. Source: Guo et al. (2017), eq. 5.
+    The bins are of equal width, from 0 to 1: `bins` of them, default 15; a confidence on an edge belongs to the bin below.
+    Another binning gives another number, so compare only numbers with the same bins. Source: Guo et al. (2017), eq. 5.
     """
     diagram = reliability(model_or_logits, split, bins)
     gaps = (diagram.accuracy - diagram.confidence).abs().nan_to_num()
@@ -130,15 +142,19 @@ def calibration_error(model_or_logits: nn.Module | Tensor, split: Split, bins: i
 
 
 def negative_log_likelihood(model_or_logits: nn.Module | Tensor, split: Split) -> float:
-    """−log of the probability that a model gave the right class, mean over the examples, in nats; 0 is foreknowledge."""
+    """−log of the probability that a model gave the right class, mean over the examples, in nats.
+
+    Lower is better; 0 means that every right class had probability 1.
+    """
     logits, labels = _answers(model_or_logits, split)
     return F.cross_entropy(logits.cpu().double(), labels.cpu()).item()
 
 
 def brier(model_or_logits: nn.Module | Tensor, split: Split) -> float:
-    """Squared distance between probabilities and the right answer, summed over classes, mean over the examples: 0 to 2.
+    """Squared distance between the probabilities and the one-hot label, summed over classes, mean over the examples: 0 to 2.
 
-    Lower is better. Unlike the calibration error it has no bins, and no model gets it down by knowing less.
+    Lower is better. Unlike the calibration error it needs no bins, and a model that only knows how often each class occurs does
+    not score well.
     Source: Brier (1950), *Verification of Forecasts Expressed in Terms of Probability*.
     """
     logits, labels = _answers(model_or_logits, split)
@@ -147,11 +163,11 @@ def brier(model_or_logits: nn.Module | Tensor, split: Split) -> float:
 
 
 def temperature_scaling(model_or_logits: nn.Module | Tensor, split: Split) -> float:
-    """The temperature that logits are divided by to make their probabilities fit: the one of least negative log-likelihood.
+    """The temperature to divide a trained model's logits by, so that its confidence fits its accuracy: one number, no teacher.
 
-    split: the validation split, not the one that is reported on. No decision changes, so this is what better calibration costs
-    without a teacher. It is looked for between 0.01 and 100, by its logarithm; where every answer is right there is no
-    best one, and it ends near 0.01.
+    It is the temperature with the lowest negative log-likelihood, searched between 0.01 and 100 on a logarithmic scale. No
+    decision changes. Where every answer is right, lower is always better, and it ends near 0.01.
+    split: the validation split, not the one that is reported on.
     Source: Guo, Pleiss, Sun, Weinberger (2017), *On Calibration of Modern Neural Networks*, §4.2.
     """
     from scipy.optimize import minimize_scalar
@@ -169,7 +185,11 @@ def temperature_scaling(model_or_logits: nn.Module | Tensor, split: Split) -> fl
 
 @torch.no_grad()
 def next_token_loss(model: nn.Module, tokens: Tensor, following: Tensor, batch_size: int = 256) -> Tensor:
-    """−log of the probability that a language model gave each token that came next, in nats: (N, L), (N, L) -> (N, L)."""
+    """−log of the probability that a language model gave the token that came next, in nats, for each token: (N, L).
+
+    tokens: (N, L) int64, what the model reads. following: (N, L) int64, the next token at each place. batch_size: texts at once,
+    default 256.
+    """
     with evaluating(model, tokens.device):
         parts = zip(tokens.split(batch_size), following.split(batch_size), strict=True)
         losses = [F.cross_entropy(model(one).transpose(1, 2), other, reduction="none") for one, other in parts]
@@ -177,28 +197,29 @@ def next_token_loss(model: nn.Module, tokens: Tensor, following: Tensor, batch_s
 
 
 def bits_per_character(model: nn.Module, windows: Windows) -> float:
-    """How many bits a language model leaves to be told of each next character; 0 is foreknowledge."""
+    """The mean of −log₂ of the probability of the next character, in bits; lower is better, 0 would be a perfect forecast."""
     return next_token_loss(model, windows.inputs, windows.labels).cpu().double().mean().item() / math.log(2)
 
 
 def free_running_loss(model: nn.Module, judge: nn.Module, prompts: Tensor, length: int, *, seed: int = 0) -> Tensor:
-    """How unlikely a judge finds what a model writes after prompts (N, P): nats for each character written, (N, length).
+    """How unlikely a second model, the judge, finds what a model writes: nats for each character written, (N, length).
 
-    A rise along the text is exposure bias: mistakes lead the model where it was never taught. Source: Ranzato et al. (2016),
-    *Sequence Level Training with Recurrent Neural Networks*, §1.
+    A rise along the text is exposure bias: after its own mistakes the model reads text of a kind that it was not trained on.
+    prompts: (N, P) int64. length: characters to write. seed: of what is drawn, default 0.
+    Source: Ranzato et al. (2016), *Sequence Level Training with Recurrent Neural Networks*, §1.
     """
     written = model.to(prompts.device).write(prompts, length, seed=seed)
     return next_token_loss(judge, written[:, :-1], written[:, 1:])[:, prompts.shape[1] - 1 :]
 
 
 def parameters(model: nn.Module) -> int:
-    """How many numbers training could change."""
+    """How many parameters (numbers that training could change) a model has."""
     check_model("model", model)
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def size_in_bytes(model: nn.Module) -> int:
-    """Bytes of the model's saved state, or of the file that it was read from."""
+    """Bytes of the model's saved state, or of the file that an exported model was read from."""
     check_model("model", model)
     if (file := getattr(model, "file", None)) is not None:
         return file.stat().st_size
@@ -209,9 +230,10 @@ def size_in_bytes(model: nn.Module) -> int:
 
 @torch.no_grad()
 def flops(model: nn.Module, split: Examples | Sentences) -> int:
-    """Floating-point operations for one example, a multiplication and an addition counted as two.
+    """Floating-point operations for one example; a multiplication and an addition count as two.
 
-    An example is a picture or a window of text. Sentences have many lengths: the mean of the first 32, padded to their longest.
+    An example is a picture or a window of text. Sentences differ in length: for them it is the mean of the first 32, padded to
+    the longest of them.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -229,7 +251,7 @@ def flops(model: nn.Module, split: Examples | Sentences) -> int:
 
 
 def seconds(run: Callable[[], object], repeats: int, warm_up: int = 5) -> float:
-    """Median seconds of `repeats` calls, after a warm-up that is not counted."""
+    """Median seconds of `repeats` calls, after `warm_up` calls (default 5) that are not counted."""
     taken = []
     for turn in range(warm_up + repeats):
         started = time.perf_counter()
@@ -240,13 +262,16 @@ def seconds(run: Callable[[], object], repeats: int, warm_up: int = 5) -> float:
 
 
 def answer(model: nn.Module, images: Tensor) -> None:
-    """Look at one batch, and come back when it is done, on a GPU too."""
+    """Run one batch and wait until it is done, on a GPU too."""
     model(images)
     runtime.synchronize(images.device)
 
 
 def latency(model: nn.Module, split: Split, batch_size: int = 1, repeats: int = 50) -> float:
-    """Median milliseconds for one batch, after a warm-up of five; a split that is smaller is gone through again."""
+    """Median milliseconds for one batch, after five calls that are not counted.
+
+    batch_size: default 1; where the split is smaller, its pictures are repeated. repeats: calls, default 50.
+    """
     check_model("model", model)
     check_split(split)
     images = split.take(torch.arange(whole_number("batch_size", batch_size)) % len(split)).images
@@ -255,13 +280,20 @@ def latency(model: nn.Module, split: Split, batch_size: int = 1, repeats: int = 
 
 
 def sentences_per_second(model: nn.Module, split: Sentences, batch_size: int = 32, repeats: int = 5) -> float:
-    """How many sentences are read and judged in a second, tokens and all: median of `repeats` batches after a warm-up."""
+    """How many sentences are classified in a second, splitting them into tokens included: median of `repeats` batches.
+
+    batch_size: default 32. repeats: default 5, after two batches that are not counted.
+    """
     texts = split.texts[:batch_size]
     return len(texts) / seconds(partial(model.predict, texts, batch_size=batch_size), repeats, warm_up=2)
 
 
 def summary(models: dict[str, nn.Module], split: Split | Sentences) -> "pd.DataFrame":
-    """A row for each model: accuracy, parameters, kilobytes, and how fast it is."""
+    """A row for each model: accuracy in percent, parameters, kilobytes, and its speed.
+
+    models: name -> model, at least one. split: pictures, for MFLOPs and milliseconds a picture; or sentences, for sentences a
+    second.
+    """
     import pandas as pd
 
     if not isinstance(models, Mapping) or not models:

@@ -128,7 +128,7 @@ def _one_sided(ours, theirs):
     return gaps.mean(), stats.t.ppf(0.95, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps))
 
 
-@paired_difference.mistake("n degrees of freedom", "The mean has taken one: n − 1 are left.")
+@paired_difference.mistake("n degrees of freedom", "Estimating the mean takes one of them: n − 1 are left.")
 def _one_too_many(ours, theirs):
     gaps = ours - theirs
     return gaps.mean(), stats.t.ppf(0.975, len(gaps)) * gaps.std(ddof=1) / np.sqrt(len(gaps))

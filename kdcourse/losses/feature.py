@@ -1,8 +1,8 @@
 """Feature knowledge: losses on what happens inside a network, before its last layer.
 
-Student first, teacher second. Feature maps are (N, C, H, W) unless stated. Each function returns one scalar and lets no
-gradient reach the teacher. All raise `ValueError` for shapes that do not fit and for NaN. Half precision is computed in
-float32. What has to be learned beside the student (regressors, variances) is an `nn.Module`.
+The student comes first, then the teacher. Feature maps are (N, C, H, W) unless stated. Each function returns one scalar without
+unit, and no gradient reaches the teacher. All raise `ValueError` for shapes that do not fit and for NaN. Half precision is
+computed in float32. What is trained beside the student (regressors, variances) is an `nn.Module`.
 """
 
 import math
@@ -27,9 +27,10 @@ from kdcourse.losses.vectors import unit
 class Regressor(nn.Module):
     """Brings the student's maps to the teacher's channels and size: (N, Cs, H, W) -> (N, Ct, *size).
 
-    A 1×1 convolution changes the channels; where `size` is given, averages over positions (or repetitions) change the
-    size. Its weights belong into the optimiser, or the student is asked to imitate a random projection.
-    student_channels, teacher_channels: Cs and Ct. size: (H, W) of the teacher's maps, default as they come.
+    A 1×1 convolution changes the channels. Where `size` is given, adaptive average pooling changes the size. Give its weights
+    to the optimiser; otherwise the student would have to imitate a random projection.
+    student_channels, teacher_channels: Cs and Ct. size: (H, W) of the teacher's maps; by default the size stays. Forward raises
+    `ValueError` for features that are not (N, Cs, H, W).
     Source: Romero et al. (2015), *FitNets*, §2.2, eq. 3.
     """
 
@@ -52,7 +53,7 @@ class Regressor(nn.Module):
 def hint(student: Tensor, teacher: Tensor) -> Tensor:
     """FitNets: mean squared difference of two layers' outputs over all elements.
 
-    student, teacher: features of one shape; a `Regressor` makes it so where channels or sizes differ.
+    student, teacher: features (N, …) of one shape; where channels or sizes differ, use a `Regressor`.
     Source: Romero et al. (2015), eq. 3, without its factor 1/2 and averaged where the paper sums.
     """
     student, teacher = as_equal_features(student, teacher)
@@ -62,7 +63,8 @@ def hint(student: Tensor, teacher: Tensor) -> Tensor:
 def attention_map(features: Tensor, *, power: float = 2) -> Tensor:
     """Where a layer is active: (N, C, H, W) -> (N, H·W), each row of Euclidean length 1.
 
-    The mean over channels of |feature|^power, flattened and l2-normalised; an all-zero map stays zero. power: at least 1.
+    The mean over channels of |feature|^power, flattened and l2-normalised; an all-zero map stays zero. power: at least 1,
+    default 2. Raises `ValueError` for features that are no maps and for a smaller power.
     Source: Zagoruyko, Komodakis (2017), *Paying More Attention to Attention*, §3.1.
     """
     if not power >= 1:
@@ -72,10 +74,10 @@ def attention_map(features: Tensor, *, power: float = 2) -> Tensor:
 
 
 def attention_transfer(student: Tensor, teacher: Tensor, *, power: float = 2) -> Tensor:
-    """AT: the two attention maps' squared differences, mean over pictures and positions.
+    """AT: squared difference of the two networks' attention maps, mean over pictures and positions.
 
-    student, teacher: maps of any channels; the larger of two sizes is average-pooled to the smaller. power: at least 1,
-    default 2.
+    student, teacher: maps (N, C, H, W), C may differ; the larger of two sizes is average-pooled to the smaller. power: at least
+    1, default 2.
     Source: Zagoruyko, Komodakis (2017), eq. 2, in the form of the authors' code.
     """
     student, teacher = _pooled(student, teacher)
@@ -87,10 +89,10 @@ def gradient_attention(
 ) -> Tensor:
     """AT's gradient form: both networks should be sensitive at the same places.
 
-    The gradients d(loss)/d(features) of each network, compared by `attention_transfer` (so that channels may differ and
-    the size of a loss does not matter).
-    student_loss, teacher_loss: scalars computed from the features. student_features, teacher_features: (N, C, H, W), the
-    pictures themselves in the paper; both must require a gradient.
+    `attention_transfer` between the gradients d(loss)/d(features) of both networks. So channels may differ, and the size of a
+    loss does not matter.
+    student_loss, teacher_loss: scalars computed from the features. student_features, teacher_features: (N, C, H, W), in the
+    paper the pictures themselves; both must require a gradient. Raises as `feature_gradient`.
     Source: Zagoruyko, Komodakis (2017), §3.2, eq. 5, which takes the plain difference of input gradients.
     """
     return attention_transfer(
@@ -102,8 +104,9 @@ def gradient_attention(
 def jacobian(student_logits: Tensor, teacher_logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
     """Jacobian matching: the true class's logit should react to the same pixels in both networks.
 
-    Its gradient with respect to the input, l2-normalised picture by picture; mean squared difference over all elements.
-    student_logits, teacher_logits: (N, C), computed from `inputs`. inputs: (N, …), requiring a gradient. labels: (N,).
+    The gradient of that logit with respect to the input is l2-normalised picture by picture; then the mean squared difference
+    over all elements.
+    student_logits, teacher_logits: (N, C), computed from `inputs`. inputs: (N, …), requiring a gradient. labels: (N,) int64.
     Source: Srinivas, Fleuret (2018), *Knowledge Transfer with Jacobian Matching*, eq. 5; Czarnecki et al. (2017),
     *Sobolev Training*, eq. 1.
     """
@@ -131,10 +134,10 @@ def feature_gradient(loss: Tensor, features: Tensor, *, keep_graph: bool = False
 
 
 def activation_boundary(student_pre: Tensor, teacher_pre: Tensor, *, margin: float = 1.0) -> Tensor:
-    """AB: each neuron should be on or off where the teacher's is; how strongly does not matter.
+    """AB: each neuron should be active where the teacher's is, and inactive elsewhere; how strongly does not matter.
 
-    On pre-activations s and t: mean over all elements of (s + m)² where s > −m and t ≤ 0, and (s − m)² where s ≤ m and
-    t > 0. The sparsity pattern of the layer is what is transferred.
+    On the pre-activations s of the student and t of the teacher: mean over all elements of (s + m)² where s > −m and t ≤ 0, and
+    (s − m)² where s ≤ m and t > 0. What is transferred is which neurons are active.
 
     student_pre, teacher_pre: features before the ReLU, of one shape. margin: m > 0, default 1.
     Source: Heo, Lee, Yun, Choi (2019), *Knowledge Transfer via Distillation of Activation Boundaries*, eq. 4.
@@ -147,11 +150,11 @@ def activation_boundary(student_pre: Tensor, teacher_pre: Tensor, *, margin: flo
 
 
 def neuron_selectivity(student: Tensor, teacher: Tensor) -> Tensor:
-    """NST: the channels of both layers, as sets of spatial patterns, should have one distribution.
+    """NST: the channels of both layers, taken as sets of spatial patterns, should have the same distribution.
 
     Squared maximum mean discrepancy with the kernel k(x, y) = (x·y)² between channels, each l2-normalised over positions;
     mean over the batch.
-    student, teacher: maps of any channels; the larger of two sizes is average-pooled to the smaller.
+    student, teacher: maps (N, C, H, W), C may differ; the larger of two sizes is average-pooled to the smaller.
     Source: Huang, Wang (2017), *Like What You Like*, eq. 4 and 7 with d = 2, c = 0.
     """
     student, teacher = _pooled(student, teacher)
@@ -167,6 +170,8 @@ class WeightProjector(nn.Module):
     """A learned linear map from the student's weight to the shape of the teacher's, one matrix for each dimension.
 
     (outₛ, inₛ, …) -> (outₜ, inₜ, …): rows and columns are mapped, further dimensions (a kernel's 3×3) must agree.
+    student_shape, teacher_shape: of the two weights. Raises `ValueError` where they cannot be mapped. Give its weights to the
+    optimiser.
     """
 
     def __init__(self, student_shape: torch.Size, teacher_shape: torch.Size):
@@ -185,10 +190,11 @@ class WeightProjector(nn.Module):
 
 
 def weight(student_weight: Tensor, teacher_weight: Tensor, project: nn.Module) -> Tensor:
-    """The student's weight should be the teacher's, seen through a learned linear map.
+    """The student's weight, after a learned linear map, should equal the teacher's.
 
-    Mean squared difference of project(student_weight) and teacher_weight, because their dimensions differ.
-    student_weight, teacher_weight: of any shape. project: a module such as `WeightProjector`, in the optimiser.
+    Mean squared difference of project(student_weight) and teacher_weight. The map is needed because their dimensions differ.
+    student_weight, teacher_weight: of at least two dimensions. project: a module such as `WeightProjector`, trained with the
+    student.
     Source: the intermediate weights of Gou, Yu, Maybank, Tao (2021), *Knowledge Distillation: A Survey*, §2.2.
     """
     return hint(project(student_weight), teacher_weight)
@@ -197,11 +203,12 @@ def weight(student_weight: Tensor, teacher_weight: Tensor, project: nn.Module) -
 class VariationalInformation(nn.Module):
     """VID: maximise a lower bound of the mutual information between both layers.
 
-    0.5 · mean((mu(student) − teacher)² / var + log var), where mu is two 1×1 convolutions and var is learned for each
-    channel. Channels that the student cannot foresee get a large variance and so little weight, provided that this
-    module's parameters are in the optimiser.
-    student_channels, teacher_channels: Cs and Ct. Forward: maps (N, Cs, H, W) and (N, Ct, H, W) -> scalar; the larger of
-    two sizes is average-pooled to the smaller.
+    0.5 · mean((mu(student) − teacher)² / var + log var), where mu is two 1×1 convolutions with a ReLU between them, and var is
+    learned for each channel. Channels that the student cannot predict get a large variance and so a small weight, provided that
+    this module's parameters are in the optimiser.
+    student_channels, teacher_channels: Cs and Ct. first_variance: every channel's variance at the start, above 0, default 5.
+    Forward: maps (N, Cs, H, W) and (N, Ct, H, W) -> scalar; the larger of two sizes is average-pooled to the smaller. Raises
+    `ValueError` for other channels.
     Source: Ahn, Hu, Damianou, Lawrence, Dai (2019), *Variational Information Distillation*, eq. 5 and 6.
     """
 
@@ -235,9 +242,9 @@ class VariationalInformation(nn.Module):
 
 
 def hidden_cosine(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """DistilBERT: 1 − cosine of hidden states, mean over the real tokens.
+    """DistilBERT: 1 − cosine similarity of hidden states, mean over the real tokens: 0 where all directions agree, 2 at most.
 
-    student, teacher: (N, L, D). mask: (N, L), true or 1 where a token is real; at least one must be.
+    student, teacher: (N, L, D). mask: (N, L), true or 1 where a token is real, 0 for padding; at least one must be real.
     Source: Sanh, Debut, Chaumond, Wolf (2019), *DistilBERT*, §2, the cosine embedding loss.
     """
     for name, states in (("student", student), ("teacher", teacher)):
@@ -251,8 +258,8 @@ def hidden_cosine(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
 def attention_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     """TinyBERT: mean squared difference of attention scores over heads and pairs of real tokens.
 
-    student, teacher: (N, heads, L, L), scores before the softmax in the paper. mask: (N, L), true or 1 where a token is
-    real; at least one must be.
+    student, teacher: (N, heads, L, L), in the paper the scores before the softmax. mask: (N, L), true or 1 where a token is
+    real, 0 for padding; at least one must be real.
     Source: Jiao et al. (2020), *TinyBERT*, eq. 7.
     """
     student, teacher = as_equal_features(student, teacher)

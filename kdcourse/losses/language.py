@@ -15,14 +15,14 @@ def generalized_jsd(
     """How far the student's next-token distributions are from the teacher's, from mode covering to mode seeking.
 
     beta · KL(teacher ‖ m) + (1 − beta) · KL(student ‖ m) with m = beta · teacher + (1 − beta) · student, summed over the
-    vocabulary, mean over the tokens that count, in nats. The two ends are limits: beta = 0 is the forward KL(teacher ‖
-    student), which makes the student cover all that the teacher may say; beta = 1 is the reverse KL(student ‖ teacher), which
-    makes it keep to what the teacher finds likely. beta = 0.5 is the Jensen-Shannon divergence. Softened by `temperature`
-    without a factor T².
+    vocabulary, mean over the tokens that count, in nats. The two ends are different losses: beta = 0 is the forward KL(teacher ‖
+    student), with which the student covers everything that the teacher may say; beta = 1 is the reverse KL(student ‖ teacher),
+    with which it keeps to what the teacher finds likely. beta = 0.5 is the Jensen-Shannon divergence. The logits are divided by
+    `temperature`; there is no factor T².
 
     student, teacher: token logits (N, L, V). beta: in [0, 1], default 0.5. temperature: T > 0, default 1. mask: (N, L), true
-    or 1 where a token counts, default all; what stands where none does is not looked at. −∞ rules a token out. Raises
-    `ValueError` for other shapes, NaN, +∞, and a mask of other values or that lets no token count.
+    or 1 where a token counts, by default all; tokens that do not count are ignored. −∞ means that a token is impossible. Raises
+    `ValueError` for other shapes, NaN, +∞, a beta outside [0, 1], a mask of other values, and one in which no token counts.
     Source: Agarwal et al. (2024), *On-Policy Distillation of Language Models (GKD)*, §2 and appendix A.
     """
     check_share("beta", beta)

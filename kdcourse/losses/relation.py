@@ -1,8 +1,9 @@
 """Relation knowledge: losses on how the pictures of a batch, or two layers, stand to each other.
 
-Student first, teacher second. Embeddings are (N, D), a feature map given in their place is flattened; D may differ between
-the two unless stated, because only the N×N relations are compared. Each function returns one scalar and lets no gradient
-reach the teacher. All raise `ValueError` for shapes that do not fit, for NaN, and for fewer pictures than a relation needs.
+The student comes first, then the teacher. Embeddings are (N, D): D numbers for each of N pictures. A feature map in their place
+is flattened. D may differ between the two unless stated, because only relations between pictures are compared. Each loss is one
+scalar, and no gradient reaches the teacher. All losses raise `ValueError` for shapes that do not fit, for NaN, and
+for fewer pictures than a relation needs.
 """
 
 import math
@@ -16,7 +17,7 @@ from kdcourse.losses.vectors import unit
 
 
 def distances(embeddings: Tensor) -> Tensor:
-    """All pairwise Euclidean distances over their positive mean: (N, D) -> (N, N), without unit.
+    """All pairwise Euclidean distances, divided by the mean of those above 0: (N, D) -> (N, N).
 
     Source: Park, Kim, Lu, Cho (2019), *Relational Knowledge Distillation*, eq. 5 and 6.
     """
@@ -29,7 +30,7 @@ def distances(embeddings: Tensor) -> Tensor:
 def rkd_distance(student: Tensor, teacher: Tensor) -> Tensor:
     """RKD-D: pairs that are far apart for the teacher should be far apart for the student.
 
-    Smooth-L1 between the two tables of relative `distances`, mean over all N² entries.
+    Smooth-L1 loss between the two tables of relative `distances`, mean over all N² entries.
     student, teacher: embeddings (N, D), N ≥ 2.
     Source: Park et al. (2019), eq. 7.
     """
@@ -40,7 +41,7 @@ def rkd_distance(student: Tensor, teacher: Tensor) -> Tensor:
 def angles(embeddings: Tensor) -> Tensor:
     """Cosines of all triplets' angles: (N, D) -> (N, N, N), where [j, i, k] is the angle at picture j between i and k.
 
-    Two equal embeddings have no direction between them: their cosines are 0 and send no gradient back.
+    Between two equal embeddings there is no direction: their cosines are 0 and have no gradient.
     Source: Park et al. (2019), eq. 8.
     """
     between = embeddings.unsqueeze(0) - embeddings.unsqueeze(1)  # (N, N, D): from j to i
@@ -51,9 +52,9 @@ def angles(embeddings: Tensor) -> Tensor:
 
 
 def rkd_angle(student: Tensor, teacher: Tensor) -> Tensor:
-    """RKD-A: every triplet should span the same angle in both embeddings.
+    """RKD-A: every three pictures should span the same angle in both embeddings.
 
-    Smooth-L1 between the two tables of `angles`, mean over all N³ entries (memory grows with the cube of the batch).
+    Smooth-L1 loss between the two tables of `angles`, mean over all N³ entries (memory grows with the cube of the batch).
     student, teacher: embeddings (N, D), N ≥ 3.
     Source: Park et al. (2019), eq. 9.
     """
@@ -62,9 +63,9 @@ def rkd_angle(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
-    """SP: pictures that activate the teacher alike should activate the student alike.
+    """SP: pictures with similar activations in the teacher should have similar activations in the student.
 
-    Gram matrices (N, N) with each row l2-normalised; mean of squared differences.
+    The tables of all inner products (Gram matrices, (N, N)), each row l2-normalised; mean of squared differences.
     student, teacher: embeddings (N, D), N ≥ 2.
     Source: Tung, Mori (2019), *Similarity-Preserving Knowledge Distillation*, eq. 1–4.
     """
@@ -77,7 +78,7 @@ def probabilistic_transfer(student: Tensor, teacher: Tensor, *, eps: float = 1e-
 
     Cosine similarities mapped to [0, 1] by (c + 1) / 2, each row normalised to a distribution; mean over all N² entries of
     p_t · log((p_t + eps) / (p_s + eps)).
-    student, teacher: embeddings (N, D), N ≥ 2. eps: default 1e-7.
+    student, teacher: embeddings (N, D), N ≥ 2. eps: keeps the logarithm finite, above 0, default 1e-7.
     Source: Passalis, Tefas (2018), *Learning Deep Representations with Probabilistic Knowledge Transfer*, eq. 4–6.
     """
     student, teacher = as_embeddings(student, teacher)
@@ -97,7 +98,7 @@ def correlation_congruence(student: Tensor, teacher: Tensor, *, gamma: float = 0
 
     On l2-normalised embeddings the kernel exp(−gamma · ‖x − y‖²) is exp(−2·gamma) · Σ_p (2·gamma)^p / p! · (x·y)^p, the
     sum cut off after p = order; mean squared difference of the two (N, N) tables.
-    student, teacher: embeddings (N, D), N ≥ 2. gamma > 0, default 0.4. order: at least 1, default 2.
+    student, teacher: embeddings (N, D), N ≥ 2. gamma: above 0, default 0.4. order: a whole number of at least 1, default 2.
     Source: Peng et al. (2019), *Correlation Congruence for Knowledge Distillation*, eq. 8–11.
     """
     student, teacher = as_embeddings(student, teacher)
@@ -115,11 +116,12 @@ def correlation_congruence(student: Tensor, teacher: Tensor, *, gamma: float = 0
 
 
 def flow(student_pair: tuple[Tensor, Tensor], teacher_pair: tuple[Tensor, Tensor]) -> Tensor:
-    """FSP: the way from one layer to the next, as the Gram matrix between their channels, should agree.
+    """FSP: how one layer's channels go together with the next layer's should be the same in both networks.
 
     student_pair, teacher_pair: maps of two layers of one network, (N, Ca, H, W) and (N, Cb, H', W'); the larger is
-    average-pooled to the smaller. The Gram matrix (N, Ca, Cb) is a mean over positions; mean squared difference of the
-    two, so both networks must have the same Ca and Cb (a `Regressor` sees to that).
+    average-pooled to the smaller. Their Gram matrix (N, Ca, Cb) holds the inner products of all pairs of channels, as means over
+    positions; then the mean squared difference of the two networks' matrices. Both must have the same Ca and Cb; where they have
+    not, use a `Regressor`.
     Source: Yim, Joo, Bae, Kim (2017), *A Gift from Knowledge Distillation*, eq. 1 and 2.
     """
     solutions = []
@@ -142,12 +144,12 @@ def flow(student_pair: tuple[Tensor, Tensor], teacher_pair: tuple[Tensor, Tensor
 
 
 def contrastive(student: Tensor, teacher: Tensor, *, temperature: float = 0.1) -> Tensor:
-    """InfoNCE between the networks: find, among the batch's teacher embeddings, the one of your own picture.
+    """InfoNCE: a picture's student embedding should be nearer to its own teacher embedding than to those of other pictures.
 
-    Cross-entropy of the cosine similarities (N, N) over `temperature` with the diagonal as the right answer. CRD, the
-    method of the paper, draws its negatives from a memory bank of thousands of pictures instead of the batch, excludes
-    pictures of the same class, and learns a linear head on both sides; here the batch is the bank.
-    student, teacher: embeddings (N, D) of one D, N ≥ 2. temperature > 0, default 0.1.
+    Cross-entropy of the cosine similarities (N, N) divided by `temperature`, with the diagonal as the right answer, in nats.
+    CRD, the method of the paper, takes its negatives (the other pictures) from a memory bank of thousands, excludes pictures of
+    the same class, and learns a linear head on both sides. Here the negatives are the rest of the batch.
+    student, teacher: embeddings (N, D) of one D, N ≥ 2. temperature: above 0, default 0.1.
     Source: Tian, Krishnan, Isola (2020), *Contrastive Representation Distillation*, §3.1; van den Oord et al. (2018), eq. 4.
     """
     student, teacher = as_embeddings(student, teacher, same_width=True)

@@ -1,12 +1,13 @@
 """Response knowledge: losses on the last layer's logits.
 
-Student first, teacher second if there is one, then labels. Logits are (N, C): a row of C classes for each of N examples. Where
-a function takes a `mask`, they may as well be (N, L, C), a row for each token, with labels and mask (N, L); or (N, C, H, W), a
-row for each pixel, with labels and mask (N, H, W). The mask is true or 1 where a row counts, default all; what stands elsewhere
-is not looked at. Each function returns one scalar, the mean over the rows that count, and lets no gradient reach the teacher. A
-teacher's −∞ rules a class out where a divergence is computed. All raise `ValueError` for other shapes, NaN and other infinities,
-a mask that lets nothing count, a temperature that is not above 0 or as in `check_temperature`, a share outside [0, 1] or a label
-that names no class. Half precision is computed in float32.
+The student comes first, then the teacher if there is one, then the labels. Logits are (N, C): a row of C classes for each of N
+examples. A function with a `mask` also takes (N, L, C), a row for each token, with labels and mask (N, L); and (N, C, H, W), a
+row for each pixel, with labels and mask (N, H, W). The mask is true or 1 where a row counts, by default everywhere; rows that
+do not count are ignored. Each function returns one scalar, the mean over the rows that count. No gradient reaches the teacher.
+In a divergence, −∞ as a teacher's logit means that this class is impossible. Half precision is computed in float32.
+
+All raise `ValueError` for other shapes, for NaN and other infinite values, for a mask in which no row counts, for a temperature
+outside 1e-6 to 100,000, for a share outside [0, 1], and for a label that is no class.
 """
 
 from collections.abc import Sequence
@@ -32,8 +33,8 @@ LOWEST = -1e30  # for the logarithm of 0: times a probability of 0 it is 0, wher
 def soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 4.0, mask: Tensor | None = None) -> Tensor:
     """How far the student's softened probabilities are from the teacher's.
 
-    T² · KL(softmax(teacher / T) ‖ softmax(student / T)), summed over classes, mean over the batch, in nats. Its gradient
-    with respect to the student's logits is T · (q − p) / N; the factor T² keeps it of one size at all temperatures.
+    T² · KL(p ‖ q) with p = softmax(teacher / T) and q = softmax(student / T), summed over classes, mean over the batch, in nats.
+    Its gradient with respect to the student's logits is T · (q − p) / N. Without the factor T² it would shrink like 1/T².
 
     student, teacher: logits (N, C), or of tokens or pixels. temperature: T > 0, default 4. mask: what counts, default all.
     Source: Hinton, Vinyals, Dean (2015), §2 and eq. 2; Kullback-Leibler form as in common use.
@@ -56,9 +57,9 @@ def distillation(
     alpha: float = 0.9,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """The classic mixture: alpha · soft_target + (1 − alpha) · cross-entropy with the labels.
+    """The classic mixture: alpha · soft_target + (1 − alpha) · cross-entropy with the labels, in nats.
 
-    Here alpha weights the teacher. Some sources (the Transformers cookbook's DistillationTrainer among them) put alpha on the
+    Here alpha is the teacher's share. Some sources (the Transformers cookbook's DistillationTrainer among them) put alpha on the
     hard loss instead: their alpha is our 1 − alpha.
 
     student, teacher: logits (N, C), or of tokens or pixels. labels: (N,) int64, or one for each token or pixel. temperature:
@@ -72,10 +73,10 @@ def distillation(
 
 
 def multi_label(student: Tensor, teacher: Tensor, *, temperature: float = 4.0, mask: Tensor | None = None) -> Tensor:
-    """`soft_target` where several classes may hold at once: each class is a question of its own, yes or no.
+    """`soft_target` for examples with several classes at once: each class is a question of its own, yes or no.
 
     T² · KL between the two outcomes' probabilities, sigmoid(z / T) and 1 − sigmoid(z / T), mean over classes and batch, in
-    nats; of one size with `F.binary_cross_entropy_with_logits`, which takes the labels.
+    nats. It is a mean over the same elements as `F.binary_cross_entropy_with_logits`, so the two can be mixed.
 
     student, teacher: logits (N, C) before the sigmoid, or of tokens or pixels. temperature: T > 0, default 4. mask: what
     counts, default all.
@@ -91,13 +92,14 @@ def multi_label(student: Tensor, teacher: Tensor, *, temperature: float = 4.0, m
 
 
 def label_smoothing(student: Tensor, labels: Tensor, *, smoothing: float = 0.1, mask: Tensor | None = None) -> Tensor:
-    """Cross-entropy with softened labels: what a teacher costs that knows nothing of a picture but its label.
+    """Cross-entropy with smoothed labels, the cheapest rival of a soft target: it needs no teacher.
 
-    −Σ t · log softmax(student) with t = (1 − smoothing) · one-hot + smoothing / C, mean over the batch, in nats. A distillation
-    gain that is no larger is a gain by smoother targets alone. PyTorch has it as `F.cross_entropy(label_smoothing=)`.
+    −Σ t · log softmax(student) with t = (1 − smoothing) · one-hot + smoothing / C, mean over the batch, in nats. Where
+    distillation gains no more than this, less certain targets explain its gain. PyTorch has it as
+    `F.cross_entropy(label_smoothing=)`.
 
     student: logits (N, C), or of tokens or pixels. labels: (N,) int64, or one for each token or pixel. smoothing: the share
-    that all C classes, the label's too, have in equal parts; in [0, 1], default 0.1. mask: what counts, default all.
+    that is given to all C classes, the label's too, in equal parts; in [0, 1], default 0.1. mask: what counts, default all.
     Source: Szegedy, Vanhoucke, Ioffe, Shlens, Wojna (2016), *Rethinking the Inception Architecture*, §7.
     """
     check_share("smoothing", smoothing)
@@ -114,7 +116,7 @@ def label_smoothing(student: Tensor, labels: Tensor, *, smoothing: float = 0.1, 
 def logit_mse(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
     """Mean squared difference of the logits over all N · C elements.
 
-    Up to the logits' means, what `soft_target` becomes as T → ∞.
+    As T → ∞, `soft_target` becomes half of this if, row by row, the logits of both networks have the same mean.
 
     student, teacher: logits (N, C), or of tokens or pixels. mask: what counts, default all.
     Source: Ba, Caruana (2014), *Do Deep Nets Really Need to be Deep?*, eq. 1; the limit: Hinton et al. (2015), §2.1.
@@ -133,10 +135,10 @@ def decoupled(
     temperature: float = 4.0,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """DKD: what the teacher says of the target class and of the others among themselves, weighted apart.
+    """DKD: two parts of what the teacher says, weighted separately: how likely the target class is, and how the others compare.
 
-    alpha · TCKD + beta · NCKD, each a KL divergence times T². TCKD compares target against all others (two outcomes); NCKD
-    compares the other classes with the target left out.
+    alpha · TCKD + beta · NCKD, each a KL divergence times T², mean over the batch, in nats. TCKD compares the target class with
+    all others together (two outcomes). NCKD compares the other classes among themselves, without the target.
 
     student, teacher: logits (N, C), or of tokens or pixels, C ≥ 2. labels: (N,) int64, or one for each token or pixel. alpha,
     beta ≥ 0, defaults 1 and 8. temperature: T > 0, default 4. mask: what counts, default all.
@@ -170,12 +172,12 @@ def decoupled(
 def correlation(
     student: Tensor, teacher: Tensor, *, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0
 ) -> Tensor:
-    """DIST: the student need only correlate with the teacher, not equal it.
+    """DIST: the student's probabilities need only correlate with the teacher's, not equal them.
 
     T² · (beta · (1 − mean Pearson correlation of rows) + gamma · (1 − mean Pearson correlation of columns)) of the softened
-    probabilities: rows are relations between classes, columns are relations between pictures.
+    probabilities (N, C). A row compares the classes of one picture, a column compares the pictures in one class.
 
-    A row or column without spread, such as those of a single picture, counts as uncorrelated.
+    A row or column of equal values, such as any column of a single picture, counts as uncorrelated.
 
     student, teacher: logits (N, C). beta, gamma ≥ 0, default 1. temperature: T > 0, default 1.
     Source: Huang, You, Wang, Qian, Xu (2022), *Knowledge Distillation from A Stronger Teacher*, eq. 8–10.
@@ -193,7 +195,7 @@ def correlation(
 def standardized_soft_target(
     student: Tensor, teacher: Tensor, *, temperature: float = 2.0, mask: Tensor | None = None
 ) -> Tensor:
-    """`soft_target` on z-scored logits: the student matches their shape and is free in their scale.
+    """`soft_target` on standardised logits: the student learns the order and spacing of the logits, its own scale is free.
 
     Each row becomes (z − mean) / (std + 1e-7) with the unbiased standard deviation.
 
@@ -211,7 +213,7 @@ def standardized_soft_target(
 def ensemble_target(
     list_of_logits: Sequence[Tensor], *, temperature: float = 4.0, mean: str = "probabilities"
 ) -> Tensor:
-    """The softened target distribution of several teachers: (N, C), rows sum to 1, cut off from the graph.
+    """The softened target distribution of several teachers: (N, C), rows sum to 1, without gradient.
 
     list_of_logits: one (N, C) tensor for each teacher. temperature: T > 0, default 4.
     mean: "probabilities" (default) averages the softened probabilities; "logits" averages the logits first, which is the

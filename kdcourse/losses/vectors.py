@@ -1,4 +1,4 @@
-"""Directions without accidents."""
+"""Vectors of length 1, safe for those of length 0."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,8 @@ SHORTEST = 1e-12
 def unit(vectors: Tensor, *, shortest: float | Tensor = SHORTEST) -> Tensor:
     """Vectors along the last dimension scaled to length 1; one no longer than `shortest` becomes zero, without gradient.
 
-    Dividing by a tiny constant instead, as is often done, turns the gradient of a dead neuron's map into a number like 10¹².
+    It is often done by adding a tiny constant to the length. Then the map of a neuron that is never active has a gradient of
+    10¹².
     """
     squared = vectors.square().sum(dim=-1, keepdim=True)
     has_length = squared.detach().sqrt() > shortest

@@ -31,4 +31,12 @@ from kdcourse.plots.paired import estimation
 from kdcourse.plots.palette import Figure
 from kdcourse.plots.plane import landscape, profiles
 from kdcourse.plots.regions import decisions, regions
-from kdcourse.plots.schemes import adopted, disagreement, front, mixture, per_class, reliability
+from kdcourse.plots.schemes import (
+    adopted,
+    disagreement,
+    front,
+    mixture,
+    per_class,
+    reliability,
+    teacher_and_student,
+)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.patches import Patch
 
 from kdcourse.evaluation.intervals import difference
 from kdcourse.plots.palette import (
@@ -156,7 +157,9 @@ def curves(
         parts.append(said)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     _ticks_at(axes, x, logarithmic)
-    figure.legend(loc="outside upper center", ncols=len(lines), frameon=False)
+    bands = Patch(color=INK, alpha=0.18, linewidth=0, label="95 % interval")
+    handles = [*axes.get_legend_handles_labels()[0], bands]
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4), frameon=False)
     figure.description = f"{ylabel} against {xlabel}, mean over seeds. " + "; ".join(parts) + "."
     return figure
 
@@ -173,6 +176,7 @@ def lines(x: Sequence[float], series: Mapping[str, Sequence[float]], *, xlabel: 
         axes.annotate(name, (x[-1], values[-1]), (8, 0), textcoords="offset points", va="center", color=look["color"])
         parts.append(f"{name} goes from {values[0]:.2g} to {values[-1]:.2g}")
     axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
+    axes.yaxis.set_major_formatter("{x:g}")  # matplotlib's own is a formula, which our figures show as it is spelled
     axes.margins(x=0.05)
     _ticks_at(axes, x, True)
     figure.description = f"{ylabel} against {xlabel} from {x[0]:g} to {x[-1]:g}: " + "; ".join(parts) + "."
@@ -222,10 +226,12 @@ def history(values: Sequence[float], *, ylabel: str = "training loss", smooth: i
     smooth = max(1, min(smooth, len(values)))
     figure = Figure(7.0, 2.6)
     axes = figure.subplots()
-    axes.plot(range(1, len(values) + 1), values, color=FAINT, linewidth=0.7)
+    axes.plot(range(1, len(values) + 1), values, color=FAINT, linewidth=0.7, label="each step")
     mean = np.convolve(values, np.ones(smooth) / smooth, mode="valid")
-    axes.plot(range(smooth, len(values) + 1), mean, color=COLOURS[0], linewidth=2)
+    trailing = f"mean of the last {plural(smooth, 'step')}"
+    axes.plot(range(smooth, len(values) + 1), mean, color=COLOURS[0], linewidth=2, label=trailing)
     axes.set(xlabel="step", ylabel=ylabel)
+    axes.legend(frameon=False, fontsize=9)
     plain(axes)
     figure.description = (
         f"{ylabel} over {plural(len(values), 'step')}: the running mean goes from {mean[0]:.3g} to {mean[-1]:.3g}."

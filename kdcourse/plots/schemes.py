@@ -1,9 +1,10 @@
-"""Figures of several teachers: how sure, how different, what they make together."""
+"""Figures of schemes: a teacher with its student; several teachers, how sure, how different, what they make together."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import LogLocator, NullLocator
 
 from kdcourse.plots.palette import (
@@ -20,11 +21,80 @@ from kdcourse.plots.palette import (
     check_table,
     check_vector,
     class_ticks,
+    clipped,
     heatmap,
     plain,
     show_picture,
     wrapped,
 )
+
+PAPER_INCHES = (8.2, 4.0)  # of the scheme of a teacher and its student; its boxes and arrows lie at places in inches
+
+
+def teacher_and_student(
+    picture, label: int, teacher, student, classes: Sequence[str], *, parameters: tuple[int, int]
+) -> Figure:
+    """How distillation works, by one example: a picture goes to both networks, and the loss compares what they answer.
+
+    picture: (H, W) or (H, W, 3) within [0, 1]. label: its class, from 0 to C − 1. teacher, student: the probabilities (C,) that
+    each gives it. classes: C names. parameters: how many the teacher and the student have.
+    """
+    answers = [check_vector(name, p, len(classes)) for name, p in (("teacher", teacher), ("student", student))]
+    figure = Figure(*PAPER_INCHES)
+    figure.set_layout_engine("none")
+    width, height = PAPER_INCHES
+    page = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height), frame_on=False, xticks=[], yticks=[])
+    show_picture(figure.add_axes((0.02, 0.4, 0.12, 0.24)), check_picture(picture), "a picture")
+    _box(page, (1.65, 2.4, 1.35, 1.3), f"teacher\n\n{parameters[0]:,}\nparameters\n(fixed)", 0)
+    _box(page, (1.8, 0.55, 1.05, 0.95), f"student\n{parameters[1]:,}\nparameters\n(trained)", 1)
+    titles = ("soft target:\nthe teacher's probabilities", "the student's\nprobabilities")
+    for number, (values, title) in enumerate(zip(answers, titles, strict=True)):
+        axes = figure.add_axes((4.3 / width, (2.4 - 1.83 * number) / height, 1.3 / width, 1.15 / height))
+        axes.barh(range(len(classes)), values, **bar_style(number))
+        class_ticks(axes.yaxis, [clipped(name, 12) for name in classes], turned=False)
+        axes.tick_params(axis="y", labelsize=6.5)
+        axes.set(xlim=(0, 1), xticks=(0, 0.5, 1), ylim=(len(classes) - 0.4, -0.6))
+        axes.set_title(title, fontsize=8)
+        plain(axes)
+        axes.tick_params(labelsize=6.5)
+    _box(page, (6.35, 1.75, 1.65, 0.8), "loss: how far is\nthe student's answer\nfrom its targets?", 6)
+    _box(page, (6.5, 3.15, 1.35, 0.5), f"hard target:\nlabel {clipped(classes[label], 12)}", 6)
+    both = (
+        ((1.25, 2.2), (1.62, 2.9)),
+        ((1.25, 1.9), (1.77, 1.1)),
+        ((3.03, 3.0), (3.5, 3.0)),
+        ((2.88, 1.0), (3.5, 1.0)),
+    )
+    for start, end in (*both, ((5.65, 2.9), (6.4, 2.55)), ((5.65, 1.3), (6.4, 1.75)), ((7.18, 3.12), (7.18, 2.58))):
+        _arrow(page, start, end)
+    page.plot((7.18, 7.18, 2.32), (1.72, 0.1, 0.1), color=COLOURS[1], linewidth=1.3)
+    _arrow(page, (2.32, 0.1), (2.32, 0.52), color=COLOURS[1])
+    page.text(4.75, 0.16, "each step changes the student alone", ha="center", color=COLOURS[1], fontsize=8)
+    said = [_likeliest(values, classes) for values in answers]
+    figure.description = (
+        f"A picture labelled {classes[label]} goes to both networks. The teacher, {parameters[0]:,} fixed parameters, "
+        f"answers {said[0]}. The student, {parameters[1]:,} parameters to train, answers {said[1]}. The loss says how far the "
+        "student's answer is from its targets, the label and the teacher's answer, and each step changes the student alone."
+    )
+    return figure
+
+
+def _box(axes, place: tuple[float, float, float, float], text: str, number: int) -> None:
+    """A rounded box at (left, bottom, width, height) with words in its middle."""
+    left, bottom, width, height = place
+    colour = COLOURS[number]
+    look = {"boxstyle": "round,pad=0.02,rounding_size=0.08", "facecolor": PAPER, "edgecolor": colour, "linewidth": 1.8}
+    axes.add_patch(FancyBboxPatch((left, bottom), width, height, **look))
+    axes.text(left + width / 2, bottom + height / 2, text, ha="center", va="center", fontsize=8)
+
+
+def _arrow(axes, start: tuple[float, float], end: tuple[float, float], color: str = INK) -> None:
+    axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 1.3})
+
+
+def _likeliest(values: np.ndarray, classes: Sequence[str]) -> str:
+    """The two classes that a distribution (C,) finds likeliest, with their shares."""
+    return ", ".join(f"{classes[place]} with {values[place]:.0%}" for place in values.argsort()[::-1][:2])
 
 
 def reliability(diagrams: Mapping[str, object], errors: Mapping[str, float]) -> Figure:

@@ -26,14 +26,69 @@ import kdcourse as kd
 kd.setup()
 
 # %% [markdown]
-# ## Play first
+# ## Look at the pictures
 #
-# Points of three classes lie in the plane, each class on an arm of a spiral. A *teacher* has seen 900 of them. Two *students*, small
-# networks, see ten of each class and are trained while you watch: one on **hard** labels (each point is of one class), one on targets
-# that you choose. **Soft** labels are what the teacher says of a point: how likely it finds each class.
+# Most labs use these small pictures. Each has a *label*, the name of its class. Here are two of each class.
+
+# %%
+import torch
+
+data = kd.load_images()
+two_of_each = data.train.sample(2 * len(data.classes), seed=0)
+two_of_each = two_of_each.take(two_of_each.labels.argsort())
+kd.plots.pictures(
+    data.pictures(two_of_each.images),
+    [data.classes[label] for label in two_of_each.labels],
+    columns=10,
+)
+
+# %% [markdown]
+# ## See the idea in one figure
 #
-# Change the targets and watch the maps. Then turn the labels down, or let the teacher label points that have none. Whether a difference is
-# real, the sentence below says: it holds five pairs of students against each other.
+# The **teacher** is trained already, and its weights stay as they are. The **student** is the network that we train, usually a smaller one.
+#
+# A network answers with one number for each class, its **logits**. The softmax turns them into **probabilities**, which are positive
+# and sum to 1. A label is a **hard target**: 1 for one class and 0 for all others. The teacher's probabilities are a **soft target**: they
+# also say which other classes the picture resembles.
+#
+# The figure follows one test picture, about which the teacher is not quite sure, through both networks. The student is still untrained.
+
+# %%
+teacher = kd.zoo.teacher("perceptron", data)
+untrained = kd.models.perceptron((32,), **data.sizes, seed=0)
+answers = kd.measure.predict(teacher, data.test).softmax(dim=1)  # probabilities (10,000, 10)
+
+right = answers.argmax(dim=1) == data.test.labels
+off = (answers.max(dim=1).values - 0.65).abs()
+shown = torch.where(right, off, 1).argmin().item()  # right, and as near to 65 % as can be
+example = data.test.take([shown])
+kd.plots.teacher_and_student(
+    data.pictures(example.images)[0],
+    example.labels.item(),
+    answers[shown],
+    kd.measure.predict(untrained, example).softmax(dim=1)[0],
+    data.classes,
+    parameters=(kd.measure.parameters(teacher), kd.measure.parameters(untrained)),
+)
+
+# %% [markdown]
+# ## Play
+#
+# Here are small networks that train while you watch. Points of three classes lie in the plane, each class on an arm of a spiral.
+# The teacher has seen 900 points. Two students see ten of each class. One learns from hard labels, the other from targets that you choose:
+# *smoothed labels*, which give all classes a small share; *soft labels*, the teacher's probabilities mixed with the label; or both
+# these and the teacher's answers on points that have no label. Temperature is the subject of lab 02. Alpha is the teacher's share of the loss.
+#
+# **How to read it.** The maps show what each network answers at each place: the colour is the class, and it is denser where the network
+# is surer. Below them are the students' test accuracies, step by step. Five pairs of students are trained, each from its own **seed**: the
+# number that fixes all that is random in a run, such as the first weights. On the right is what your targets change, pair by
+# pair, in percentage points.
+#
+# The sentence at the bottom adds two things. The **interval**, in brackets, is the 95 % confidence interval of the mean difference: in 95
+# of 100 such experiments it holds the true value. The **verdict** is *helps* where the interval lies above zero, *hurts* where
+# it lies below, and *no clear difference* where it holds zero: these seeds cannot tell.
+#
+# Change the targets and watch the maps. Then reduce the labels of each class.
 
 # %%
 playground = kd.widgets.playground()
@@ -52,22 +107,25 @@ with playground.restored():
 # %% [markdown]
 # ## What it is, and what it is not
 #
-# Four ways to a cheaper model. They combine, and lab 12 measures them side by side on one network.
+# There are four common ways to a cheaper model. They can be combined, and lab 12 measures them side by side on one network.
 #
 # | | what changes | needs a teacher | result |
 # |---|---|---|---|
-# | **distillation** | a new student is trained on the teacher's answers | yes | any architecture you like |
-# | pruning | weights of the network itself are removed | no | the same network with holes |
-# | quantisation | its numbers are stored in fewer bits | no | the same network, coarser |
-# | fine-tuning | its weights are trained further on new data | no | the same size, another task |
+# | **distillation** | a new network, the student, is trained on the teacher's answers | yes | any architecture you like |
+# | pruning | weights of the network itself are removed | no | the same network with fewer weights |
+# | quantisation | the network's numbers are stored in fewer bits | no | the same network, less exact |
+# | fine-tuning | the network's weights are trained further on new data | no | the same size, another task |
 #
 # ## How a lab works
 #
-# Run the cells from top to bottom. You will meet **Predict** (guess before you run: it is how surprise becomes memory), sliders
-# (drag them, or use the arrow keys), and exercises. An exercise left blank never stops the lab: it goes on with the reference.
+# Run the cells from top to bottom. You will meet three things:
 #
-# Say with each guess how sure you are. It is kept on this machine, beside what came out. In a terminal, `kdcourse progress` draws how
-# often you were right when you were so sure: how well you know what you know. Without a guess the lab goes on.
+# - **Predict** asks for a guess before an experiment, because a surprise is easier to remember. Say how sure you are, too. Guesses stay on
+#   this machine; in a terminal, `kdcourse progress` shows how often you were right when you were so sure.
+# - **Sliders**: drag them, or use the arrow keys.
+# - **Exercises**: you write a short function and the next cell checks it.
+#
+# Without a guess or an answer the lab goes on. The course's words are in the [glossary](../docs/glossary.md).
 #
 # ## Check the machine
 
@@ -81,11 +139,12 @@ assert not (checks.status == "red").any(), checks[checks.status == "red"]
 checks.loc[["widgets", "GPU", "cache", "training"]]
 
 # %% [markdown]
-# Every row should be green; amber works, with less. Red says what to do.
+# Every row should be green. With amber the course works, with less. Red says what to do.
 #
 # ## Your first distillation
 #
-# Pictures, a trained teacher, and a student of 32 hidden units that may see 1,000 of the pictures.
+# The student has 32 hidden units and may see 1,000 of the training pictures. `kd.SoftTarget` compares the student's probabilities with the
+# teacher's; lab 02 writes this loss down. A *step* is one update of the weights, on one mini-batch. The loss should fall.
 
 # %%
 from dataclasses import replace
@@ -94,10 +153,6 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
-data = kd.load_images()
-teacher = kd.zoo.teacher("perceptron", data)
-
-# %%
 few = data.train.sample(1000, seed=0)
 student = kd.models.perceptron((32,), **data.sizes, seed=0)
 history = kd.train(
@@ -106,8 +161,8 @@ history = kd.train(
 kd.plots.history(history.losses)
 
 # %% [markdown]
-# That was it: 300 steps in which the student tried to say what the teacher says. How good is it? Accuracy is the first thing you
-# write yourself.
+# In 300 steps the student learnt to answer as the teacher does, without a label. How good is it? Accuracy, the percentage of right
+# answers, is the first thing that you write yourself.
 
 # %%
 kd.exercise("00.accuracy")
@@ -137,8 +192,11 @@ kd.say(
 # ## Why one run proves nothing
 #
 # Is the student better *because of the teacher*? It must be compared with the same student on labels only. Each run has its luck:
-# first weights, which 1,000 pictures, which order. So we run both methods with ten seeds. The teacher has a share of three tenths
-# here, the labels the rest: a small help, on purpose.
+# first weights, which 1,000 pictures, which order. So we run both methods with ten seeds.
+#
+# A **recipe** holds all that one run needs: student, pictures, method, teacher and number of steps. The recipes that are compared are the
+# **arms**. `kd.compare` trains every arm with every seed and keeps the scores in a file, the **ledger**. Here one arm has labels only. In
+# the other the teacher has three tenths of the loss and the labels the rest: a small help, on purpose.
 
 # %%
 labels_only = kd.Recipe(
@@ -159,7 +217,9 @@ outcome = kd.compare(
 outcome.figure()
 
 # %% [markdown]
-# Each grey line is one seed. **Predict**: if somebody runs each method once, with whatever seed, how often do they rank the two wrongly?
+# Each grey line joins the two runs of one seed. On the right are the differences, seed by seed, with their mean and its interval.
+#
+# **Predict**: if somebody runs each method once, each with any of these seeds, how often do they rank the two methods wrongly?
 
 # %%
 wrongly = kd.predict(
@@ -179,13 +239,21 @@ wrongly.answer(100 * wrong, on=ranked)
 # %%
 paired_wrong = (ours <= theirs).mean()
 kd.say(
-    f"Of the {ours.size * theirs.size} pairs of single runs, **{wrong:.0%}** rank the two against the mean of all seeds. With both "
-    f"methods on the *same* seed it is {paired_wrong:.0%}: what luck they share cancels. That is why every comparison in this course is "
-    "paired, over several seeds, with an interval."
+    f"Of the {ours.size * theirs.size} pairs of single runs, **{wrong:.0%}** rank the two methods wrongly. With both methods on the "
+    f"*same* seed it is {paired_wrong:.0%}: both runs then share first weights, pictures and order, and that luck cancels in the difference. "
+    "That is why every comparison in this course is **paired** (the same seeds in all arms), over several seeds, with an interval."
 )
 
 # %% [markdown]
 # ## Write the interval yourself
+#
+# Let $d_s$ be the difference of the two scores with seed $s$, for $S$ seeds. The mean difference and the ends of its 95 % interval are
+#
+# $$\bar d = \frac{1}{S}\sum_{s=1}^{S} d_s, \qquad \bar d \pm t \, \frac{\sigma}{\sqrt{S}}, \qquad
+# \sigma = \sqrt{\frac{1}{S-1}\sum_{s=1}^{S} (d_s - \bar d)^2}$$
+#
+# where $\sigma$ is the standard deviation of the differences, and $t$ the 97.5 % quantile of Student's t-distribution with $S - 1$ degrees
+# of freedom (2.5 % are left out on either side). All of them are single numbers.
 
 # %%
 kd.exercise("00.paired_difference")
@@ -204,15 +272,13 @@ paired_difference = kd.exercise("00.paired_difference").check(paired_difference)
 mean, half = paired_difference(ours, theirs)
 measured = outcome.difference("distilled")
 assert np.isclose(mean, measured.mean) and np.isclose(mean + half, measured.high)
-kd.say(
-    f"Distilled against labels only: {measured}. In this course's words: **{measured.verdict}**."
-)
+kd.say(f"Distilled against labels only: {measured}. The verdict: **{measured.verdict}**.")
 
 # %% [markdown]
 # ## Watch the interval close
 #
-# Move the slider: the first two seeds, the first three, … How many does it take until the interval is clear of zero, and does
-# it stay there?
+# The slider takes the first two seeds, the first three, and so on. Bars are intervals of each arm's own mean; the interval of the paired
+# difference is in the sentence below. From how many seeds on is that one clear of zero, and does it stay so?
 
 # %%
 import ipywidgets as widgets
@@ -235,9 +301,9 @@ with closing.restored():
 # %% [markdown]
 # ## When it does not help: a teacher that knows no more than the student
 #
-# Distillation hands on what the teacher knows. Here the teacher is a student of the same size, trained on the same 1,000 pictures with
-# their labels. All seeds here share these pictures: the interval holds the luck of weights and batches, not that of the pictures.
-# **Predict** the verdict.
+# Distillation hands on what the teacher knows. Here the teacher is a class mate: a network of the student's size, trained on the same 1,000
+# pictures with their labels. All seeds here share these pictures, so the interval holds the luck of weights and batches, not that of the
+# pictures. **Predict** the verdict.
 
 # %%
 verdict = kd.predict(
@@ -271,15 +337,15 @@ verdict.answer(found, on=mates.figure())
 assert from_mate.mean < from_teacher.mean
 kd.say(
     f"A class mate as teacher brings {from_mate}: **{from_mate.verdict}**. The large teacher brings {from_teacher}: "
-    f"**{from_teacher.verdict}**. What its softer targets bring is little beside that. Knowledge has to come from somewhere: here from the "
-    "many pictures that the large teacher saw and the student did not."
+    f"**{from_teacher.verdict}**. The class mate's targets are soft, too, and bring little beside that. Knowledge has to "
+    "come from somewhere: here from the many pictures that the large teacher saw and the student did not."
 )
 
 # %% [markdown]
 # ## Recap
 #
-# - Distillation trains a student on a teacher's answers; it removes nothing from the teacher and stores nothing in fewer bits.
-# - One run mixes the method with luck. Pair the seeds, run several, look at the interval.
+# - Distillation trains a student on a teacher's answers. It removes nothing from the teacher and stores nothing in fewer bits.
+# - One run mixes the effect of the method with luck. Run several seeds, pair them, and look at the interval of the difference.
 # - A teacher can only hand on what it knows.
 #
 # ### Check yourself
@@ -294,8 +360,8 @@ quiz.try_every_option()
 # %% [markdown]
 # ### On your own
 #
-# - Repeat the ten seeds with `kd.SoftTarget(temperature=4)`. Lab 02 explains what happened.
-# - How many seeds does a difference of 0.2 points need, with this spread?
+# - Repeat the ten seeds with `kd.SoftTarget(temperature=4)` in place of the mixture. Lab 02 explains what happens.
+# - How many seeds would it take to show a difference of 0.2 points, if the differences spread as they do here?
 #
 # ### Read further
 #

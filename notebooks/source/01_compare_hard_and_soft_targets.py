@@ -13,11 +13,11 @@
 # %% [markdown]
 # # Compare hard and soft targets
 #
-# A label names one class and is silent about the other nine. A teacher's answer is a whole distribution. In this lab you
-# see what the teacher adds, check that it means what you think it means, and measure what it is worth.
+# A label names one class and makes no difference between all others. A teacher's answer is a whole distribution: a probability for each
+# class. In this lab you see what the teacher adds, check whether it means something, and measure what it is worth.
 #
-# **You will** look at one-hot and soft labels of the same pictures, write both by hand, and train students on each.
-# **You will learn** what *dark knowledge* is and why it helps when labels are few.
+# **You will** look at hard and soft targets of the same pictures, write both by hand, and train students on each.
+# **You will learn** what *dark knowledge* is (what a soft target says of the classes that are not the answer), and when it helps.
 # **You need** lab 00. **Time:** 40 minutes of yours; the machine needs about a minute in all.
 
 # %% tags=["setup"]
@@ -39,9 +39,15 @@ teacher = kd.zoo.teacher("perceptron", data)
 # %% [markdown]
 # ## Look at what a label leaves out
 #
-# The teacher has never seen the test pictures below. Its ten numbers for each of them, softened a little (lab 02 says how),
-# stand beside the one-hot label. We let it choose the pictures itself: for each of four classes, the one that it
-# gets right and is least sure about.
+# Below are four test pictures, which the teacher has never seen. Beside each stands its **one-hot** label: 1 for one class
+# and the same 0 for all others, similar or not. Then comes the teacher's soft target.
+#
+# The soft target is $p = \mathrm{softmax}(z / T)$. Here $z$ are the teacher's logits, of shape (N, C) for N pictures and C classes; $p$ are
+# probabilities of the same shape, and each row sums to 1. $T$ is the temperature, a single number. We take $T = 2$, which softens a
+# little; lab 02 explains how.
+#
+# The pictures are chosen by a rule, one for each of four classes: the teacher gets it right, and its likeliest class, the *winner*, has as
+# nearly 65 % of the probability as can be. Look at where the other 35 % go.
 
 # %%
 cache = kd.TeacherCache(teacher)
@@ -49,37 +55,36 @@ teacher_logits = cache.logits(data.test)
 soft = (teacher_logits / 2).softmax(dim=1)  # (10,000, 10)
 right = teacher_logits.argmax(dim=1) == data.test.labels
 
-doubt = torch.where(
-    right, -soft.max(dim=1).values, -torch.inf
-)  # high where the teacher is right but unsure
-unsure = [
-    (doubt + torch.where(data.test.labels == label, 0, -torch.inf)).argmax()
-    for label in range(0, 8, 2)
+winner = soft.max(dim=1).values  # (10,000,)
+off = torch.where(right, (winner - 0.65).abs(), torch.inf)
+of_class = [
+    torch.where(data.test.labels == label, off, torch.inf).argmin() for label in range(0, 8, 2)
 ]
-unsure = torch.stack(unsure)
+chosen = torch.stack(of_class)
 
 # %%
 kd.plots.soft_labels(
-    data.pictures(data.test.images[unsure]),
-    soft[unsure],
+    data.pictures(data.test.images[chosen]),
+    soft[chosen],
     data.classes,
-    labels=data.test.labels[unsure],
+    labels=data.test.labels[chosen],
 )
 
 # %% [markdown]
 # ## Turn through the pictures
 #
-# Drag the slider (or use the arrow keys) through the hundred pictures on which the teacher hesitates most.
+# Drag the slider (or use the arrow keys) through the hundred pictures about which the teacher is right and least sure. Which classes share
+# the probability?
 
 # %%
-hardest = doubt.argsort(descending=True)[:100]
+hardest = torch.where(right, winner, torch.inf).argsort()[:100]
 
 
 def draw(rank):
-    chosen = hardest[rank : rank + 1]
-    pictures = data.pictures(data.test.images[chosen])
+    one = hardest[rank : rank + 1]
+    pictures = data.pictures(data.test.images[one])
     return kd.plots.soft_labels(
-        pictures, soft[chosen], data.classes, labels=data.test.labels[chosen]
+        pictures, soft[one], data.classes, labels=data.test.labels[one]
     )
 
 
@@ -98,8 +103,8 @@ with browser.restored():
         assert data.classes[data.test.labels[hardest[rank]]] in browser.description
 
 # %% [markdown]
-# **Predict** before you go on: which two classes does the teacher find most alike, over all training pictures? These hundred offer the
-# three pairs between which it hesitates most often.
+# **Predict** before you go on: which two classes does the teacher find most alike, over all training pictures? The answers offered are the
+# three pairs of classes that come first and second most often among these hundred.
 
 
 # %%
@@ -119,6 +124,12 @@ alike
 
 # %% [markdown]
 # ## Write both kinds of target by hand
+#
+# How does a label become a distribution that a loss can compare with the student's? By one-hot rows. For labels $y$, of shape (N,), they are
+#
+# $$t_{nc} = 1 \text{ if } c = y_n, \quad 0 \text{ otherwise}$$
+#
+# where $n$ counts the N pictures and $c$ the C classes, so $t$ has the shape (N, C).
 
 # %%
 kd.exercise("01.one_hot")
@@ -134,11 +145,13 @@ def one_hot(labels, classes):
 one_hot = kd.exercise("01.one_hot").check(one_hot)
 
 # %% [markdown]
-# With one-hot targets, cross-entropy reads the logarithm of a single probability. With soft targets it reads all of them:
+# How far is the student from such a target? The usual loss, the cross-entropy with a label, reads one number of each row: the logarithm of the
+# probability of the right class. With a soft target it reads all of them:
 #
-# $$H(p, q) = -\frac{1}{N}\sum_n \sum_c p_{nc} \log q_{nc}$$
+# $$H(t, q) = -\frac{1}{N}\sum_{n=1}^{N} \sum_{c=1}^{C} t_{nc} \log q_{nc}, \qquad q = \mathrm{softmax}(z)$$
 #
-# where $p$ are the targets and $q = \mathrm{softmax}(\text{logits})$.
+# $t$ are the targets, hard or soft, and $q$ the student's probabilities, both of shape (N, C); $z$ are now the student's logits, (N, C). It
+# is a sum over classes and a mean over the pictures of the batch. $H$ is one number, in **nats** (the unit of a natural logarithm).
 
 # %%
 kd.exercise("01.soft_cross_entropy")
@@ -154,7 +167,7 @@ def soft_cross_entropy(logits, targets):
 soft_cross_entropy = kd.exercise("01.soft_cross_entropy").check(soft_cross_entropy)
 
 # %% [markdown]
-# The two agree where they must: on one-hot targets, your function is the cross-entropy you know.
+# On one-hot targets, your function must be the cross-entropy that PyTorch has:
 
 # %%
 logits, labels = teacher_logits[:100], data.test.labels[:100]
@@ -164,9 +177,16 @@ torch.testing.assert_close(ours, F.cross_entropy(logits, labels), check_dtype=Fa
 # %% [markdown]
 # ## See what the teacher finds similar
 #
-# Add up, over all training pictures of a class, the probability that the teacher gives to each *other* class: that row says what the
-# class reminds the teacher of. Does it mean anything? If two classes really look alike, a network that never met the teacher should
-# mix them up, too. So beside it stands the confusion matrix, on test pictures, of a small network that has learnt from labels alone.
+# Do the teacher's small probabilities mean anything? For each class, we add up over its training pictures the probability that the teacher
+# gives to each *other* class. This row says what that class is hard to tell apart from, for the teacher. Nobody told it: a label names one
+# class, and what a network finds similar need not be what people find similar.
+#
+# If two classes really look alike, a network that never met the teacher should mix them up, too. So beside the teacher's table stands
+# the **confusion matrix** of a small network that has learnt from labels alone: how often it took test pictures of one class (row) for another
+# (column). Compare the bright cells of both tables.
+#
+# Below the figure they are compared by their **rank correlation**: 1 if all pairs of classes have the same order in both tables, 0
+# if the orders have nothing to do with each other.
 
 # %%
 train_soft = (cache.logits(data.train) / 2).softmax(dim=1)
@@ -200,6 +220,8 @@ from scipy.stats import spearmanr
 
 agreement = spearmanr(hints[off_diagonal], mistakes[off_diagonal]).statistic
 assert agreement > 0.3
+
+# %%
 kd.say(
     f"Over all pairs of classes, the rank correlation of the two tables is **{agreement:.2f}**. The teacher doubts most between "
     f"**{most_alike(hints)}**; the other network mixes up most **{most_alike(mistakes)}**."
@@ -208,13 +230,29 @@ kd.say(
 # %% [markdown]
 # ## Measure: a student with 1,000 pictures
 #
-# The student is a perceptron with 64 hidden units. It gets 1,000 pictures, other ones for each seed, and one of three kinds of
-# target: the label; the label *smoothed*, which moves the same small share of every picture's probability to all classes evenly; or
-# the teacher's probabilities at temperature 2. Label smoothing is the cheapest rival of a soft target: it is unsure, too, and asks no
-# teacher. It gets two strengths: a little, 0.1, and as unsure on average as the teacher is. Validation data choose between them.
+# Now to what soft targets are worth. The student is a perceptron with 64 hidden units. It gets 1,000 pictures, other ones for each seed, and
+# one of three kinds of target $t$ in the cross-entropy above. Each answers a question.
 #
-# Weights, pictures, order and steps are the same in all arms. What differs: the teacher has learnt from 55,000 labels, and some of
-# that is in its answers. **Predict**: what does smoothing bring over hard labels?
+# **Hard: what do labels alone achieve?** $t_{nc} = 1$ if $c = y_n$, 0 otherwise. This is the **baseline**, with which the others are compared.
+#
+# **Smoothed: is it enough that the target is less sure, with no teacher?** Label smoothing takes the same share $\varepsilon$ of every picture's
+# probability and gives it to all C classes in equal parts. It is the cheapest **rival** of a soft target, that is, the cheapest other
+# explanation of its gain:
+#
+# $$t_{nc} = (1 - \varepsilon) \, [c = y_n] + \frac{\varepsilon}{C}$$
+#
+# $[c = y_n]$ is 1 if class $c$ is the label of picture $n$ and 0 otherwise; $\varepsilon$ is a number from 0 to 1. We try two: 0.1, and the
+# one that makes the target as unsure, on average, as the teacher is. Validation data, which neither train nor test, choose between them.
+#
+# **Soft: what does the teacher add?** $t_{nc} = p_{nc}$, the teacher's probabilities at $T = 2$:
+#
+# $$p_{nc} = \frac{\exp(z_{nc} / T)}{\sum_{k=1}^{C} \exp(z_{nk} / T)}$$
+#
+# with the teacher's logits $z$, (N, C). Here the student's probabilities are taken at $T = 2$, too, and the loss is multiplied by T²; lab 02
+# says why.
+#
+# First weights, pictures, order and steps are the same in all arms. One thing differs beside the targets: the teacher has learnt from all the
+# training labels, and some of that is in its answers. **Predict**: what does smoothing bring over hard labels?
 
 # %%
 smoothing = kd.predict(
@@ -247,6 +285,10 @@ outcome = kd.compare(
 )
 outcome.table()
 
+# %% [markdown]
+# In the table, *difference* is each arm less the baseline, paired by seed, with its 95 % interval. **Holm** is the verdict after Holm's
+# correction, which asks more of each comparison because there are several. The figure shows the same differences.
+
 # %%
 rival = outcome.best(among=smoothings)
 found = {"helps": "they help", "hurts": "they hurt"}
@@ -261,8 +303,8 @@ kd.claim(
 kd.claim(f"They beat labels {rival}, too", outcome.difference("soft", rival))
 
 # %% [markdown]
-# Hinton, Vinyals and Dean (2015, §3) saw soft targets win on MNIST, with a larger student and all 60,000 pictures. Errors on the
-# 10,000 test pictures:
+# Hinton, Vinyals and Dean (2015, §3) found that soft targets help on MNIST, with a larger student and all 60,000 pictures. These are the
+# numbers of wrong answers on its 10,000 test pictures:
 #
 # | | their figure |
 # |---|---|
@@ -270,27 +312,31 @@ kd.claim(f"They beat labels {rival}, too", outcome.difference("soft", rival))
 # | student, 2 × 800 units, hard targets | 146 |
 # | same student, soft targets, T = 20 | 74 |
 #
-# Their student is short of regularisation and ours is short of labels. Why does a soft target help ours?
+# Their student had enough labels, but too little regularisation. Ours is short of labels. Why does a soft target help ours?
 #
 # ## When it does not help: find the confound
 #
-# The usual answer is *dark knowledge*: the small probabilities say which wrong classes are less wrong. The usual proof shuffles
-# them. The winner keeps its place and its probability; the other nine numbers of each picture are dealt to the wrong classes anew. If
-# the student loses by it, the similarities must have been worth that much. So we believed, until we asked what else a shuffle
-# changes. The next picture of the same class gets another order, so a shuffle also adds *noise* to the targets.
+# The usual answer is dark knowledge: the small probabilities say which wrong classes are less wrong. The usual proof shuffles them. The
+# winner keeps its place and its probability; the other nine numbers of each picture are given to the wrong classes in a random order. If the
+# student gets worse, the similarities must have been worth that much. So we believed, until we asked what else a shuffle changes.
+# Each picture gets another order, so two pictures of one class no longer agree: the shuffle also adds *noise* to the targets. It is a
+# **confound**, a second change that could explain the result.
 #
-# A ladder takes the teacher's answer $p$ apart, one piece at a time. $w$ is the class with the largest $p$, the winner:
+# A ladder of targets takes the teacher's answer apart, one piece at a time. $p$ is the teacher's answer at $T = 2$, (N, C), and $w_n$ the
+# class with the largest $p_{nc}$, the winner. Each rung asks one question:
 #
-# | arm | target for class $c$ | what it adds to the rung above |
+# | arm | target $t_{nc}$ for picture $n$, class $c$ | question: what is this worth? |
 # |---|---|---|
-# | hard | 1 for the label | |
-# | winner only | 1 for $w$ | the teacher's decisions, which it made after 55,000 labels |
-# | even tail | $p_w$ for $w$, $(1 - p_w) / 9$ for each other | how sure it is, picture by picture |
-# | soft | $p_c$ | which wrong classes are less wrong |
-# | shuffled tail | $p_w$ for $w$, the other $p_c$ in random order | nothing; it takes the meaning and adds noise |
+# | hard | 1 if $c = y_n$, else 0 | labels alone |
+# | winner only | 1 if $c = w_n$, else 0 | the teacher's decision, made after 55,000 labels |
+# | even tail | $p_{nw_n}$ if $c = w_n$, else $(1 - p_{nw_n}) / (C - 1)$ | how sure the teacher is, picture by picture |
+# | soft | $p_{nc}$ | which wrong classes are less wrong |
+# | shuffled tail | $p_{nw_n}$ if $c = w_n$, else the other $p_{nk}$ in random order | nothing new: it loses the meaning and adds noise |
 #
-# (With ten classes; nine others.) Even and shuffled tail have the same confidence and no similarity. **Predict**: do these two arms end
-# alike?
+# The *tail* of a distribution is all but the winner. Smoothing is not on this ladder: it is equally unsure of every picture, while the even tail is
+# as unsure of each picture as the teacher is. In all arms but *hard* the student's probabilities are taken at $T = 2$.
+#
+# Even and shuffled tail have the same confidence in the winner, and no similarity. **Predict**: do these two arms end alike?
 
 # %%
 tails = kd.predict(
@@ -385,19 +431,20 @@ kd.say(
 
 # %% [markdown]
 # So what a soft target carries depends on the data. Where many pictures are hard to decide, the teacher's decisions and its
-# confidence, picture by picture, do much of the work. Where classes come in look-alike pairs, spreading the doubt evenly puts it in
-# the wrong places, and the similarities are what is worth having. Two papers took soft targets apart in this way: Furlanello et al.
+# confidence, picture by picture, do much of the work. Where classes come in look-alike pairs, an even tail puts the doubt on
+# the wrong classes, and the similarities are what is worth having. Two papers took soft targets apart in this way: Furlanello et al.
 # (2018) permuted the tail and weighted labels by the teacher's confidence; Tang et al. (2020) name three parts, smoothing, similarity and
 # the difficulty of each picture.
 #
-# A control that changes two things at once proves neither. Ask of every control: *what else did it change?*
+# A **control** is an arm that should differ from another in one thing only. If it changes two things at once, it proves neither. Ask of
+# every control: *what else did it change?*
 #
 # ## Recap
 #
 # - A one-hot label says what a picture is. A soft label also says how sure the teacher is, and of what else.
-# - The teacher's small probabilities agree with the mistakes of a network that it never met: they carry meaning.
+# - The teacher's small probabilities agree with the mistakes of a network that never met the teacher: they carry meaning.
 # - With few labels soft targets are worth points, more than label smoothing, their cheapest rival.
-# - How much of it is similarity has to be measured against an even tail. Shuffling adds noise and flatters the similarities.
+# - How much of that is similarity has to be measured against an even tail. Shuffling adds noise and flatters the similarities.
 #
 # ### Check yourself
 
