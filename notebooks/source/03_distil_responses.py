@@ -589,7 +589,7 @@ def watched(recipe, seed):
 
 
 watch = {
-    name: torch.tensor([watched(arms[arm], seed) for seed in outcome.scores.index])
+    name: torch.tensor([watched(arms[arm], seed) for seed in range(5)])
     for name, arm in (("hard", "labels only"), ("soft", "alpha = 1"))
 }  # (seeds, looks, 4)
 steps = watch["hard"][0, :, 0].int().tolist()
@@ -642,12 +642,12 @@ pd.DataFrame(
 )
 
 # %%
-places = {"helps": "ahead of", "hurts": "behind"}
-place = {step: places.get(lead[step].verdict, "not clearly apart from") for step in some}
+where = {"helps": "ahead of", "hurts": "behind"}
+place = [where.get(lead[step].verdict, "not clearly apart from") for step in some]
 smooth = {"helps": "larger: soft is less smooth", "hurts": "smaller: soft is smoother"}
 kd.say(
-    f"After {some[0]} steps the student of soft targets is {place[some[0]]} the student of labels, in accuracy; after {some[len(some) // 2]} "
-    f"steps it is {place[some[len(some) // 2]]} it, and at the end {place[some[-1]]} it. Its falls in accuracy sum to "
+    f"After {some[0]} steps the student of soft targets is {place[0]} the student of labels in accuracy. After {some[len(some) // 2]} "
+    f"steps it is {place[len(some) // 2]} it, and at the end {place[-1]} it. Its falls in accuracy sum to "
     f"{falls['soft'].mean():.1f} points, those of the student of labels to {falls['hard'].mean():.1f}: {smoother}, "
     f"{smooth.get(smoother.verdict, 'no clear difference')}.\n\nBoth have the same learning rate and steps. What a higher learning rate would "
     "do for either was not tried."
@@ -690,8 +690,8 @@ kd.say(
         f"On {pictures} pictures: {gap}, {copies.get(gap.verdict, 'no clear difference')}."
         for pictures, gap in inherited.items()
     )
-    + " What a teacher is wrong about, and whom it is wrong about, is handed on with the rest: whoever distils a model should look for its biases "
-    "in the student as well."
+    + " Where the interval lies above zero, the teacher's mistakes are handed on with the rest. Whoever distils a model should look for the "
+    "teacher's errors and biases in the student as well."
 )
 
 # %% [markdown]

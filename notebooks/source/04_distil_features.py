@@ -261,8 +261,8 @@ kd.plots.pictures(tiles, captions, columns=4)
 # ### Which layer should be matched?
 #
 # This experiment takes longer than this lab has. So it was run once with five *seeds* (numbers that fix first weights, pictures and their
-# order) and is stored; `kdcourse results 04` repeats it. The same hint is given at each of the four stages; student, pictures, weight and
-# number of steps are the same. Each *arm*, as the compared runs are called, is held against labels only, *paired*: seed by seed. *Helps* means
+# order) and is stored; `kdcourse results 04` repeats it. The same hint is given at each of the four stages; student, pictures, number of
+# steps and the *weight* by which the hint's loss is multiplied are the same. Each *arm*, as the compared runs are called, is held against labels only, *paired*: seed by seed. *Helps* means
 # that the 95 % interval of the mean difference lies above zero, *hurts* that it lies below.
 
 # %%
@@ -363,7 +363,7 @@ kd.say(
 # $$g_n = \frac{\partial z_{n y_n}}{\partial x_n} \qquad L = \frac{1}{N D} \sum_{n=1}^{N} \left\| \frac{g^s_n}{\| g^s_n \|_2} - \frac{g^t_n}{\| g^t_n \|_2} \right\|_2^2$$
 #
 # - $x_n$ is picture n with its D numbers: channels times pixels.
-# - $z$ are a network's logits, of shape (N, C), and $y_n$ is the label of picture n, so $z_{n y_n}$ is the logit of its true class.
+# - $z$ are a network's logits, of shape (N, C) for C classes, and $y_n$ is the label of picture n, so $z_{n y_n}$ is the logit of its true class.
 # - $g_n$ holds D derivatives, laid flat; $g$ has shape (N, D). $g^s$ is the student's, $g^t$ the teacher's. Each row is scaled to length 1,
 #   because the scale of the logits differs from network to network.
 #
