@@ -627,7 +627,7 @@ def ahead(column):
 
 
 lead = ahead(1)
-some = [step for step in (25, 50, 75, 100, 150, 250, steps[-1]) if step in lead]
+some = sorted({25, 50, 75, 100, 150, 250, steps[-1]} & lead.keys())
 falls = {
     name: -seen[:, :, 1].diff(dim=1).clamp(max=0).sum(dim=1) for name, seen in watch.items()
 }
