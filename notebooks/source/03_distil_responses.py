@@ -67,9 +67,13 @@ kd.say(
 # How far is the student's opinion of a picture from the teacher's? The loss compares two rows of probabilities, one from each network, both
 # softened by the same temperature.
 #
-# $$L_{\text{soft}} = T^2 \cdot \frac{1}{N} \sum_{n=1}^{N} \mathrm{KL}(p_n \| q_n) = T^2 \cdot \frac{1}{N} \sum_{n=1}^{N} \sum_{c=1}^{C} p_{nc} \log \frac{p_{nc}}{q_{nc}}$$
+# $$L_{\text{soft}} = T^2 \cdot \frac{1}{N} \sum_{n=1}^{N} \mathrm{KL}(p_n \| q_n)$$
 #
-# $$p_n = \mathrm{softmax}(z^{\text{teacher}}_n / T) \qquad q_n = \mathrm{softmax}(z^{\text{student}}_n / T)$$
+# $$\mathrm{KL}(p_n \| q_n) = \sum_{c=1}^{C} p_{nc} \log \frac{p_{nc}}{q_{nc}}$$
+#
+# $$p_n = \mathrm{softmax}(z^{\text{teacher}}_n / T)$$
+#
+# $$q_n = \mathrm{softmax}(z^{\text{student}}_n / T)$$
 #
 # - $z^{\text{teacher}}$ and $z^{\text{student}}$ are the logits of the two networks, each of shape (N, C) for N pictures and C classes.
 # - $p$ and $q$ are the softened probabilities of teacher and student, also (N, C). Each row adds up to 1.
@@ -101,7 +105,9 @@ soft_target = kd.exercise("03.soft_target").check(soft_target)
 # copy the teacher exactly; Hinton et al. (2015, §1 and §2) found it helpful that it then errs towards the true answer, with a considerably
 # lower weight on the labels than on the teacher. Whether the labels add anything *here* is measured below.
 #
-# $$L = \alpha \cdot L_{\text{soft}} + (1 - \alpha) \cdot L_{\text{hard}} \qquad L_{\text{hard}} = -\frac{1}{N} \sum_{n=1}^{N} \log \mathrm{softmax}(z^{\text{student}}_n)_{y_n}$$
+# $$L = \alpha \cdot L_{\text{soft}} + (1 - \alpha) \cdot L_{\text{hard}}$$
+#
+# $$L_{\text{hard}} = -\frac{1}{N} \sum_{n=1}^{N} \log \mathrm{softmax}(z^{\text{student}}_n)_{y_n}$$
 #
 # - $y_n$ is the label of picture n, the number of its class; the labels have shape (N,).
 # - $L_{\text{hard}}$ is the cross-entropy with the labels. It takes the student's logits as they are, at T = 1.

@@ -100,7 +100,9 @@ for layer, tapped in kd.measure.outputs(student, shown, stages).items():
 # Two layers with different numbers of channels cannot be subtracted. *Centred kernel alignment*, CKA (Kornblith et al. 2019), asks another
 # question: do both layers find the same pictures alike?
 #
-# $$\mathrm{CKA} = \frac{\sum_{i,j} K_{ij} L_{ij}}{\sqrt{\sum_{i,j} K_{ij}^2} \sqrt{\sum_{i,j} L_{ij}^2}} \qquad K = X X^\top \qquad L = Y Y^\top$$
+# $$\mathrm{CKA} = \frac{\sum_{i,j} K_{ij} L_{ij}}{\sqrt{\sum_{i,j} K_{ij}^2} \sqrt{\sum_{i,j} L_{ij}^2}}$$
+#
+# $$K = X X^\top \qquad L = Y Y^\top$$
 #
 # $X$ holds one layer's features and $Y$ the other's, laid flat: shapes (N, D) and (N, E) for N pictures and D or E numbers each, less their
 # means over the pictures. $K$ and $L$, of shape (N, N), hold the inner product of each pair of pictures. CKA is 1 where the two tables are
@@ -294,7 +296,9 @@ captions = [f"{name}: {data.classes[label]}" for name in second for label in sho
 kd.plots.pictures(looks / looks.amax((1, 2), keepdim=True), captions, columns=4)
 
 # %% [markdown]
-# $$a_n = \mathrm{vec}\left( \frac{1}{C} \sum_{c=1}^{C} f_{nc}^2 \right) \qquad q_n = \frac{a_n}{\| a_n \|_2} \qquad L = \frac{1}{N H W} \sum_{n=1}^{N} \| q^s_n - q^t_n \|_2^2$$
+# $$a_n = \mathrm{vec}\left( \frac{1}{C} \sum_{c=1}^{C} f_{nc}^2 \right) \qquad q_n = \frac{a_n}{\| a_n \|_2}$$
+#
+# $$L = \frac{1}{N H W} \sum_{n=1}^{N} \| q^s_n - q^t_n \|_2^2$$
 #
 # - $f$ are a layer's maps, of shape (N, C, H, W); $f_{nc}$ is the map of channel c for picture n, squared position by position.
 # - vec lays a map out as one row, so $a$ has shape (N, H·W). Nothing of C is left, and 16 channels can learn from 64 without a regressor.
@@ -360,12 +364,14 @@ kd.say(
 # picture x → network → logit of the true class → derivative by each pixel → scaled to length 1
 # ```
 #
-# $$g_n = \frac{\partial z_{n y_n}}{\partial x_n} \qquad L = \frac{1}{N D} \sum_{n=1}^{N} \left\| \frac{g^s_n}{\| g^s_n \|_2} - \frac{g^t_n}{\| g^t_n \|_2} \right\|_2^2$$
+# $$g_n = \frac{\partial z_{n y_n}}{\partial x_n} \qquad u_n = \frac{g_n}{\| g_n \|_2}$$
+#
+# $$L = \frac{1}{N D} \sum_{n=1}^{N} \| u^s_n - u^t_n \|_2^2$$
 #
 # - $x_n$ is picture n with its D numbers: channels times pixels.
 # - $z$ are a network's logits, of shape (N, C) for C classes, and $y_n$ is the label of picture n, so $z_{n y_n}$ is the logit of its true class.
-# - $g_n$ holds D derivatives, laid flat; $g$ has shape (N, D). $g^s$ is the student's, $g^t$ the teacher's. Each row is scaled to length 1,
-#   because the scale of the logits differs from network to network.
+# - $g_n$ holds D derivatives, laid flat, so $g$ has shape (N, D). $u$ is $g$ with each row scaled to length 1, because the scale of the
+#   logits differs from network to network. $u^s$ is the student's, $u^t$ the teacher's.
 #
 # To minimise this loss, a gradient is differentiated once more.
 
@@ -432,9 +438,13 @@ kd.say(
 # *activation boundaries*: on one side of each a neuron fires, on the other it does not. $s$ and $t$ are the features *before* the ReLU (here of the
 # layer `stage4.1`), of one shape; a regressor brings the student's to the teacher's channels. $m > 0$ is a margin, 1 by default.
 #
-# $$L = \mathrm{mean}\left( (s + m)^2 [s > -m, t \le 0] + (s - m)^2 [s \le m, t > 0] \right)$$
+# $$a = (s + m)^2 [s > -m, t \le 0]$$
 #
-# This one you write as well.
+# $$b = (s - m)^2 [s \le m, t > 0]$$
+#
+# $$L = \mathrm{mean}(a + b)$$
+#
+# $a$ pushes down what fires and should not, $b$ pushes up what should fire and does not. This one you write as well.
 
 # %%
 kd.exercise("04.activation_boundary")
@@ -453,7 +463,11 @@ activation_boundary = kd.exercise("04.activation_boundary").check(activation_bou
 # **Neuron selectivity**, NST (Huang, Wang 2017): do both layers have the same spatial patterns among their channels? $s_{ni}$ is channel i of the
 # student's maps for picture n, laid flat to H·W numbers and scaled to length 1; $t_{nj}$ likewise. The dot is the inner product of two such rows.
 #
-# $$L = \frac{1}{N} \sum_{n} \left( \frac{1}{C_t^2} \sum_{i,j} (t_{ni} \cdot t_{nj})^2 + \frac{1}{C_s^2} \sum_{i,j} (s_{ni} \cdot s_{nj})^2 - \frac{2}{C_s C_t} \sum_{i,j} (s_{ni} \cdot t_{nj})^2 \right)$$
+# $k$ is the mean of their squares over all pairs of channels.
+#
+# $$L = \frac{1}{N} \sum_{n=1}^{N} \left( k(t_n, t_n) + k(s_n, s_n) - 2 k(s_n, t_n) \right)$$
+#
+# $$k(s_n, t_n) = \frac{1}{C_s C_t} \sum_{i,j} (s_{ni} \cdot t_{nj})^2$$
 #
 # **Variational information**, VID (Ahn et al. 2019): how much of the teacher's maps can be foreseen from the student's, channel by channel? $\mu$ is
 # a learned map, two 1×1 convolutions with a ReLU between, from $C_s$ to $C_t$ channels. $\sigma^2$, of shape ($C_t$,), is a learned variance
