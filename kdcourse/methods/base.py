@@ -22,10 +22,11 @@ from kdcourse.losses.checks import check_labels
 
 @dataclass
 class Batch:
-    """What one training step knows; None or empty where the method did not ask for it.
+    """What one training step knows of its N examples; None or empty where the method did not ask for it.
 
-    student_logits, teacher_logits: (N, C). labels: (N,) int64. inputs: (N, …), pictures or tokens.
-    student_features, teacher_features: layer -> output (N, …). student, teacher: the models themselves.
+    student_logits, teacher_logits: (N, C) for C classes, or (N, L, V) for L tokens of V words. labels: (N,) or (N, L) int64.
+    inputs: (N, …), pictures or tokens. student_features, teacher_features: name of a layer -> its output (N, …).
+    student, teacher: the models themselves.
     """
 
     student_logits: Tensor
@@ -39,12 +40,14 @@ class Batch:
 
 
 class Method(nn.Module):
-    """A training objective. Parameters that a subclass registers are trained together with the student's.
+    """A training objective: called with a `Batch`, it gives the loss, a scalar. Subclasses define `forward`.
 
-    needs_teacher, needs_labels: whether a batch must hold them. needs_gradients: whether losses are differentiated with
-    respect to pictures or features, for which the teacher answers at every step instead of once. relates_examples: whether
-    the loss compares the examples of a batch, so that it is no mean over parts of the batch. extra_passes: forward passes of
-    the student and of the teacher for each example beyond those that every step takes; what is learnt from costs three.
+    Parameters that a subclass registers are trained together with the student's.
+    needs_teacher, needs_labels: whether a batch must hold the teacher's logits, default True, and labels, default False.
+    needs_gradients: whether the loss holds a gradient with respect to the inputs; the teacher is then asked at every step,
+    not once. Default False. relates_examples: whether the loss compares the examples of a batch with each other, so that it is
+    no mean over parts of the batch. Default False. extra_passes: forward passes of the student and of the teacher for each
+    example, beyond those that every step takes; a pass that is learnt from counts as three. Default (0, 0).
     """
 
     needs_teacher = True
@@ -59,10 +62,10 @@ class Method(nn.Module):
         return []
 
     def prepare(self, batch: Batch) -> None:
-        """Called once before training with a few examples: the place to make what depends on shapes."""
+        """Called once before training with a few examples: here a method makes what depends on shapes, such as a regressor."""
 
     def forward(self, batch: Batch) -> Tensor:
-        """The loss of one batch, a scalar."""
+        """The loss of one batch, a scalar. Raises `TypeError` where a subclass defines none."""
         raise TypeError(f"{type(self).__name__} computes no loss: a method defines forward(batch)")
 
     @property
@@ -103,7 +106,10 @@ class Method(nn.Module):
 
 
 class WeightedSum(Method):
-    """Several methods at once, each with its weight; what `+` and `*` make."""
+    """Several methods at once: the sum of weight · loss over all of them. It is what `+` and `*` make of methods.
+
+    terms: pairs (weight, method). It needs whatever one of its methods needs.
+    """
 
     def __init__(self, terms: list[tuple[float, Method]]):
         super().__init__()
@@ -158,7 +164,10 @@ class WeightedSum(Method):
 
 
 class HardTarget(Method):
-    """Labels only: the cross-entropy of the student, the baseline of every comparison."""
+    """Labels only: the student's cross-entropy with the labels at T = 1, mean over the batch, in nats. No teacher is asked.
+
+    The baseline of most comparisons. Raises `ValueError` for labels that name no class.
+    """
 
     needs_teacher, needs_labels = False, True
 

@@ -1,7 +1,8 @@
-"""Methods of feature knowledge: what the layers in between do.
+"""Methods of feature knowledge: the student imitates what layers give before the logits.
 
-`layers` names pairs, student's layer -> teacher's, as in {"stage2": "stage2"}; the loss is the mean over pairs. What must be
-learned beside the student (a regressor, variances) is made when training begins and is trained with it.
+`layers` names pairs of layers, student's -> teacher's, as in {"stage2": "stage2"}. Their outputs are maps (N, C, H, W) unless
+stated, and the loss is the mean over the pairs. What must be learned beside the student (a regressor, variances) is made when
+training begins and is trained with it. Formulas and errors stand with the losses.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,10 @@ from kdcourse.methods.base import Batch, Method
 
 
 class LayerMethod(Method):
-    """A method on pairs of layers: a subclass defines `adapter` if it learns something, and `match`."""
+    """A method on pairs of layers: a subclass defines `match`, and `adapter` where something is learned beside the student.
+
+    layers: student's layer -> teacher's, at least one pair, else `ValueError`. settings: hyper-parameters of the loss, by name.
+    """
 
     def __init__(self, layers: Mapping[str, str], **settings: float):
         super().__init__()
@@ -36,11 +40,11 @@ class LayerMethod(Method):
             self.adapters.extend(self.adapter(student, teacher) for student, teacher in self.pairs(batch))
 
     def adapter(self, student: Tensor, teacher: Tensor) -> nn.Module:
-        """What is learned for one pair of layers, given a few examples of their outputs; by default nothing."""
+        """What is learned for one pair of layers, given a few examples of their outputs (N, …); by default nothing."""
         return nn.Identity()
 
     def match(self, adapter: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
-        """The loss of one pair of layers."""
+        """The loss of one pair of layers, a scalar, given their outputs (N, …). Raises `TypeError` where it is not defined."""
         raise TypeError(f"{type(self).__name__} computes no loss: define match(adapter, student, teacher)")
 
     def forward(self, batch: Batch) -> Tensor:
@@ -55,22 +59,26 @@ class LayerMethod(Method):
 
 
 class RegressedMethod(LayerMethod):
-    """A method that compares element by element, so that the student's maps first go through a `Regressor`."""
+    """A method that compares element by element: a `Regressor` first brings the student's maps to the teacher's shape."""
 
     def adapter(self, student: Tensor, teacher: Tensor) -> nn.Module:
         return feature.Regressor(student.shape[1], teacher.shape[1], tuple(teacher.shape[-2:]))
 
 
 class Hint(RegressedMethod):
-    """FitNets: the teacher's maps, guessed from the student's by a 1×1 convolution. Loss: `losses.hint`."""
+    """FitNets: the teacher's maps, guessed from the student's by a learned 1×1 convolution. Loss: `losses.hint`.
+
+    Source: Romero et al. (2015), *FitNets: Hints for Thin Deep Nets*, eq. 3.
+    """
 
     def match(self, adapter: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
         return feature.hint(adapter(student), teacher)
 
 
 class HiddenCosine(LayerMethod):
-    """Which way a layer's output points, laid flat; a longer teacher's is averaged down. Loss: `losses.hidden_cosine`.
+    """1 − the cosine of two layers' outputs (N, …), each laid flat. Loss: `losses.hidden_cosine`.
 
+    Where the teacher's is of another length, averages bring it to the student's.
     Source: PyTorch, *Knowledge Distillation Tutorial*, which does to pictures what DistilBERT does to words.
     """
 
@@ -81,7 +89,11 @@ class HiddenCosine(LayerMethod):
 
 
 class AttentionTransfer(LayerMethod):
-    """AT: where a layer looks, whatever its channels. Loss: `losses.attention_transfer`."""
+    """AT: at which positions a layer is active, whatever its channels. Loss: `losses.attention_transfer`.
+
+    power: that of each feature before the mean over channels, at least 1, default 2.
+    Source: Zagoruyko, Komodakis (2017), *Paying More Attention to Attention*, eq. 2.
+    """
 
     def __init__(self, layers: Mapping[str, str], power: float = 2):
         super().__init__(layers, power=power)
@@ -91,7 +103,12 @@ class AttentionTransfer(LayerMethod):
 
 
 class ActivationBoundary(RegressedMethod):
-    """AB: which neurons fire; `layers` name outputs before their ReLU. Loss: `losses.activation_boundary`."""
+    """AB: which neurons fire, no matter how strongly. Loss: `losses.activation_boundary`.
+
+    layers: they name outputs before the ReLU, such as "stage4.1". margin: how far beyond zero the student is pushed, above 0,
+    default 1.
+    Source: Heo et al. (2019), *Knowledge Transfer via Distillation of Activation Boundaries*, eq. 4.
+    """
 
     def __init__(self, layers: Mapping[str, str], margin: float = 1.0):
         super().__init__(layers, margin=margin)
@@ -101,14 +118,21 @@ class ActivationBoundary(RegressedMethod):
 
 
 class NeuronSelectivity(LayerMethod):
-    """NST: which spatial patterns there are among the channels. Loss: `losses.neuron_selectivity`."""
+    """NST: which spatial patterns there are among the channels, whatever their number. Loss: `losses.neuron_selectivity`.
+
+    Source: Huang, Wang (2017), *Like What You Like*, eq. 4 and 7.
+    """
 
     def match(self, adapter: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
         return feature.neuron_selectivity(student, teacher)
 
 
 class VariationalInformation(LayerMethod):
-    """VID: what of the teacher's maps can be foreseen, channel by channel. Loss: `losses.VariationalInformation`."""
+    """VID: how much of the teacher's maps can be foreseen from the student's, channel by channel.
+
+    A mean and a variance for each channel are learned beside the student. Loss: `losses.VariationalInformation`.
+    Source: Ahn et al. (2019), *Variational Information Distillation*, eq. 5 and 6.
+    """
 
     def adapter(self, student: Tensor, teacher: Tensor) -> nn.Module:
         return feature.VariationalInformation(student.shape[1], teacher.shape[1])
@@ -118,9 +142,11 @@ class VariationalInformation(LayerMethod):
 
 
 class WeightTransfer(Method):
-    """Intermediate weights, seen through learned linear maps. Loss: `losses.weight`.
+    """The teacher's weights, which the student's should be after a learned linear map. Loss: `losses.weight`.
 
-    weights: pairs of parameter names, student's -> teacher's, as in {"stage2.0.weight": "stage2.0.weight"}.
+    weights: pairs of parameter names, student's -> teacher's, as in {"stage2.0.weight": "stage2.0.weight"}; of shapes
+    (out, in, …) that agree after the first two. Raises `ValueError` for a name that a network has not, and for other shapes.
+    Source: Gou, Yu, Maybank, Tao (2021), *Knowledge Distillation: A Survey*, §2.2.
     """
 
     def __init__(self, weights: Mapping[str, str]):
@@ -149,7 +175,10 @@ class WeightTransfer(Method):
 
 
 class JacobianMatching(Method):
-    """Which pixels the true class's logit reacts to. Loss: `losses.jacobian`."""
+    """Which pixels the true class's logit reacts to. Needs labels, and asks the teacher at every step. Loss: `losses.jacobian`.
+
+    Source: Srinivas, Fleuret (2018), *Knowledge Transfer with Jacobian Matching*, eq. 5.
+    """
 
     needs_labels = needs_gradients = True
 
@@ -158,7 +187,10 @@ class JacobianMatching(Method):
 
 
 class GradientAttention(Method):
-    """AT's gradient form, on the pictures as in the paper. Loss: `losses.gradient_attention`."""
+    """AT's gradient form: at which pixels the cross-entropy with the labels is sensitive. Loss: `losses.gradient_attention`.
+
+    Needs labels, and asks the teacher at every step. Source: Zagoruyko, Komodakis (2017), §3.2, eq. 5.
+    """
 
     needs_labels = needs_gradients = True
 

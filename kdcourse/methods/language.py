@@ -1,4 +1,7 @@
-"""Methods for language models: at every token of a text, the whole distribution over what comes next."""
+"""Methods for language models: at every token of a text, the whole distribution over what comes next.
+
+Logits are (N, L, V) for N texts of L tokens and V possible next tokens; labels are the tokens that follow, (N, L).
+"""
 
 import torch
 from torch import Tensor
@@ -10,7 +13,7 @@ from kdcourse.methods.base import Batch, Method
 
 
 class NextToken(Method):
-    """The text alone: cross-entropy with the token that follows, mean over all tokens."""
+    """The text alone: cross-entropy with the token that follows, mean over all N · L tokens, in nats. No teacher is asked."""
 
     needs_teacher, needs_labels = False, True
 
@@ -19,7 +22,11 @@ class NextToken(Method):
 
 
 class TokenDivergence(Method):
-    """`losses.generalized_jsd` on the given text. beta: 0 forward KL (default), 1 reverse KL, between them Jensen-Shannon."""
+    """The teacher's distribution at each token of the given text. Loss: `losses.generalized_jsd`, in nats.
+
+    beta: from 0 to 1; 0 is the forward KL (default), 1 the reverse KL, and between lie Jensen-Shannon divergences.
+    temperature: T > 0, default 1. Raises `ValueError` for other values. Source: Agarwal et al. (2024), §2.
+    """
 
     def __init__(self, beta: float = 0.0, temperature: float = 1.0):
         super().__init__()
@@ -38,11 +45,12 @@ class TokenDivergence(Method):
 
 
 class OnPolicy(TokenDivergence):
-    """The divergence on what the student writes itself: it learns where its own mistakes lead it.
+    """The divergence on what the student writes itself, so that it learns where its own mistakes lead it.
 
-    The given text's first `prompt` tokens begin, the student goes on to the text's length, the teacher says at each token what
-    it would have written; no gradient flows through the drawing. beta: default 1, the reverse KL. needs the teacher at each
-    step. Source: Agarwal et al. (2024), *On-Policy Distillation of Language Models (GKD)*, algorithm 1 with λ = 1.
+    The first `prompt` tokens of each given text begin, the student goes on to the text's length, and the teacher says at each
+    token what it would have written; no gradient flows through the drawing of tokens. The teacher is asked at each step.
+    beta: default 1, the reverse KL. temperature: T > 0, default 1. prompt: at least 1 token, default 16, else `ValueError`.
+    Source: Agarwal et al. (2024), *On-Policy Distillation of Language Models (GKD)*, algorithm 1 with λ = 1.
     """
 
     extra_passes = (4, 1)  # the student writes, about one pass, and learns from what it wrote; the teacher reads it

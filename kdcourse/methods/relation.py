@@ -1,6 +1,8 @@
-"""Methods of relation knowledge: how the pictures of a batch, or two layers, stand to each other.
+"""Methods of relation knowledge: the student imitates how the pictures of a batch, or two layers, stand to each other.
 
-`layers` names the pair whose outputs serve as embeddings, student's layer -> teacher's, as in {"pool": "pool"}.
+`layers` names the pairs of layers whose outputs serve as embeddings, student's -> teacher's, as in {"pool": "pool"}. Outputs
+(N, …) are flattened to (N, D) unless stated, and D may differ between the networks. Formulas and errors stand with the
+losses.
 """
 
 from collections.abc import Mapping
@@ -14,7 +16,7 @@ from kdcourse.methods.feature import LayerMethod
 
 
 class FromRelation(LayerMethod):
-    """A method that is one function of `losses.relation`, with its hyper-parameters as `settings`."""
+    """A method that is one function of `losses.relation` on two layers' outputs (N, …). settings: its hyper-parameters."""
 
     loss = None
     relates_examples = True
@@ -24,31 +26,47 @@ class FromRelation(LayerMethod):
 
 
 class RelationalDistance(FromRelation):
-    """RKD-D: relative distances of pairs. Loss: `losses.rkd_distance`."""
+    """RKD-D: the distances of all pairs of pictures, relative to their mean. Loss: `losses.rkd_distance`.
+
+    Source: Park, Kim, Lu, Cho (2019), *Relational Knowledge Distillation*.
+    """
 
     loss = staticmethod(relation.rkd_distance)
 
 
 class RelationalAngle(FromRelation):
-    """RKD-A: angles of triplets. Loss: `losses.rkd_angle`."""
+    """RKD-A: the angles within all triplets of pictures. Loss: `losses.rkd_angle`.
+
+    Source: Park, Kim, Lu, Cho (2019), *Relational Knowledge Distillation*.
+    """
 
     loss = staticmethod(relation.rkd_angle)
 
 
 class SimilarityPreserving(FromRelation):
-    """SP: which pictures activate a layer alike. Loss: `losses.similarity_preserving`."""
+    """SP: which pictures of the batch activate a layer alike, as a table (N, N). Loss: `losses.similarity_preserving`.
+
+    Source: Tung, Mori (2019), *Similarity-Preserving Knowledge Distillation*.
+    """
 
     loss = staticmethod(relation.similarity_preserving)
 
 
 class ProbabilisticTransfer(FromRelation):
-    """PKT: each picture's distribution over its neighbours. Loss: `losses.probabilistic_transfer`."""
+    """PKT: for each picture, a distribution over the pictures of the batch, by cosine. Loss: `losses.probabilistic_transfer`.
+
+    Source: Passalis, Tefas (2018), *Learning Deep Representations with Probabilistic Knowledge Transfer*.
+    """
 
     loss = staticmethod(relation.probabilistic_transfer)
 
 
 class CorrelationCongruence(FromRelation):
-    """CC: correlations of pictures under a Gaussian kernel. Loss: `losses.correlation_congruence`."""
+    """CC: how alike pictures are under a Gaussian kernel. Loss: `losses.correlation_congruence`.
+
+    gamma: of the kernel, default 0.4. order: of its Taylor series, default 2.
+    Source: Peng et al. (2019), *Correlation Congruence for Knowledge Distillation*.
+    """
 
     loss = staticmethod(relation.correlation_congruence)
 
@@ -57,7 +75,11 @@ class CorrelationCongruence(FromRelation):
 
 
 class Contrastive(FromRelation):
-    """Find your own picture among the teacher's embeddings, after a learned linear map. Loss: `losses.contrastive`."""
+    """Find each picture's own teacher embedding among those of the batch, after a learned linear map. Loss: `losses.contrastive`.
+
+    temperature: what the cosines are divided by, above 0, default 0.1.
+    Source: Tian, Krishnan, Isola (2020), *Contrastive Representation Distillation*, §3.1.
+    """
 
     loss = staticmethod(relation.contrastive)
 
@@ -72,7 +94,11 @@ class Contrastive(FromRelation):
 
 
 class Flow(LayerMethod):
-    """FSP: the way from each named layer to the next; channels meet by regressors. Loss: `losses.flow`."""
+    """FSP: how each named layer's maps go with those of the next one; regressors bring channels together. Loss: `losses.flow`.
+
+    layers: of maps (N, C, H, W); at least two pairs, in the networks' order, else `ValueError`.
+    Source: Yim, Joo, Bae, Kim (2017), *A Gift from Knowledge Distillation*.
+    """
 
     def __init__(self, layers: Mapping[str, str]):
         super().__init__(layers)

@@ -1,4 +1,4 @@
-"""What a teacher answers, asked once and looked up by example ever after."""
+"""A teacher's answers: asked for once, then looked up for every batch."""
 
 import copy
 import math
@@ -28,9 +28,10 @@ LIMIT = 4 * 2**30  # bytes
 
 
 class OnDisk:
-    """A tensor (N, …) that stays in a file, in half precision: `answers[index]` reads those rows, as float32 on `device`.
+    """A tensor (N, …) that stays in a file, in half precision. `answers[index]` reads the rows of an index (B,), float32.
 
-    path: a file of NumPy's. Raises `FileNotFoundError`, and `DamagedFile` for one that is cut short.
+    path: a file of NumPy's. device: where the rows are put. Raises `FileNotFoundError`, and `DamagedFile` for a file that is
+    cut short.
     """
 
     def __init__(self, path: Path, device: torch.device):
@@ -65,12 +66,13 @@ class OnDisk:
 class TeacherCache:
     """A teacher's logits and features, computed once for each split and looked up by example ever after.
 
-    The key is a fingerprint of the teacher (weights, plain attributes, how it prints) and of the split's pictures, in order;
-    batches then select by the example's own position, so that shuffling cannot put answers and pictures out of step.
+    Answers are kept under a fingerprint of the teacher (weights, plain attributes, how it prints) and of the split's pictures in
+    their order. Batches look rows up by each example's position in the split, so shuffling cannot mix up answers and pictures.
 
-    folder: where answers survive the session; a damaged file is computed again, with a message.
-    limit: bytes, default 4 GiB. What a layer says of a whole split is held in memory up to this size. What is larger goes
-        to a file in `folder`, else in a temporary one, in half precision (11 bits), and batches read their rows alone.
+    teacher: a model that gives (N, C) logits. folder: where answers are kept beyond the session, default nowhere; a damaged
+        file is computed again, with a message.
+    limit: bytes, default 4 GiB. The output of a layer for a whole split is held in memory up to this size. What is larger goes
+        to a file in `folder`, or in a temporary folder, in half precision (11 bits), and batches read only their rows.
     Raises `ValueError` for a teacher that is no model.
     """
 
@@ -93,7 +95,10 @@ class TeacherCache:
         return self.outputs(split)[LOGITS]
 
     def outputs(self, split: Split, names: Iterable[str] = (LOGITS,)) -> dict[str, Tensor | OnDisk]:
-        """ "logits" and the outputs of named layers, (N, …) in the order of the split. Raises as `logits` and `Tapped`."""
+        """The logits (N, C), as "logits", and the outputs (N, …) of named layers, in the order of the split.
+
+        Raises as `logits`, and as `Tapped` for a layer that the teacher has not.
+        """
         check_split(split)
         if _marks(self.teacher) != self._marks and _key(self.teacher) != self._key:
             raise ValueError("teacher has changed since this TeacherCache was made; make a new one for the new weights")

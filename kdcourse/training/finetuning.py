@@ -1,4 +1,4 @@
-"""Sentences through the distillation trainer, in one call: what `training.train` is for pictures, on top of `transformers`."""
+"""Training a classifier of sentences in one call, as `training.train` does for pictures; on top of `transformers`."""
 
 import tempfile
 
@@ -27,12 +27,13 @@ def finetune(
     progress: bool = True,
     **settings,
 ) -> list[float]:
-    """Train `student` in place for a fixed number of steps; returns the losses, one every tenth of the run.
+    """Train `student` in place for a fixed number of steps; returns the mean losses of each tenth of the run.
 
-    split: sentences, cut where they are longer than the model; without labels only the teacher is listened to.
-    teacher: None for labels only. Its logits are computed once, unless inner losses need it at each step.
-    answers: (N, 2), a teacher's logits that are there already. states: (N, D), its [CLS] states, for the setting `sentence`.
-    learning_rate: the peak of a schedule that warms up over a tenth of the steps and falls to 0. seed: order and dropout.
+    split: N sentences, cut where they are longer than the model takes; without labels only the teacher is learnt from.
+    teacher: default None, labels only. Its logits are computed once, unless inner losses need it at each step.
+    answers: (N, 2), the teacher's logits where they are there already. states: (N, D), its [CLS] states, for the setting
+    `sentence`. batch_size: sentences a step, default 32. learning_rate: default 0.001, the peak of a schedule that warms up
+    over a tenth of the steps and falls to 0. seed: fixes order and dropout, default 0. progress: show a bar, the default.
     settings: of `DistillationTrainingArguments`, such as temperature, alpha, hidden, attention, layers.
     Raises `ValueError` for arguments that cannot be meant, for a split without labels where there is no teacher, and as the
     trainer does; `FloatingPointError` with the step at which the loss is no number.

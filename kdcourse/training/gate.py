@@ -1,4 +1,4 @@
-"""One look at what a run is given, before anything trains: an error names the argument, what came, and what is accepted."""
+"""Checks of what a run is given, before anything trains: an error names the argument, what came, and what is accepted."""
 
 import inspect
 import math
@@ -32,7 +32,7 @@ def check_run(
     augment=None,
     callbacks=(),
 ) -> tuple[Method, int, int, int]:
-    """Method, steps, batch size and seed, as Python's own. Raises `ValueError` for arguments of `train` that cannot be meant."""
+    """Method, steps, batch size and seed, numbers as Python's own. Raises `ValueError` for bad arguments of `train`."""
     check_student(student)
     check_split(split)
     if method is None and teacher is not None:
@@ -56,7 +56,7 @@ def check_run(
 
 
 def check_finetuning(student, split, teacher, steps, batch_size, learning_rate) -> tuple[int, int]:
-    """Steps and batch size, as Python's own numbers. Raises `ValueError` for arguments of `finetune` that cannot be meant."""
+    """Steps and batch size, as Python's own numbers. Raises `ValueError` for bad arguments of `finetune`."""
     check_kind("student", student, SentimentClassifier, ", such as kd.models.bert()")
     if teacher is not None:
         check_kind("teacher", teacher, SentimentClassifier, ", such as kd.zoo.sentiment_teacher()")
@@ -67,7 +67,10 @@ def check_finetuning(student, split, teacher, steps, batch_size, learning_rate) 
 
 
 def check_examples(name: str, split: object, classes: int | None) -> None:
-    """Raise `ValueError` for examples that a student could not be judged on: numbers that are none, labels of no class."""
+    """Raise `ValueError` for examples on which no student can be judged: inputs with NaN or infinity, labels of no class.
+
+    name: what the message calls them. classes: how many there are, default None: labels are not looked at.
+    """
     inputs = getattr(split, "inputs", None)
     try:
         if isinstance(inputs, Tensor):
@@ -144,12 +147,13 @@ def check_schedule(steps, batch_size, learning_rate, least: int = 1) -> tuple[in
 
 
 def check_kind(name: str, value: object, kind: type, hint: str = "") -> None:
+    """Raise `ValueError` unless `value` is of this kind. name: of the argument. hint: an example, for the message."""
     if not isinstance(value, kind):
         raise ValueError(f"{name} must be {kind.__name__}{hint}, got {type(value).__name__}")
 
 
 def check_student(student: object) -> None:
-    """Raise `ValueError` for a student that cannot learn, or not here."""
+    """Raise `ValueError` for a student that cannot learn: it has no free weight, or gradients are switched off here."""
     check_model("student", student)
     if not any(parameter.requires_grad for parameter in student.parameters()):
         raise ValueError(

@@ -31,8 +31,9 @@ from kdcourse.training.objective import Objective, Teaching, teaching
 class History:
     """What a training run left behind.
 
-    losses: one value for each step. evaluations: (step, accuracy in percent), where a callback measured it.
-    seconds: the whole run. examples: inputs seen. interrupted: stopped before the last step.
+    losses: one value for each step. evaluations: pairs (step, accuracy in percent), where a callback such as `Evaluate` measured
+    them. seconds: of the whole run. examples: how many inputs the steps saw, repetitions counted. interrupted: whether the run
+    ended before its last step.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -44,10 +45,11 @@ class History:
 
 @dataclass
 class TrainingState:
-    """A run between two steps: what a callback sees of it, and what it may change.
+    """A training run between two steps: what a callback sees of it, and what it may change.
 
-    steps: how many there are to be. losses: one for each that is done, still on the device: reading one makes a GPU wait.
-    stopped: set it, and the run ends here.
+    student: the network that learns. objective: student and method together. optimizer, schedule: what moves the weights.
+    steps: how many there are to be. losses: one for each step that is done, still on the device; to read one makes a GPU wait.
+    history: what `train` will return. stopped: a callback sets it to True, and the run ends here.
     """
 
     student: nn.Module
@@ -79,10 +81,11 @@ Callback = Callable[[TrainingState], None]
 
 @dataclass(frozen=True)
 class Evaluate:
-    """A callback: accuracy on a labelled split, every so many steps and after the last one, kept in `History.evaluations`.
+    """A callback: accuracy on a labelled split, in percent, after every `every` steps and after the last one.
 
-    report: called as report(step, accuracy) after each; what it raises ends the run, as a search does that prunes a hopeless
-    trial.
+    The pairs (step, accuracy) are kept in `History.evaluations`. split: with labels, else `ValueError`. every: steps between two
+    looks, default None: after the last step alone. report: called as report(step, accuracy) after each look; what it raises ends
+    the run, as where a search gives up a hopeless trial. Raises `FloatingPointError` where the student's answers are no numbers.
     """
 
     split: Split
@@ -165,7 +168,10 @@ def whole_runs() -> Iterator[None]:
 
 
 def prepare(objective: Objective, split: Examples, taught: Teaching) -> Objective:
-    """A look at two examples, from which the method makes what it learns, and at all numbers that the steps will not look at."""
+    """Let the method make what it learns, from two examples, and check once what the steps will not check again.
+
+    Raises `ValueError` for probabilities in place of logits, inputs that hold NaN or infinity, and labels of no class.
+    """
     few = torch.arange(min(2, len(split)), device=split.device)
     inputs = split.inputs[few].requires_grad_(objective.method.needs_gradients)
     labels = None if split.labels is None else split.labels[few]
@@ -191,9 +197,9 @@ def dry_run(
     learning_rate: float,
     weight_decay: float = 0.0,
 ) -> None:
-    """One loss of a few examples, without a step: raises `ValueError` as `train` would, before anything else has trained.
+    """Compute one loss on a few examples and take no step, to raise `ValueError` as `train` would, before anything trains.
 
-    Arguments are those of `train`. The student goes to the split's device; the method learns nothing.
+    Arguments are those of `train`. The student is moved to the split's device; the method learns nothing.
     """
     check_run(student, split, method, teacher, steps, batch_size, learning_rate, weight_decay)
     model = teacher.teacher if isinstance(teacher, TeacherCache) else teacher
@@ -208,7 +214,10 @@ def dry_run(
 def loop(
     state: TrainingState, split: Examples, stream: Iterable, taught: Teaching, callbacks: Sequence[Callback] = ()
 ) -> None:
-    """A step for each batch of the stream, (inputs, positions), until it ends, a callback stops it, or the keyboard does."""
+    """Take a step for each batch of the stream, until it ends, a callback stops it, or an interrupt from the keyboard does.
+
+    stream: pairs of inputs (N, …) and their positions in the split, (N,). taught: the teacher's side. callbacks: as in `train`.
+    """
     try:
         for inputs, index in stream:
             step(state, inputs, index, split.labels, taught)
@@ -224,7 +233,10 @@ def loop(
 
 
 def step(state: TrainingState, inputs: Tensor, index: Tensor, labels: Tensor | None, taught: Teaching) -> None:
-    """One update of the student, and of what the method learns beside it. labels: of the whole split."""
+    """One update of the student, and of what the method learns beside it.
+
+    inputs: (N, …), a batch. index: (N,), their positions in the split. labels: of the whole split, or None.
+    """
     inputs.requires_grad_(state.method.needs_gradients)
     answers = taught.ask(inputs, index)
     labels = labels[index] if state.method.needs_labels else None
@@ -240,7 +252,10 @@ def step(state: TrainingState, inputs: Tensor, index: Tensor, labels: Tensor | N
 
 
 def finish(state: TrainingState, batch_size: int, started: float) -> History:
-    """The student ready to answer, and what is left of the run. Raises `FloatingPointError` where it diverged."""
+    """Set the student to evaluation mode and give the run's `History`. Raises `FloatingPointError` where the run diverged.
+
+    started: the time at which it began, by `time.perf_counter`.
+    """
     state.student.eval()
     history = state.history
     history.losses = torch.stack(state.losses).float().tolist() if state.losses else []
@@ -251,9 +266,10 @@ def finish(state: TrainingState, batch_size: int, started: float) -> History:
 
 
 def batches(split: Examples, steps: int, batch_size: int, seed: int, *, balanced: bool = False) -> Tensor:
-    """Positions (steps, batch_size), a batch in each row: one random order of the split after another, cut into batches.
+    """Positions in the split, (steps, batch_size) int64, a batch in each row: one random order after another, cut into batches.
 
-    balanced: drawn with replacement instead, each class with one chance, whatever its size.
+    seed: fixes the orders. balanced: draw with replacement instead, all classes equally often, whatever their sizes; default
+    False.
     """
     generator = torch.Generator().manual_seed(seed)
     if balanced:
@@ -280,7 +296,10 @@ def _stream(
 def one_cycle(
     parameters: Iterable[nn.Parameter], steps: int, learning_rate: float, weight_decay: float
 ) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.OneCycleLR]:
-    """AdamW and its schedule over so many steps: up to `learning_rate`, then down to almost nothing."""
+    """AdamW and its one-cycle schedule: the learning rate rises to `learning_rate`, then falls to almost 0.
+
+    Source of the schedule: Smith, Topin (2018), *Super-Convergence*.
+    """
     optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
     return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2))
 
@@ -293,7 +312,7 @@ def _bar(stream: Iterable, steps: int, shown: bool) -> Iterable:
 
 
 def refuse_divergence(losses: Iterable[tuple[int, float]]) -> None:
-    """Raise `FloatingPointError` with the first step whose loss is no number. losses: (step, loss), in their order."""
+    """Raise `FloatingPointError` with the first step whose loss is NaN or infinite. losses: pairs (step, loss), in order."""
     for step, loss in losses:
         if not math.isfinite(loss):
             raise FloatingPointError(f"training diverged: the loss is {loss} at step {step}; lower learning_rate")

@@ -1,4 +1,4 @@
-"""Student and method as one module, and what stands beside them: the teacher's side of each batch."""
+"""Student and method as one module, and beside them the teacher's answers to each batch."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,11 +18,11 @@ Answers = tuple[Tensor | None, dict[str, Tensor]]  # a teacher's logits (N, C) a
 
 
 class Objective(nn.Module):
-    """What is minimised: a batch of inputs, its labels and the teacher's answers -> the loss, a scalar.
+    """What is minimised: inputs (N, …), labels (N,) and the teacher's answers of a batch -> the loss, a scalar.
 
-    inputs require a gradient where the method `needs_gradients`, before the teacher is asked about them.
-    gather: what is done to every tensor before the method compares examples, as where a batch lies on several processes.
-    Raises `ValueError` for a method that names a layer which the student has not.
+    Where the method `needs_gradients`, the inputs must require a gradient before the teacher is asked about them.
+    gather: what is done to every tensor before the method compares examples, default nothing; where a batch is spread over
+    several processes it brings the parts together. Raises `ValueError` for a method that names a layer which the student has not.
     """
 
     def __init__(self, student: nn.Module, method: Method, gather: Callable[[Tensor], Tensor] = lambda part: part):
@@ -42,7 +42,7 @@ class Objective(nn.Module):
         return Batch(logits, teacher_logits, labels, inputs, features, teacher_features, self.tapped.model, teacher)
 
     def prepare(self, inputs: Tensor, labels: Tensor | None, answers: Answers, teacher: nn.Module | None) -> Batch:
-        """Let the method make what it learns beside the student, from a few examples; gives what it saw of them."""
+        """Let the method make what it learns beside the student, from a few examples; returns the `Batch` that it saw."""
         with evaluating(self.tapped), torch.no_grad():
             batch = self.batch(inputs, labels, answers, teacher)
             self.method.prepare(batch)
@@ -57,7 +57,10 @@ class Objective(nn.Module):
 
 @dataclass(frozen=True)
 class Teaching:
-    """The teacher's side of a run. ask: a batch, such as inputs (N, …) and positions (N,) -> answers. model: for who wants it."""
+    """The teacher's side of a run.
+
+    ask: inputs (N, …) and positions (N,) of a batch -> logits (N, C) and features by layer. model: the teacher itself, or None.
+    """
 
     ask: Callable[..., Answers] = lambda *batch: (None, {})
     model: nn.Module | None = None
@@ -65,7 +68,7 @@ class Teaching:
 
 @contextmanager
 def teaching(teacher: nn.Module | TeacherCache | None, split: Examples, method: Method) -> Iterator[Teaching]:
-    """A teacher at work on the examples of `split`: a cache's answers are looked up, a model is frozen and asked at each step."""
+    """A teacher for the examples of `split`, within a block: a cache's answers are looked up, a model is frozen and asked."""
     if not method.needs_teacher:
         yield Teaching()
         return
@@ -91,7 +94,7 @@ def teaching(teacher: nn.Module | TeacherCache | None, split: Examples, method: 
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[nn.Module]:
-    """A teacher at work: evaluation mode and no gradients, its own flags restored afterwards."""
+    """A teacher in evaluation mode and without gradients, within a block; its own flags are restored afterwards."""
     training, grads = model.training, [parameter.requires_grad for parameter in model.parameters()]
     model.eval().requires_grad_(False)
     try:

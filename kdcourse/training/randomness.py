@@ -22,17 +22,20 @@ SAMPLERS = {
 
 @contextmanager
 def shared(seed: int, student: nn.Module) -> Iterator[AbstractContextManager]:
-    """The global generators, seeded for the block and as they were after it. For one run at a time."""
+    """Seed torch's global generators for a block and put them back after it. For one run at a time.
+
+    seed: a whole number. student: the model whose device's generator is seeded too.
+    """
     with seeded_rng(seed, next((parameter.device for parameter in student.parameters()), torch.device("cpu"))):
         yield nullcontext()
 
 
 @contextmanager
 def own(seed: int, student: nn.Module) -> Iterator[AbstractContextManager]:
-    """Generators of the run's own, which on a CPU give the very numbers of `shared`.
+    """Give a run generators of its own, within a block; on a CPU they give the same numbers as `shared`.
 
-    Dropout draws from them within the block. Whatever else draws does so within the context that is given, on this thread
-    only: following every call of torch would cost a small student a third of its speed.
+    The student's dropout draws from them throughout the block. Whatever else is to draw from them must run within the context
+    that the block is given, on this thread only: to follow every call of torch would cost a small student a third of its speed.
     Raises `ValueError` for a student whose layers draw in another way, as `nn.Dropout2d` does.
     """
     draws = _OwnDraws(seed)

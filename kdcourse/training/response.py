@@ -1,4 +1,4 @@
-"""What a `Trainer` minimises of the logits of a batch: the teacher's share and the labels', whatever kind of answer they are."""
+"""The loss on the logits of a batch within a `Trainer`: the teacher's share and the labels', for every kind of answer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +18,10 @@ IGNORED = -100  # the label of what does not count, as everywhere in transformer
 
 @dataclass(frozen=True)
 class Response:
-    """alpha · soft loss + (1 − alpha) · hard loss of a batch; how its answers are to be read follows from the student.
+    """alpha · soft loss + (1 − alpha) · hard loss of a batch. The student says how its answers are to be read.
 
-    own: takes the place of the hard loss, called as `Trainer`'s compute_loss_func is. smoothing: of the labels.
+    student: a model of `transformers`. own: takes the place of the hard loss, called as `Trainer`'s compute_loss_func is; default
+    None. smoothing: the labels' smoothing, from 0 to 1, default 0.
     """
 
     student: nn.Module
@@ -30,9 +31,11 @@ class Response:
     def __call__(
         self, outputs, taught: Tensor | None, labels: Tensor | None, mask: Tensor | None, items, *, alpha, temperature
     ):
-        """The loss, and this batch's share in `items`, the labels of all batches of a step: None where none are counted.
+        """The loss, a scalar, and this batch's share in `items`, the number of labels in all batches of a step.
 
-        outputs: the student's, with logits (N, C) or (N, L, V). taught: the teacher's logits, needed where alpha > 0.
+        outputs: the student's, with logits (N, C) of classes or (N, L, V) of tokens. taught: the teacher's logits, of one shape
+        with these, needed where alpha > 0. labels: (N,) or (N, L), or None. mask: (N, L), 1 where a token is real, or None.
+        items: None where labels are not counted. alpha, temperature: as in `losses.distillation`.
         """
         logits = logits_of("model", outputs)
         rows, taught, targets = self.rows(logits, taught, labels, mask)
@@ -50,7 +53,7 @@ class Response:
         return loss, share
 
     def rows(self, logits: Tensor, taught: Tensor | None, labels: Tensor | None, mask: Tensor | None) -> tuple:
-        """What counts, as rows: logits of both (M, C), and targets.
+        """What counts, as rows: the logits of both, (M, C), and the targets, (M,).
 
         Of token logits (N, L, V) those positions whose label is not −100, or without labels all but padding. A causal language
         model says at each position what comes next.
@@ -71,7 +74,10 @@ class Response:
         return logits[keep], None if taught is None else taught[keep], known[keep]
 
     def hard(self, rows: Tensor, targets: Tensor) -> Tensor:
-        """The loss of the labels: cross-entropy, or a binary one of each class, mean over all rows."""
+        """The loss with the labels, mean over the rows (M, C): cross-entropy, or a binary one for each class.
+
+        Raises `ValueError` for labels of another kind than the student's answers.
+        """
         rows = at_least_float32(rows)
         if is_multi_label(self.student):
             _check_each(targets, rows)

@@ -13,13 +13,17 @@
 # %% [markdown]
 # # Distil responses
 #
-# The whole recipe, from teacher to table. You write the loss, the mixture, the training step and the look-up in the cache; then you
-# put it to five tests: how much teacher and how much label, pictures without labels, three sizes of student, a class that the student
-# never sees, and a setting in which labels win.
+# The whole method, from a trained teacher to a table of results. You write the soft loss, its mixture with labels, the training step
+# and the look-up of the teacher's stored answers. Then you put the method to five tests: how much teacher and how much label, pictures
+# without labels, students of three sizes, a class that the student never sees, and a setting in which labels win.
 #
-# **You will** build response distillation piece by piece, and see each famous bug by name when you write it.
+# **You will** build *response distillation*, in which the student imitates the teacher's logits, piece by piece. When you make one of the
+# famous mistakes, the check calls it by its name.
 # **You will learn** when soft targets pay, by how much, and when they cost.
-# **You need** labs 01 and 02. **Time:** 70 minutes of yours; the machine needs about a minute in all.
+# **You need** labs 01 and 02. **Time:** 80 minutes of yours; the machine needs about a minute and a half in all.
+#
+# *Logits* are the numbers that a network gives for a picture before the softmax, one for each class. The *temperature* T divides them before
+# the softmax and so makes the answer softer. All words of the course stand in the [glossary](../docs/glossary.md).
 
 # %% tags=["setup"]
 import kdcourse as kd
@@ -44,22 +48,40 @@ data = kd.load_images()
 # %% [markdown]
 # ## Step 1: a teacher
 #
-# Large, trained once with everything we have, then left alone. Its card says how it was made.
+# The teacher is a large network. It was trained once, on all training pictures and their labels, and from now on it does not change. Its
+# card says how it was made.
 
 # %%
 teacher = kd.zoo.teacher("perceptron", data)
 card = kd.zoo.card("perceptron", data)
+
+# %%
 kd.say(
-    f"{card['parameters']:,} parameters, trained for {card['recipe']['steps']:,} steps on {len(data.train):,} pictures: "
-    f"{card['training_accuracy']:.1f} % on those, {card['test_accuracy']:.1f} % on the test split."
+    f"The teacher has {card['parameters']:,} parameters. It was trained for {card['recipe']['steps']:,} steps on {len(data.train):,} "
+    f"pictures. It gets {card['training_accuracy']:.1f} % of those right, and {card['test_accuracy']:.1f} % of the test pictures."
 )
 
 # %% [markdown]
 # ## Step 2: the soft loss
 #
-# $$L_{\text{soft}} = T^2 \cdot \frac{1}{N} \sum_n \mathrm{KL}\!\left(\mathrm{softmax}(z^{\text{teacher}}_n / T) \,\Big\|\, \mathrm{softmax}(z^{\text{student}}_n / T)\right)$$
+# How far is the student's opinion of a picture from the teacher's? The loss compares two rows of probabilities, one from each network, both
+# softened by the same temperature.
 #
-# Eight lines of published code get this wrong in eight ways; the check knows them all by name.
+# $$L_{\text{soft}} = T^2 \cdot \frac{1}{N} \sum_{n=1}^{N} \mathrm{KL}(p_n \| q_n)$$
+#
+# $$\mathrm{KL}(p_n \| q_n) = \sum_{c=1}^{C} p_{nc} \log \frac{p_{nc}}{q_{nc}}$$
+#
+# $$p_n = \mathrm{softmax}(z^{\text{teacher}}_n / T)$$
+#
+# $$q_n = \mathrm{softmax}(z^{\text{student}}_n / T)$$
+#
+# - $z^{\text{teacher}}$ and $z^{\text{student}}$ are the logits of the two networks, each of shape (N, C) for N pictures and C classes.
+# - $p$ and $q$ are the softened probabilities of teacher and student, also (N, C). Each row adds up to 1.
+# - $T > 0$ is the temperature. The factor $T^2$ keeps the gradient about equally large at every temperature (lab 02).
+# - KL is the Kullback-Leibler divergence, in nats: 0 where the two rows are equal, and above 0 otherwise. The loss is one number.
+#
+# The gradient goes to the student alone: with respect to $z^{\text{student}}$ it is $T (q - p) / N$. The teacher stays as it is. Published code
+# gets this loss wrong in eight ways, and the check knows them all by name.
 
 # %%
 kd.exercise("03.soft_target")
@@ -77,10 +99,24 @@ soft_target = kd.exercise("03.soft_target").check(soft_target)
 # %% [markdown]
 # ## Step 3: the mixture with labels
 #
+# If the teacher says so much, why keep the labels? Because the two have different faults. A true label is right, or nearly always, but it
+# names one class and says nothing of the others. The teacher's answer weighs all classes, but some of its answers are wrong. In the mixture
+# the teacher tells the student how the classes compare, and the label pulls the student back where the teacher errs. A small student cannot
+# copy the teacher exactly; Hinton et al. (2015, §1 and §2) found it helpful that it then errs towards the true answer, with a considerably
+# lower weight on the labels than on the teacher. Whether the labels add anything *here* is measured below.
+#
 # $$L = \alpha \cdot L_{\text{soft}} + (1 - \alpha) \cdot L_{\text{hard}}$$
 #
-# One picture that the teacher gets right, its doubt spread about as 60, 30 and 10 %. With three classes every answer is a point of a
-# triangle. The label pulls the student towards its corner, the teacher towards its own answer.
+# $$L_{\text{hard}} = -\frac{1}{N} \sum_{n=1}^{N} \log \mathrm{softmax}(z^{\text{student}}_n)_{y_n}$$
+#
+# - $y_n$ is the label of picture n, the number of its class; the labels have shape (N,).
+# - $L_{\text{hard}}$ is the cross-entropy with the labels. It takes the student's logits as they are, at T = 1.
+# - $\alpha$ (alpha), from 0 to 1, is the teacher's share. The labels have the rest, $1 - \alpha$. Some papers turn the two round.
+#
+# To see both pulls, take one picture and only its three likeliest classes. The teacher gets it right and gives the three about 60, 30 and 10 %.
+# With three classes every answer is a point of a triangle, and each corner is a class with 100 %. The arrows show where each loss
+# pulls the student: the hard loss to the label's corner, the soft loss to the teacher's answer, the mixture between them. The line is the
+# way of gradient descent. Hollow marks are the answers softened by T.
 #
 # **Predict**: the student begins in the middle, and learns from the teacher alone (alpha = 1). What does a higher T move: where gradient
 # descent ends, or the way there?
@@ -126,10 +162,11 @@ else:
     moved.answer("neither" if same_way else "only the way there")
 
 # %% [markdown]
-# The hollow marks are what the soft loss compares: both answers softened by T. They meet where the filled ones do, so at alpha = 1 the
-# end is the teacher's own answer at any T. With a share for the label it lies beyond, on the label's side.
+# The soft loss compares the hollow marks. They meet exactly where the filled marks meet. So at alpha = 1 gradient descent ends at the
+# teacher's own answer, at any T. With a share for the label it ends beyond the teacher's answer, on the label's side. One picture shows
+# what the losses do; what students do with thousands of pictures is measured below.
 #
-# Now write it.
+# Now write the mixture.
 
 # %%
 kd.exercise("03.distillation")
@@ -147,7 +184,8 @@ distillation = kd.exercise("03.distillation").check(distillation)
 # %% [markdown]
 # ## Step 4: one step of training
 #
-# Student and teacher hold batch norm and dropout, which behave differently in training and evaluation. Who is in which mode?
+# Student and teacher may hold batch norm and dropout. These layers do one thing in training mode and another in evaluation mode. Which of
+# the two networks must be in which mode, and which of them may learn?
 
 # %%
 kd.exercise("03.training_step")
@@ -163,7 +201,8 @@ def training_step(student, teacher, images, labels, optimizer):
 training_step = kd.exercise("03.training_step").check(training_step)
 
 # %% [markdown]
-# Your pieces, put together: 300 steps on 1,000 pictures.
+# Your pieces, put together: 300 steps on 1,000 pictures. The figure shows the loss of every step, and as a thicker line its mean over the
+# last 20 steps.
 
 # %%
 few = data.train.sample(1000, seed=0)
@@ -181,8 +220,9 @@ kd.plots.history(losses)
 # %% [markdown]
 # ## Step 5: ask the teacher once
 #
-# The pictures repeat, so the teacher's answers do too. The course's loop computes them once (`kd.TeacherCache`) and looks them up
-# for each batch. One line, and the source of a famous bug.
+# The student sees each picture many times, and the teacher's answer to a picture is always the same. So the course's training loop asks the
+# teacher once for all pictures, keeps the logits (`kd.TeacherCache`), and looks up the rows of each mini-batch. The look-up is one line of
+# code, and the source of a famous bug: batches are shuffled, so the rows must be found by the number of each picture.
 
 # %%
 kd.exercise("03.cached_targets")
@@ -207,8 +247,9 @@ torch.testing.assert_close(
 # %% [markdown]
 # ### Find the mistake
 #
-# Five pieces of code, each after something that was published, written anew for this lab: three losses, a training step, a cache.
-# None of them fails, and the loss goes down with each. Read them, and note what is wrong with each before you run the next cell.
+# Here are five pieces of code: three losses, a training step and a cache. Each follows something that was published, and was written anew
+# for this lab. None of them raises an error, and the loss goes down with each. Read them, and note what is wrong with each before you
+# run the next cell.
 
 # %%
 pieces = (
@@ -229,8 +270,8 @@ scales_only = kd.predict(
 scales_only
 
 # %% [markdown]
-# `kd.audit(loss)` tries a loss on random logits and holds its gradient against what is known: T · (q − p) / N, and what each mistake
-# makes of it. It takes any loss, yours too.
+# `kd.audit(loss)` tries a loss on random logits. It compares the gradient with the right one, T · (q − p) / N, and with what each known mistake
+# makes of it. It takes any loss, yours too: the last report is about your own.
 
 # %%
 for loss in pieces[:3]:
@@ -263,8 +304,8 @@ same_way = [
 scales_only.answer(scales_only.options[same_way.index(max(same_way))])
 
 # %% [markdown]
-# Mistakes in a loop show in what it leaves behind. `kd.diagnose(student, teacher, data)` asks why a student is not better. It is given
-# what you have: here the training step, then the answers that were kept.
+# A mistake in a training loop shows in what the loop leaves behind. `kd.diagnose(student, teacher, data)` asks why a student is not better.
+# You give it what you have: here first the published training step, then the published cache, and last neither of them.
 
 # %%
 lesson = replace(data, train=few)
@@ -275,25 +316,40 @@ print(kd.diagnose(student, teacher, lesson, teacher_logits=kept), end="\n\n")
 print(kd.diagnose(student, teacher, lesson))
 
 # %% [markdown]
-# From here on the package's own loop does the same for you: `kd.Recipe` says what to run, `kd.compare` runs it over paired seeds.
+# From here on the package's own training loop does the same for you. A `kd.Recipe` holds all that one run needs, and `kd.compare` runs
+# several recipes.
 #
 # ## Step 6: what became smaller
+#
+# The table holds the teacher against the student that you have just trained: accuracy on the test pictures, parameters, size in memory,
+# arithmetic and time for a picture.
 
 # %%
 rows = {"teacher": teacher, "student": student}
 kd.measure.summary(rows, data.test)
 
 # %% [markdown]
-# A small network is no proof that a teacher was needed. How good is the same small network without one? And is it the teacher that it
-# lacks, or labels? The next two measurements ask.
+# A small network is no proof that a teacher was needed. How good is the same small network without one? And does it lack the teacher, or
+# does it lack labels? The next two measurements ask.
 #
 # ## Measure: how much teacher, how much label?
 #
-# The same 1,000 pictures for the first six arms, T = 2: labels only; labels smoothed by hand (the cheap rival of lab 02); and the
-# teacher's share alpha from one half to 1, which is the teacher alone, without a label. Two more arms see **all** training pictures: one has
-# the teacher's answers and no label, as if nobody had been there to label them; the other has the labels and no teacher.
+# We compare eight recipes, or *arms*. The student, the number of steps and T = 2 are the same in all. The pictures that a student learns
+# from are its *transfer set*.
 #
-# What else differs? Every arm has the same steps. The table shows the rest.
+# - *labels only*: 1,000 pictures with their labels. This is the *baseline*, with which the others are compared.
+# - *smoothed*: the same with labels smoothed by hand, a *rival* that could explain a gain as well and costs less (lab 01).
+# - *alpha* from one half to 1: the same 1,000 pictures, with the teacher's share alpha. At 1 the student never sees a label.
+# - *all, no labels*: **all** training pictures with the teacher's answers, as if nobody had been there to label them.
+# - *all, labels*: all training pictures with their labels, and no teacher.
+#
+# Each arm runs with five *seeds*: numbers that fix first weights, pictures and their order. Differences are *paired*: taken within each
+# seed, where the luck that two arms share cancels. A result is the mean difference with its 95 % *interval*, and its *verdict* is *helps*
+# where the interval lies above zero, *hurts* where it lies below, and *no clear difference* where it holds zero. The *ledger* that the code
+# names is the file in which the scores are kept.
+#
+# What differs between the arms besides the method? The table shows it: the pictures and labels that each arm looks at, its arithmetic
+# (multiply-adds), and its temperature.
 
 # %%
 labels_only = kd.Recipe(
@@ -316,8 +372,9 @@ outcome = kd.compare(arms, data, seeds=5, ledger="03-alpha-and-transfer-set")
 outcome.differs()
 
 # %% [markdown]
-# One thing no column shows: the teacher itself was trained on all pictures *with* their labels. Whoever asks it has those labels at
-# second hand. **Predict**: on all pictures, where does the student of the teacher end, beside that of the labels?
+# One thing no column shows: the teacher itself was trained on all pictures *with* their labels. Whoever asks it gets these labels at
+# second hand. **Predict**: on all pictures, how does the student that has only the teacher's answers end, compared with the student that has
+# the labels?
 
 # %%
 second_hand = kd.predict(
@@ -332,6 +389,10 @@ unlabelled = outcome.difference("all, no labels", "all, labels")
 ended = {"hurts": "lower", "helps": "higher"}.get(unlabelled.verdict, "no clear difference")
 second_hand.answer(ended, on=outcome.figure())
 
+# %% [markdown]
+# The table has the same results as numbers. With seven arms against one baseline, one may come out clear by luck. The column *Holm* gives
+# the verdict that is left after a correction for that (Holm 1979).
+
 # %%
 outcome.table()
 
@@ -339,6 +400,7 @@ outcome.table()
 mixtures = ["alpha = 0.5", "alpha = 0.9", "alpha = 1"]
 best = outcome.best(among=mixtures)
 rival = outcome.best(among=["labels only", "smoothed 0.1", "smoothed 0.3"])
+with_labels = outcome.difference("alpha = 0.9", "alpha = 1")
 kd.claim(f"{best}, chosen on validation data, beats labels only", outcome.difference(best))
 kd.claim(
     "All pictures without labels beat 1,000 labels",
@@ -346,21 +408,25 @@ kd.claim(
     at_least=3,
 )
 kd.say(
-    f"Best of the shares on validation data is **{best}**: {outcome.difference(best)} over labels only. Without a teacher, the best by "
-    f"validation data is *{rival}*; over it {best} brings {outcome.difference(best, rival)}.\n\n{len(data.train):,} pictures without a label bring {outcome.difference('all, no labels')}. Two things changed at once there, so "
-    f"we take them apart. The teacher in place of the labels, on the same 1,000 pictures: {outcome.difference('alpha = 1')}. Then the other pictures, same "
-    f"teacher: {outcome.difference('all, no labels', 'alpha = 1')}. And had those pictures had labels? The teacher in their place: {unlabelled}, "
-    f"**{unlabelled.verdict}**. It stands in for labels that are missing; that is **label efficiency**."
+    f"Of the three shares, **{best}** is best on validation data: {outcome.difference(best)} over labels only. Of the arms without a teacher "
+    f"*{rival}* is best on validation data; {best} brings {outcome.difference(best, rival)} over it. Do labels add anything to the teacher? alpha = 0.9 "
+    f"against alpha = 1, which has no label: {with_labels}, **{with_labels.verdict}**.\n\n{len(data.train):,} pictures without a label bring "
+    f"{outcome.difference('all, no labels')} over 1,000 labels. Two things changed at once there, so we take them apart. The teacher in place of the "
+    f"labels, on the same 1,000 pictures: {outcome.difference('alpha = 1')}. Then all pictures in place of 1,000, with the same teacher: "
+    f"{outcome.difference('all, no labels', 'alpha = 1')}. And if all those pictures had labels? The teacher in place of these labels: {unlabelled}, "
+    f"**{unlabelled.verdict}**. The teacher stands in for labels that are missing. That is **label efficiency**."
 )
 
 # %% [markdown]
-# The paper's figures for the same idea (Hinton et al. 2015, §3, MNIST, T = 20): 146 errors on labels, 74 distilled.
+# The paper's figures for the same idea (Hinton et al. 2015, §3, MNIST, T = 20): the student makes 146 errors when it learns from labels, and 74
+# when it is distilled.
 #
 # ## Measure: size and data
 #
-# The lab began with another promise, **compression**: a small student, nearly as good as the large teacher. So we vary both, the student's
-# size and the number of pictures, and give each student the labels or the teacher, for twice the steps of before. **Predict**: where
-# no labels are missing, does a teacher help the smallest student?
+# The lab began with another promise, **compression**: a small student that is nearly as good as the large teacher. So now we vary two
+# things, the student's size (16, 64 or 256 hidden units) and the number of pictures (1,000, or all). Each student learns from the labels alone or
+# from the teacher alone, for twice as many steps as before. These runs are a *study*: their results are stored with the course, and a part
+# of them runs again here. **Predict**: where no labels are missing, does a teacher help the smallest student?
 
 # %%
 compressed = kd.predict(
@@ -380,6 +446,11 @@ else:
     kd.say(
         "For these data the course keeps no other sizes: what follows is the smallest student alone, trained here."
     )
+
+
+# %% [markdown]
+# Each row is one size and number of pictures: the mean accuracy with labels and with the teacher, and what the teacher adds. Look for
+# the rows in which it adds something.
 
 
 # %%
@@ -406,6 +477,9 @@ pd.DataFrame(
     index=gains,
 )
 
+# %% [markdown]
+# The same as curves: accuracy against the student's size. Bands are 95 % intervals over the seeds.
+
 # %%
 lines = {
     f"{pictures}, {who}": [f"{hidden} units, {pictures}, {who}" for hidden in units]
@@ -427,19 +501,22 @@ compressed.answer(
     on=grown,
 )
 
+# %% [markdown]
+# The part that ran again, beside what is stored.
+
 # %%
 shown.beside(again) if kept else None
 
 # %%
 alone = shown.scores.filter(like="all, labels").mean()
 kd.say(
-    f"*Few* is 1,000 pictures. The teacher itself is right for {card['test_accuracy']:.1f} %. Without it and with all the labels the smallest student reaches "
-    f"{alone.iloc[0]:.1f} %; what the teacher adds to it there is {gains['16 units, all']}, **{gains['16 units, all'].verdict}**."
+    f"*Few* is 1,000 pictures. The teacher itself gets {card['test_accuracy']:.1f} % right. The smallest student reaches {alone.iloc[0]:.1f} % "
+    f"with all the labels and no teacher. What the teacher adds to it there is {gains['16 units, all']}, **{gains['16 units, all'].verdict}**."
 )
 if kept:
     less = {h: gaps[f"{h} units, few"] - gaps[f"{h} units, all"] for h in units}
     kd.say(
-        f"The largest reaches {alone.iloc[-1]:.1f} %. What the teacher adds with few pictures, less what it adds with all: "
+        f"The largest student reaches {alone.iloc[-1]:.1f} % with all the labels. What the teacher adds with few pictures, minus what it adds with all: "
         f"{'; '.join(f'{h} units {kd.difference(values)}' for h, values in less.items())}."
     )
 
@@ -451,8 +528,8 @@ if kept:
 # %% [markdown]
 # ## Does the student come to think like its teacher?
 #
-# Two numbers over the whole test split, for each arm of the first measurement: how often a student gives the teacher's answer, right
-# or wrong, and how far its opinion is from the teacher's, as KL in nats with both softened by T = 2.
+# Two numbers, each a mean over all test pictures, for each arm of the first measurement. *Same answer* is how often the student gives
+# the teacher's answer, right or wrong. *KL* is how far the student's opinion is from the teacher's, in nats, with both softened by T = 2.
 
 
 # %%
@@ -462,7 +539,7 @@ def agreement(student, split):
 
 
 def distance(student, split):
-    """KL from the teacher's softened opinion to the student's: your soft loss without its T²."""
+    """KL from the teacher's softened opinion to the student's, mean over the pictures: your soft loss without its T²."""
     loss = soft_target(kd.measure.predict(student, split), cache.logits(split), 2)
     return loss.item() / 2**2
 
@@ -491,8 +568,143 @@ kd.say(
 )
 
 # %% [markdown]
-# As an illustration, one student of each arm on one picture, the one about which the teacher is least sure, softened by T = 2. One
-# picture shows nothing in general; the table above does.
+# ### While it learns: faster, and smoother?
+#
+# A soft target says something of every class, a label of one. So soft targets are said to make learning faster and smoother: their
+# gradients vary less from picture to picture (Hinton et al. 2015, §1). We train two of the arms once more with the same seeds, *labels only*
+# (hard) and *alpha = 1* (soft). Every 25 steps each student answers all validation pictures, and we take three means: its accuracy,
+# how often it agrees with the teacher, and its KL from the teacher.
+
+
+# %%
+def watched(recipe, seed):
+    """Train one student; rows of (step, accuracy, agreement, KL), each a mean over the validation pictures."""
+    rows, theirs = [], cache.logits(data.validation)
+
+    def look(state):
+        if state.step % 25 and state.step < state.steps:
+            return
+        logits = kd.measure.predict(state.student, data.validation)
+        right = kd.measure.accuracy(logits, data.validation)
+        same = kd.measure.agreement(logits, theirs, data.validation)
+        rows.append([state.step, right, same, soft_target(logits, theirs, 2).item() / 2**2])
+
+    _, training = recipe.begin(seed)
+    training(callbacks=[look], progress=False)
+    return rows
+
+
+watch = {
+    name: torch.tensor([watched(arms[arm], seed) for seed in range(5)])
+    for name, arm in (("hard", "labels only"), ("soft", "alpha = 1"))
+}  # (seeds, looks, 4)
+steps = watch["hard"][0, :, 0].int().tolist()
+
+# %% [markdown]
+# Lines are means over the five seeds, bands their 95 % intervals. Look at the first hundred steps, then at the end: first at the accuracy,
+# then at the KL from the teacher.
+
+# %%
+kd.plots.curves(
+    steps,
+    {name: seen[:, :, 1].numpy() for name, seen in watch.items()},
+    xlabel="training step",
+    ylabel="validation accuracy, %",
+)
+
+# %%
+kd.plots.curves(
+    steps,
+    {name: seen[:, :, 3].numpy() for name, seen in watch.items()},
+    xlabel="training step",
+    ylabel="KL from the teacher, nats",
+)
+
+# %% [markdown]
+# Faster would mean: ahead at the same step. The table takes soft minus hard, paired by seed. Smoother would mean: the accuracy falls less
+# on its way up. So we add up all falls from one look to the next.
+
+
+# %%
+def ahead(column):
+    """Soft minus hard at each look, paired by seed."""
+    gaps = (watch["soft"] - watch["hard"])[:, :, column].T.double().numpy()
+    return dict(zip(steps, map(kd.difference, gaps), strict=True))
+
+
+lead = ahead(1)
+some = sorted({25, 50, 75, 100, 150, 250, steps[-1]} & lead.keys())
+falls = {
+    name: -seen[:, :, 1].diff(dim=1).clamp(max=0).sum(dim=1) for name, seen in watch.items()
+}
+smoother = kd.difference((falls["soft"] - falls["hard"]).double().numpy())
+pd.DataFrame(
+    {
+        "accuracy, soft minus hard": [str(lead[step]) for step in some],
+        "verdict": [lead[step].verdict for step in some],
+        "agreement, soft minus hard": [str(ahead(2)[step]) for step in some],
+    },
+    index=pd.Index(some, name="step"),
+)
+
+# %%
+where = {"helps": "ahead of", "hurts": "behind"}
+place = [where.get(lead[step].verdict, "not clearly apart from") for step in some]
+smooth = {"helps": "larger: soft is less smooth", "hurts": "smaller: soft is smoother"}
+kd.say(
+    f"After {some[0]} steps the student of soft targets is {place[0]} the student of labels in accuracy. After {some[len(some) // 2]} "
+    f"steps it is {place[len(some) // 2]} it, and at the end {place[-1]} it. Its falls in accuracy sum to "
+    f"{falls['soft'].mean():.1f} points, those of the student of labels to {falls['hard'].mean():.1f}: {smoother}, "
+    f"{smooth.get(smoother.verdict, 'no clear difference')}.\n\nBoth have the same learning rate and steps. What a higher learning rate would "
+    "do for either was not tried."
+)
+
+# %% [markdown]
+# ### Whose mistakes does it make?
+#
+# A student that imitates a teacher may inherit its errors and its biases. To measure it we take only the test pictures that the teacher gets
+# wrong. How often does the student give **the very same wrong class**? A student of labels does so too, because some pictures look like
+# another class to everybody. So what counts is the difference: the teacher's answers against the labels, on the same pictures.
+
+
+# %%
+def copied(student, split):
+    """Of the pictures that the teacher gets wrong: how often the student gives the teacher's wrong class, in percent."""
+    theirs = cache.logits(split).argmax(dim=1)
+    ours = kd.measure.predict(student, split).argmax(dim=1)
+    return 100 * (ours == theirs)[theirs != split.labels].float().mean().item()
+
+
+errors_of_teacher = outcome.evaluated_by(copied, data)
+pairs = {"1,000": ("alpha = 1", "labels only"), "all": ("all, no labels", "all, labels")}
+inherited = {pictures: errors_of_teacher.difference(*pair) for pictures, pair in pairs.items()}
+means = errors_of_teacher.scores.mean()
+rows = {
+    pictures: [f"{means[hard]:.1f}", f"{means[soft]:.1f}", str(inherited[pictures])]
+    for pictures, (soft, hard) in pairs.items()
+}
+names = ["labels: same wrong class, %", "teacher: same wrong class, %", "difference"]
+pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("pictures")
+
+# %%
+copies = {
+    "helps": "the student of the teacher copies its mistakes more often",
+    "hurts": "the student of the teacher copies its mistakes less often",
+}
+kd.say(
+    " ".join(
+        f"On {pictures} pictures: {gap}, {copies.get(gap.verdict, 'no clear difference')}."
+        for pictures, gap in inherited.items()
+    )
+    + " Where the interval lies above zero, the teacher's mistakes are handed on with the rest. Whoever distils a model should look for the "
+    "teacher's errors and biases in the student as well."
+)
+
+# %% [markdown]
+# ### One picture, as an illustration
+#
+# The test picture about which the teacher is least sure, and what one student of each arm says of it, all softened by T = 2. One picture
+# shows nothing in general; the means above do.
 
 # %%
 asked = (cache.logits(data.test) / 2).softmax(dim=1)
@@ -528,10 +740,10 @@ with mixer.restored():
 # %% [markdown]
 # ## A class that the student never sees
 #
-# We take one class out of the transfer set altogether: not a picture of it, not a label. Which one? A teacher can only hand on what
-# it knows, so: of the classes that it recognises at least four times in five (or of the best known, where there is none such), the one of which it speaks most while it looks at
-# pictures of *other* classes. At T = 8 those small probabilities are the only trace that the class exists.
-# **Predict**: how many of its test pictures can the student get right?
+# We take one class out of the transfer set altogether: the student gets no picture of it and no label. Which one? A teacher can only hand
+# on what it knows. So of the classes that the teacher recognises at least four times in five (where there is none, of those that it knows
+# best), we take the one to which it gives the most probability while it looks at pictures of *other* classes. At T = 8 these small probabilities are the only trace of the class that
+# reaches the student. **Predict**: how many of its test pictures can the student get right?
 
 # %%
 never_shown = kd.predict(
@@ -585,9 +797,9 @@ never_shown.answer(
 # %% [markdown]
 # ### Raise one bias
 #
-# The students rank the unseen class high and give it too rarely: every training picture told them that it is never the answer.
-# That is a matter of one number, the bias of its logit. We choose it on the validation split so that the class wins as often as
-# one in ten, and look at no label.
+# The students rank the unseen class high and choose it too rarely: every training picture told them that it is never the answer. One
+# number can change that, the *bias* of its logit, which is added for every picture. We choose it on the validation split, so that
+# the class wins for one picture in ten. No label is looked at.
 
 # %%
 kd.exercise("03.shift_bias")
@@ -627,17 +839,17 @@ before = kd.difference(
 kd.claim(f"Never shown, {name} is recognised", absent.difference("soft targets"))
 kd.claim(f"With one bias raised, {name} is recognised", recovered, at_least=50)
 kd.say(
-    f"On hard labels the student gets {absent.scores['hard labels'].mean():.0f} % of *{kd.verbatim(name)}* right, on soft targets "
-    f"{absent.scores['soft targets'].mean():.0f} %, and with one bias raised {recovered.mean:.0f} % "
-    f"[{recovered.low:.0f}, {recovered.high:.0f}]; over all classes it goes from {before.mean:.1f} % to {overall.mean:.1f} %. In the paper a student without the "
-    "3s of MNIST made 206 errors, 133 of them on 3s; after the bias was raised, 109 and 14."
+    f"A student of hard labels gets {absent.scores['hard labels'].mean():.0f} % of *{kd.verbatim(name)}* right, a student of soft targets "
+    f"{absent.scores['soft targets'].mean():.0f} %. With one bias raised the latter gets {recovered.mean:.0f} % [{recovered.low:.0f}, {recovered.high:.0f}], "
+    f"and over all classes it goes from {before.mean:.1f} % to {overall.mean:.1f} %. In the paper (Hinton et al. 2015, §3) a student without the 3s of "
+    "MNIST made 206 errors, 133 of them on 3s; after the bias was raised 109, of which 14 on 3s."
 )
 
 # %% [markdown]
 # ## When it does not help: plenty of labels
 #
-# Now the same student gets every training picture *with* its label, for as many steps as before, and the recipe stays what it was at
-# 1,000. **Predict** before you run: does the teacher help?
+# Now the student of the first measurement gets every training picture *with* its label, for as many steps as before. The recipe stays what it
+# was at 1,000 pictures. **Predict** before you run: does the teacher help?
 
 # %%
 plenty = kd.predict(
@@ -648,8 +860,9 @@ plenty = kd.predict(
 plenty
 
 # %% [markdown]
-# If it should hurt, why? One guess can be tested: the teacher is wrong on some training pictures, and the student learns its errors.
-# So in a third arm it is **never wrong**. Wherever its largest logit is not the label's, the two change places; all else stays.
+# If it should hurt, why? One guess can be tested: the teacher is wrong on some training pictures, and the student learns these errors. So in
+# a third arm the teacher is **never wrong**. Wherever its largest logit is not the label's, we exchange the two; all else stays. This arm
+# is the *control*: it differs from the second in one thing only.
 
 
 # %%
@@ -690,12 +903,12 @@ explains = {
     "hurts": "Its errors are not the reason: without them it gets worse",
 }
 guess = (
-    " What does cost is not shown; a guess is that in so few steps a student that matches ten numbers for each picture has less left for the "
-    "decision. More steps would test it."
+    " What does cost is not shown. A guess: in so few steps, a student that has to match ten numbers for each picture learns less about the "
+    "decision itself. More steps would test it."
 )
 kd.say(
-    f"At 1,000 labels the recipe brings {outcome.difference('alpha = 0.9')}, at {len(data.train):,} labels {gain}: **{gain.verdict}**. The first less the "
-    f"second is {fewer}: {shrinks} as labels become plenty.\n\nThe teacher is wrong on {wrong:.1f} % of the training pictures. Making it right there "
+    f"At 1,000 labels the recipe brings {outcome.difference('alpha = 0.9')}, at {len(data.train):,} labels {gain}: **{gain.verdict}**. The first minus the "
+    f"second is {fewer}: {shrinks} as labels become plenty.\n\nThe teacher is wrong on {wrong:.1f} % of the training pictures. To make it right there "
     f"is worth {errors}. {explains.get(errors.verdict, 'That its errors cost anything is not shown')}. Against labels only, the teacher that is never wrong "
     f"brings {never}: **{never.verdict}**.{guess if never.verdict == 'hurts' else ''}"
 )
@@ -704,8 +917,9 @@ kd.say(
 # ## Recap
 #
 # - The recipe: a frozen teacher in evaluation mode, T² · KL, a share alpha, answers cached by example number.
-# - A transfer set needs no labels. What it brings is the teacher's answers *and* more pictures: hold it against each alone.
+# - A transfer set needs no labels. What it brings is the teacher's answers *and* more pictures: compare it with each alone.
 # - A small student that is good is no proof of a good teacher. Train it without one, on all the labels there are.
+# - Watch means over many pictures: agreement with the teacher, KL, accuracy. A student may copy its teacher's mistakes too.
 # - Small probabilities carry enough to recognise a class that was never shown.
 # - Look again where labels are plenty: there a teacher, its errors included, has little left to add.
 #
