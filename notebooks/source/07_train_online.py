@@ -60,8 +60,8 @@ data = kd.load_images()
 #
 # ## Write one peer's loss
 #
-# **What should one peer minimise?** The cross-entropy with the labels, as every student does, and besides how far its answer is
-# from those of the others:
+# **What should one peer minimise?** The cross-entropy with the labels, as every student does, plus the distance of its
+# answer from those of the others:
 #
 # $$L_k = \mathrm{CE}(q_k, y) + \frac{1}{K-1}\sum_{j \ne k} \mathrm{KL}\left(\mathrm{sg}(q_j) \,\|\, q_k\right), \qquad q_k = \mathrm{softmax}(z_k)$$
 #

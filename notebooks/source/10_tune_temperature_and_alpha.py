@@ -18,8 +18,9 @@
 # of data and report on another.
 #
 # **You will** read a grid with sliders, search with a library that stops bad trials early and goes on after an interrupt, and
-# draw which students are worth their cost. **You will learn** how optimistic the best test number is, and how to choose a student
-# under a budget. **You need** lab 03. **Time:** 45 minutes of yours; the machine needs about a minute in all.
+# draw which students are worth their cost.
+# **You will learn** how optimistic the best test number is, and how to choose a student under a budget.
+# **You need** lab 03. **Time:** 45 minutes of yours; the machine needs about a minute in all.
 
 # %% tags=["setup"]
 import kdcourse as kd

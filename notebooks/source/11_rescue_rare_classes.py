@@ -17,8 +17,9 @@
 # does a teacher help, and when does a remedy without any teacher help as much?
 #
 # **You will** make data with a *long tail* (many classes with few pictures), draw balanced mini-batches, adjust logits, and look
-# at every class alone. **You will learn** what remedies without a teacher can do, and what a teacher must know to do more. **You
-# need** lab 03. **Time:** 45 minutes of yours; the machine needs about a minute and a half in all.
+# at every class alone.
+# **You will learn** what remedies without a teacher can do, and what a teacher must know to do more.
+# **You need** lab 03. **Time:** 45 minutes of yours; the machine needs about a minute and a half in all.
 
 # %% tags=["setup"]
 import kdcourse as kd
