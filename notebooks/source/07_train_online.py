@@ -63,7 +63,9 @@ data = kd.load_images()
 # **What should one peer minimise?** The cross-entropy with the labels, as every student does, plus the distance of its
 # answer from those of the others:
 #
-# $$L_k = \mathrm{CE}(q_k, y) + \frac{1}{K-1}\sum_{j \ne k} \mathrm{KL}\left(\mathrm{sg}(q_j) \,\|\, q_k\right), \qquad q_k = \mathrm{softmax}(z_k)$$
+# $$L_k = \mathrm{CE}(q_k, y) + \frac{1}{K-1}\sum_{j \ne k} \mathrm{KL}\left(\mathrm{sg}(q_j) \,\|\, q_k\right)$$
+#
+# $$q_k = \mathrm{softmax}(z_k)$$
 #
 # - $K$ is the number of peers, and $k$ the number of the one whose loss this is; $j$ runs over all the others.
 # - $z_k$ are the logits of peer $k$ (its outputs before the softmax), of shape (N, C) for N pictures and C classes. $q_k$ are its
@@ -238,7 +240,9 @@ with listener.restored():
 # labels. The second one has the same architecture and new first weights; it learns from the labels and from the first. A third
 # may learn from the second, and so on. With $L_g$ for the loss of generation $g$, for $g \ge 2$, as this lab's arms use it:
 #
-# $$L_1 = \mathrm{CE}(q_1, y), \qquad L_g = \alpha\, T^2\, \mathrm{KL}\left(q_{g-1}^{T} \,\|\, q_g^{T}\right) + (1 - \alpha)\, \mathrm{CE}(q_g, y)$$
+# $$L_1 = \mathrm{CE}(q_1, y)$$
+#
+# $$L_g = \alpha\, T^2\, \mathrm{KL}\left(q_{g-1}^{T} \,\|\, q_g^{T}\right) + (1 - \alpha)\, \mathrm{CE}(q_g, y)$$
 #
 # - $q_g$ are the probabilities of generation $g$, of shape (N, C), and $q_g^{T} = \mathrm{softmax}(z_g / T)$ are those softened
 #   at temperature $T$; $z_g$ are its logits. Here $T = 4$.
@@ -461,11 +465,14 @@ else:
 # **Does the stop-gradient matter?** Leave out the one `.detach()`. For two peers the sum of the losses keeps its value, but its
 # gradient is another:
 #
-# $$L = \mathrm{CE}(q_1, y) + \mathrm{CE}(q_2, y) + \mathrm{KL}(q_1 \,\|\, q_2) + \mathrm{KL}(q_2 \,\|\, q_1)$$
+# $$L = \mathrm{CE}(q_1, y) + \mathrm{CE}(q_2, y) + D$$
 #
-# No gradient is stopped, so each peer is moved by both divergences, and by one of them towards what its pupil says. An earlier
-# version of this lab called that the wrong direction, after a single seed. But R-Drop (Liang et al. 2021) trains with exactly
-# this gradient, on two passes of one network. So it is measured: five pairs, everything else as above, stored.
+# $$D = \mathrm{KL}(q_1 \,\|\, q_2) + \mathrm{KL}(q_2 \,\|\, q_1)$$
+#
+# $D$ is the sum of both divergences. No gradient is stopped, so each peer is moved by both, and by one of them towards what its
+# pupil says. An earlier version of this lab called that the wrong direction, after a single seed. But R-Drop (Liang et al. 2021)
+# trains with exactly this gradient, on two passes of one network. So it is measured: five pairs, everything else as above,
+# stored.
 #
 # **Predict** what the shared gradient does to the accuracy of the peers, and to how sure they are of their answers.
 

@@ -127,7 +127,9 @@ kd.say(
 # **Does a student learn more from a larger teacher?** In this lab a student learns from the teacher alone, with no label in its
 # loss:
 #
-# $$L_{h,T} = T^2\, \mathrm{KL}\left(p_h^{T} \,\|\, q^{T}\right), \qquad p_h^{T} = \mathrm{softmax}(t_h / T), \qquad q^{T} = \mathrm{softmax}(z / T)$$
+# $$L_{h,T} = T^2\, \mathrm{KL}\left(p_h^{T} \,\|\, q^{T}\right)$$
+#
+# $$p_h^{T} = \mathrm{softmax}(t_h / T), \quad q^{T} = \mathrm{softmax}(z / T)$$
 #
 # - $t_h$ are the logits of the teacher with $h$ hidden units and $z$ those of the student, both of shape (N, C) for N pictures
 #   and C classes.
@@ -185,7 +187,9 @@ best_teacher.answer(named[at_four.index(gap.best(among=at_four))], on=curve)
 # **How wide is the gap if every teacher has a temperature of its own?** Whatever is chosen, is chosen on validation data; the gap
 # is reported on test data, seed by seed, so that it gets an interval:
 #
-# $$T_h = \mathrm{argmax}_T \overline{V}_{h,T}, \qquad b = \mathrm{argmax}_h \overline{V}_{h,T_h}, \qquad g_s = A_{s,H,T_H} - A_{s,b,T_b}$$
+# $$T_h = \mathrm{argmax}_T \overline{V}_{h,T}, \qquad b = \mathrm{argmax}_h \overline{V}_{h,T_h}$$
+#
+# $$g_s = A_{s,H,T_H} - A_{s,b,T_b}$$
 #
 # - $V_{s,h,T}$ and $A_{s,h,T}$ are the validation and the test accuracy of the student of seed $s$ under the teacher with $h$
 #   units at temperature $T$, in percent: tensors of shape (seeds, K, temperatures) for K teachers. $\overline{V}_{h,T}$ is the
@@ -252,7 +256,9 @@ gap.only(*chosen, "shipped perceptron", "shipped convnet").table()
 # **Can a network of a size in between explain the large teacher to the small student?** The chain has two losses, one after the
 # other, both of the kind above. First the teacher teaches the assistant; then the assistant is frozen and teaches the student:
 #
-# $$L_{\mathrm{assistant}} = T^2\, \mathrm{KL}\left(p^{T} \,\|\, a^{T}\right), \qquad L_{\mathrm{student}} = T^2\, \mathrm{KL}\left(a^{T} \,\|\, q^{T}\right)$$
+# $$L_{\mathrm{assistant}} = T^2\, \mathrm{KL}\left(p^{T} \,\|\, a^{T}\right)$$
+#
+# $$L_{\mathrm{student}} = T^2\, \mathrm{KL}\left(a^{T} \,\|\, q^{T}\right)$$
 #
 # - $p^{T}$, $a^{T}$ and $q^{T}$ are the softened probabilities of teacher, assistant and student, each of shape (N, C), all at
 #   $T = 4$.

@@ -45,7 +45,9 @@ cache = kd.TeacherCache(kd.zoo.teacher("perceptron", data))
 #
 # The loss of this lab is the classic mixture of lab 03:
 #
-# $$L = \alpha\, T^2\, \mathrm{KL}\left(p^{T} \,\|\, q^{T}\right) + (1 - \alpha)\, \mathrm{CE}(q, y), \qquad p^{T} = \mathrm{softmax}(t / T), \quad q^{T} = \mathrm{softmax}(z / T)$$
+# $$L = \alpha\, T^2\, \mathrm{KL}\left(p^{T} \,\|\, q^{T}\right) + (1 - \alpha)\, \mathrm{CE}(q, y)$$
+#
+# $$p^{T} = \mathrm{softmax}(t / T), \quad q^{T} = \mathrm{softmax}(z / T)$$
 #
 # - $t$ and $z$ are the logits (outputs before the softmax) of teacher and student, of shape (N, C) for N pictures and C classes.
 # - $T$ is the temperature. $p^{T}$ and $q^{T}$ are the softened probabilities, of shape (N, C) too; $q$ is $q^{T}$ at $T = 1$.
@@ -128,7 +130,9 @@ with browser.restored():
 # judge what was chosen, once. For the accuracies $V_{s,i}$ on validation and $A_{s,i}$ on test, of seed $s$ and setting $i$, both
 # of shape (seeds, settings):
 #
-# $$i^{*} = \mathrm{argmax}_i \frac{1}{S} \sum_s V_{s,i}, \qquad \text{reported} = \frac{1}{S} \sum_s A_{s,i^{*}}$$
+# $$i^{*} = \mathrm{argmax}_i \frac{1}{S} \sum_s V_{s,i}$$
+#
+# $$\text{reported} = \frac{1}{S} \sum_s A_{s,i^{*}}$$
 #
 # $S$ is the number of seeds and $i^{*}$ the chosen setting.
 
@@ -185,8 +189,6 @@ for hidden in lab.HIDDEN:
         "labels only."
     )
     chosen_t[hidden] = f"T = {lab.TEMPERATURES[temperature]:g}"
-
-# %%
 best_small.answer(chosen_t[16])
 best_large.answer(chosen_t[128])
 
@@ -269,6 +271,10 @@ kd.say(
     "in so short a search much of the result is luck."
 )
 
+# %% [markdown]
+# The first figure shows the score of every trial and the best one so far. The second, a contour plot, shows the trials as dots over
+# temperature and alpha. Its colours are interpolated between these few dots: far from them they show nothing that was measured.
+
 # %%
 # Optuna calls its own plots experimental, and would restyle every later figure.
 with warnings.catch_warnings(), rc_context():
@@ -292,9 +298,6 @@ kd.plots.adopted(
 )
 
 # %% [markdown]
-# The first figure shows the score of every trial and the best so far. The second, a contour plot, interpolates between the few
-# trials, which are the dots: far from them it shows nothing that was measured.
-#
 # ### Was it the teacher, or the learning rate?
 #
 # The search chose three numbers. One of them, the learning rate, helps a student without a teacher too. So the cheapest *rival*

@@ -151,11 +151,13 @@ kd.say(f"Of 20,000 draws, each class gets between {seen.min():,} and {seen.max()
 # %% [markdown]
 # ## Look at the rare classes alone
 #
-# **How do we see whether a rare class is recognised?** Overall accuracy adds all classes up. This lab measures the *accuracy of
-# each class*, and takes its mean over a set $R$ of classes, here the three rarest of each seed. With $\hat y_i$ for the class
-# that the network chooses for test picture $i$:
+# **How do we see whether a rare class is recognised?** Overall accuracy adds all classes up. This lab measures the accuracy of each
+# class alone and takes the mean over a set $R$ of classes, here the three rarest of each seed:
 #
-# $$A_R = \frac{100}{|R|} \sum_{c \in R} \frac{\text{number of pictures with } y_i = c \text{ and } \hat y_i = c}{\text{number of pictures with } y_i = c}$$
+# $$A_R = \frac{100}{|R|} \sum_{c \in R} \frac{r_c}{n_c}$$
+#
+# $n_c$ is the number of test pictures with label $c$. $r_c$ counts those of them that the network puts into class $c$, its largest
+# logit. $|R|$ is the number of classes in $R$, and $A_R$ is in percent.
 
 # %%
 kd.exercise("11.rare_accuracy")
@@ -285,6 +287,13 @@ arms = {
 }
 
 
+# %% [markdown]
+# The next cell trains all arms with five seeds and keeps their scores in a *ledger*, a file. The figure then shows on the left
+# the scores of each seed, and on the right each arm's *paired* difference from the plain student, taken seed by seed. Its
+# *verdict* is *helps* where the 95 % interval of the mean lies above zero, *hurts* where it lies below, and *no clear difference*
+# otherwise.
+
+
 # %%
 def by_rank(net, split):
     """Each class's own accuracy, from its run's most frequent class to the rarest."""
@@ -309,9 +318,7 @@ teacher_on_rare.answer(
 )
 
 # %% [markdown]
-# The figure shows each arm's *paired* difference from the plain student, taken seed by seed. Its *verdict* is *helps* where the
-# 95 % interval of the mean lies above zero, *hurts* where it lies below, and *no clear difference* otherwise. The arms differ in
-# more than the remedy, so this table lists what else differs:
+# The arms differ in more than the remedy. This table lists what else differs:
 
 # %%
 kd.say(
