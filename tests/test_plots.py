@@ -89,6 +89,28 @@ def every_figure(images, soft, matrix):
             xlabel="share, %",
             chosen=2,
         ),
+        "lines": plots.lines(grid, {"one": [1, 2, 3, 4], "two": [4, 3, 2, 1]}, xlabel="pictures", ylabel="seconds"),
+        "profiles": plots.profiles(
+            grid, {"one": soft[0][:4], "two": soft[1][:4]}, xlabel="logit", ylabel="density", band=(2, 4, "between")
+        ),
+        "landscape": plots.landscape(
+            np.random.default_rng(3).dirichlet(np.ones(3), 200),
+            np.linspace(0.5, 3, 200),
+            "abc",
+            marks={"student": np.full((1, 3), 1 / 3)},
+            arrows={name: [0.1, -0.1, 0] for name in "xyz"},
+            path=np.eye(3),
+        ),
+        "regions": plots.regions(
+            [lambda points: np.tile([0.5, 0.3, 0.2], (len(points), 1))] * 3,
+            matrix[:, :2],
+            [0, 1, 2],
+            names=("teacher", "labels", "soft"),
+            steps=[0, 10],
+            scores=100 * matrix[:8].reshape(2, 2, -1),
+            level=90.0,
+        ),
+        "pixel_maps": plots.pixel_maps(images, {"teacher": images, "student": images}, CLASSES[:3], what="attention"),
         "neighbours": plots.neighbours(images, {"teacher": images}, CLASSES[:3], {"teacher": CLASSES[1:4]}),
     }
 
@@ -130,12 +152,76 @@ def test_a_bin_without_pictures_has_no_bar_and_no_share():
 
 def test_every_figure_says_a_sentence_and_cuts_nothing_off(images, soft, matrix):
     for name, figure in every_figure(images, soft, matrix).items():
+        assert not any("mathdefault" in text.get_text() for text in figure.findobj(palette.Text)), name
         assert re.search(r"\d.*\.$", figure.description), name
         picture = figure.png()
         assert len(picture) < 150_000, name
         outside = figure.get_tightbbox()
         assert outside.x0 >= -0.02 and outside.y0 >= -0.02, name
         assert outside.x1 <= figure.get_figwidth() + 0.02 and outside.y1 <= figure.get_figheight() + 0.02, name
+
+
+def scales(figure) -> list:
+    """The axes from which something is read off: no pictures, and nothing that is drawn without axes."""
+    return [axes for axes in figure.axes if axes.has_data() and axes.axison and axes.get_gid() != "picture"]
+
+
+def test_every_figure_names_its_axes(images, soft, matrix):
+    for name, figure in every_figure(images, soft, matrix).items():
+        for axes in scales(figure):
+            along_x, along_y = axes.get_shared_x_axes(), axes.get_shared_y_axes()
+            assert any(one.get_xlabel() for one in along_x.get_siblings(axes)) or axes.get_label() == "<colorbar>", name
+            assert any(one.get_ylabel() for one in along_y.get_siblings(axes)), name
+
+
+def test_every_heat_map_has_numbers_or_a_colour_bar(images, soft, matrix):
+    for name, figure in every_figure(images, soft, matrix).items():
+        for axes in scales(figure):
+            for image in axes.images:
+                cells = image.get_array()
+                assert cells.ndim == 3 or len(axes.texts) == cells.size or image.colorbar, name
+    maps = plots.pixel_maps(images, {"teacher": images}, CLASSES[:3], what="attention")
+    assert [axes.get_ylabel() for axes in maps.axes if axes.get_label() == "<colorbar>"] == [
+        "attention, over the largest of each map"
+    ]
+    landscape = every_figure(images, soft, matrix)["landscape"]
+    assert landscape.axes[1].get_ylabel() == "loss"
+
+
+def legend_words(figure) -> str:
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
+    shown = [legend for legend in legends if legend is not None]
+    titles = [axes.title for axes in figure.axes]
+    return "; ".join(
+        text.get_text() for text in (*titles, *(one for each in shown for one in (each.get_title(), *each.get_texts())))
+    )
+
+
+def test_bands_running_means_and_dots_are_explained(images, soft, matrix):
+    figures = every_figure(images, soft, matrix)
+    for name, figure in figures.items():
+        bands = [
+            part
+            for axes in figure.axes
+            for part in axes.collections
+            if type(part).__name__ == "FillBetweenPolyCollection"
+        ]
+        assert not bands or "band: its 95 % interval" in legend_words(figure), name
+    assert sum("band: its 95 % interval" in legend_words(figure) for figure in figures.values()) == 3
+    assert legend_words(figures["history"]).endswith("each step; mean of the last 20 steps")
+    assert "mean of the last 3 steps" in legend_words(plots.history([3.0, 2.0, 1.0]))
+    assert "accuracy" in legend_words(figures["reliability"])
+    for name in ("comparison", "estimation", "estimation of several"):
+        assert "one seed" in legend_words(figures[name]) and "95 % interval" in legend_words(figures[name]), name
+
+
+def test_a_map_is_shown_over_its_own_most_and_below_its_picture(images):
+    maps = {"teacher": np.stack([images[0], 5 * images[1], 0 * images[2]])}
+    figure = plots.pixel_maps(images, maps, CLASSES[:3], what="gradient")
+    shown = [axes.images[0].get_array() for axes in figure.axes[:6]]
+    np.testing.assert_allclose(shown[:3], images)
+    assert [float(one.max()) for one in shown[3:]] == [1, 1, 0]
+    np.testing.assert_allclose(shown[4], images[1] / images[1].max())
 
 
 def test_shows_as_one_picture_with_alternative_text(monkeypatch):
@@ -267,13 +353,6 @@ def test_no_axis_shows_a_formula_as_it_is_spelled(images, soft, matrix):
         assert not [tick for tick in ticks if "$" in tick], name
 
 
-def test_bands_and_running_means_are_named_in_the_legend():
-    (named,) = plots.curves([1, 2], {"s": [[1.0, 5.0], [3.0, 8.0]]}, xlabel="T", ylabel="%").legends
-    assert [text.get_text() for text in named.get_texts()] == ["s", "95 % interval"]
-    legend = plots.history([3.0, 2.0, 1.0], smooth=2).axes[0].get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == ["each step", "mean of the last 2 steps"]
-
-
 def test_traced_says_what_stands_at_the_mark_and_at_the_beginning():
     panels = {
         "accuracy, %": {"weights": [90.0, 80.0], "units": [90.0, 60.0]},
@@ -342,6 +421,16 @@ def test_tensors_do_as_well_as_arrays(images, soft):
         ("images", lambda: plots.pictures(np.zeros((3, 1, 28, 28)))),
         ("images", lambda: plots.pictures(np.full((3, 28, 28), 255))),
         ("titles", lambda: plots.pictures(np.zeros((3, 28, 28)), ["one"])),
+        ("titles", lambda: plots.pixel_maps(np.zeros((2, 4, 4)), {}, ["one"], what="gradient")),
+        ("maps must hold", lambda: plots.pixel_maps(np.zeros((2, 4, 4)), {}, "ab", what="gradient")),
+        (
+            "net must be finite maps (2, h, w)",
+            lambda: plots.pixel_maps(np.zeros((2, 4, 4)), {"net": np.zeros((1, 4, 4))}, "ab", what="gradient"),
+        ),
+        (
+            "net must be finite maps",
+            lambda: plots.pixel_maps(np.zeros((2, 4, 4)), {"net": -np.ones((2, 4, 4))}, "ab", what="gradient"),
+        ),
         ("probabilities", lambda: plots.soft_labels(np.zeros((3, 28, 28)), np.ones((2, 10)) / 10, CLASSES)),
         ("labels", lambda: plots.soft_labels(np.zeros((1, 2, 2)), np.ones((1, 10)) / 10, CLASSES, labels=[1, 2])),
         ("matrix", lambda: plots.similarity(np.ones((3, 4)), CLASSES, title="")),

@@ -29,7 +29,10 @@ SIGNS = {
 
 @dataclass(eq=False)
 class Exercise:
-    """One card. `check(answer)` judges, `hint()` helps a little more each time, `solution()` shows the reference."""
+    """One exercise. `check(answer)` judges an answer, `hint()` shows the next hint, `solution()` shows the reference.
+
+    id: lab and name, such as "07.peer_loss". goal, difficulty, minutes: what its card says. reference: the right function.
+    """
 
     id: str
     goal: str
@@ -72,10 +75,10 @@ class Exercise:
         return remember
 
     def check(self, answer: Callable) -> Callable:
-        """Judge `answer`, record and say so. Returns it when it is right, and the reference otherwise: the lab goes on.
+        """Judge a student's function, show and record the result. Returns the function if it is right, else the reference.
 
-        An answer that gives right numbers in another form, as a list, a NumPy array or doubles, comes back as one that gives
-        them as the reference does.
+        So the lab goes on in every case. A right answer whose numbers have another form than the reference's (a list, a NumPy
+        array, doubles) is wrapped, so that it gives them in the reference's form.
         """
         message, outcome, observed = self._judged(answer)
         show(message)
@@ -253,7 +256,7 @@ def define(
 
 
 def exercise(identity: str) -> Exercise:
-    """The card called `identity`, such as "02.entropy". Raises `ValueError` with the known ones for another name."""
+    """The exercise of this name, such as "02.entropy". Raises `ValueError`, which lists all names, for any other."""
     all_exercises()
     if identity not in REGISTRY:
         raise ValueError(f"identity must be one of {', '.join(sorted(REGISTRY))}, got {identity!r}")
@@ -261,7 +264,7 @@ def exercise(identity: str) -> Exercise:
 
 
 def all_exercises() -> dict[str, Exercise]:
-    """Every card of every lab."""
+    """Every exercise of every lab: identity -> `Exercise`."""
     package = import_module("kdcourse.exercises")
     for module in iter_modules(package.__path__):
         if module.name.startswith("lab_"):
@@ -270,7 +273,7 @@ def all_exercises() -> dict[str, Exercise]:
 
 
 def summary() -> list[dict]:
-    """A row for every exercise of the course, attempted or not: lab, exercise, goal, outcome, attempts, hints, when."""
+    """A row for every exercise of the course, attempted or not: its lab, exercise, goal, outcome, attempts, hints and when."""
     known = progress.load()
     rows = []
     for identity, card in sorted(all_exercises().items()):

@@ -35,7 +35,7 @@ def peer_loss(own_logits, other_logits, labels):
 
 @peer_loss.mistake(
     "both peers share one gradient",
-    "Without .detach() this loss also moves the other peer, towards what its pupil says: that is another method.",
+    "Without .detach() the gradient of this loss also moves the other peer, towards what its pupil says: another method.",
 )
 def _shared(own_logits, other_logits, labels):
     log_q, p = F.log_softmax(own_logits, 1), F.softmax(other_logits, 1)
@@ -50,7 +50,7 @@ def _swapped(own_logits, other_logits, labels):
 
 
 @peer_loss.mistake(
-    "the labels are left out", "Two peers without labels agree on anything: cross-entropy holds them to the task."
+    "the labels are left out", "Without labels two peers may agree on anything: cross-entropy keeps them to the task."
 )
 def _no_labels(own_logits, other_logits, labels):
     return peer_loss(own_logits, other_logits, labels) - F.cross_entropy(own_logits, labels)
@@ -183,7 +183,7 @@ def _two_steps(answer) -> dict[str, object]:
 
 @define(
     "07.online_step",
-    goal="One step of two peers: both answer the same pictures, each is held against the other's answer, both are updated once.",
+    goal="One step of two peers: both answer the same pictures, each has its peer_loss, and both are updated once.",
     difficulty="moderate",
     minutes="eight minutes",
     hints=("Ask both peers first, once each; both losses come from these two answers.",
@@ -237,7 +237,7 @@ def _labels_alone(own_logits, other_logits, labels):
 for _name, _explanation, _function in (
     (
         "the second peer hears the updated first",
-        "The first has moved before the second asks it: ask both peers, then move both.",
+        "The first was updated before the second asked it: get both answers first, then update both.",
         _one_after_the_other,
     ),
     (
@@ -245,16 +245,20 @@ for _name, _explanation, _function in (
         "Each loss then moves both peers, towards what the pupil says: use peer_loss, or .detach() the other's logits.",
         _online(detach=False),
     ),
-    ("only one peer is updated", "Both optimisers step: a peer that stands still is a teacher.", _online(moved=1)),
+    (
+        "only one peer is updated",
+        "Both optimisers must step: a peer that is never updated learns nothing.",
+        _online(moved=1),
+    ),
     (
         "zero_grad is missing",
-        "Gradients add up from step to step: clear both peers' before backward.",
+        "Gradients add up from step to step: call zero_grad of both optimisers before backward.",
         _online(zero=False),
     ),
     ("no optimiser steps", "backward computes gradients; step() uses them, once for each peer.", _online(moved=0)),
     (
         "the peers do not talk",
-        "Two strangers learn from labels alone: each loss needs the other's answer.",
+        "These are strangers, which learn from labels alone: each loss needs the other's answer.",
         _online(loss=_labels_alone),
     ),
 ):

@@ -47,7 +47,7 @@ def teach_through_assistants(teacher, assistants, student, distil):
 
 
 @teach_through_assistants.mistake(
-    "the large teacher teaches everybody", "The gap that an assistant was to bridge is then as wide as before."
+    "the large teacher teaches everybody", "No assistant teaches anybody then, so the gap is as wide as before."
 )
 def _one_teacher(teacher, assistants, student, distil):
     for pupil in [*assistants, student]:
@@ -146,7 +146,8 @@ def _on_test(sizes, validation, test):
 
 
 @capacity_gap.mistake(
-    "the validation gap is reported", "Validation did the choosing, so it flatters what it chose: report test."
+    "the validation gap is reported",
+    "Validation scores were used to choose, so those of the choice are too high: report test.",
 )
 def _on_validation(sizes, validation, test):
     return capacity_gap(sizes, validation, validation)
@@ -160,7 +161,7 @@ def _one_for_all(sizes, validation, test):
     return capacity_gap(sizes, validation[:, :, [shared]], test[:, :, [shared]])
 
 
-@capacity_gap.mistake("against the smallest teacher", "The gap is what the largest teacher costs: the last one.")
+@capacity_gap.mistake("against the smallest teacher", "The gap is about the largest teacher, which is the last one.")
 def _smallest(sizes, validation, test):
     best, students = _gap(validation, test)
     return sizes[best], students[:, 0] - students[:, best]
@@ -172,7 +173,7 @@ def _sign(sizes, validation, test):
     return sizes[best], students[:, best] - students[:, -1]
 
 
-@capacity_gap.mistake("the mean over seeds", "One number has no interval: give the gap of every seed.")
+@capacity_gap.mistake("the mean over seeds", "One number has no interval: return the gap of every seed, (seeds,).")
 def _mean(sizes, validation, test):
     best, students = _gap(validation, test)
     return sizes[best], (students[:, -1] - students[:, best]).mean()

@@ -38,7 +38,7 @@ def choose_setting(validation, test):
 
 @choose_setting.mistake(
     "chosen on the test data",
-    "The best of many test numbers is partly luck: it promises what the next data will not keep.",
+    "The best of many test numbers is partly luck: on new data this setting will score lower.",
 )
 def _on_test(validation, test):
     choice = test.mean(dim=0).argmax()

@@ -50,7 +50,9 @@ def _not_scaled(labels):
     return 1 / labels.bincount()[labels].double()
 
 
-@sampling_chances.mistake("the root of the count", "A known compromise, 1/√n; equally often needs 1 / n.")
+@sampling_chances.mistake(
+    "the root of the count", "1/√n is a known compromise; equally many draws of each class need 1 / n."
+)
 def _root(labels):
     weights = labels.bincount()[labels].double() ** -0.5
     return weights / weights.sum()
@@ -91,7 +93,8 @@ def _pooled(logits, labels, rare):
 
 
 @rare_accuracy.mistake(
-    "precision, not accuracy", "How many that were called rare are rare; asked is how many rare ones are found."
+    "precision, not accuracy",
+    "That is how many that were called rare are rare; wanted is how many rare ones are found.",
 )
 def _precision(logits, labels, rare):
     decisions = logits.argmax(dim=1)

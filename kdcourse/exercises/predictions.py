@@ -175,7 +175,7 @@ def predict(
     between: tuple[float, float] | None = None,
     unit: str = "",
 ) -> Prediction:
-    """Ask for a guess before a run; `answer(truth)` of what is returned holds it against the measurement.
+    """Ask for a guess before a run. `answer(truth)` of the returned `Prediction` compares it with what was measured.
 
     identity: lab and name, such as "06.order". Exactly one of the following. options: one of these is chosen. ranking: these
     are put in order, best first. between: the ends of the scale on which two numbers are set; the guess is right where the

@@ -31,9 +31,10 @@ def load() -> dict[str, dict]:
 def record(
     identity: str, *, outcome: str | None = None, first: Mapping[str, object] = MappingProxyType({}), **facts
 ) -> None:
-    """Add to what is known of one exercise or question: outcome, hints, an answer. Counts attempts; right stays right.
+    """Record something about one exercise or question. Counts attempts; an outcome that was "right" once stays so.
 
-    outcome: one of `OUTCOMES`. first: facts that are kept as they were the first time. facts: those of the last time.
+    identity: of the exercise or question. outcome: one of `OUTCOMES`, or None. first: facts of which the first value is kept.
+    facts: such as hints, of which the last value is kept.
     Kernels may record at once: each waits for the other, and nothing is lost.
     """
     if _recording:
@@ -42,7 +43,7 @@ def record(
 
 @contextmanager
 def paused() -> Iterator[None]:
-    """Record nothing meanwhile: for code that tries things which no student did."""
+    """Within this context nothing is recorded: for tests and for code that tries answers which no student gave."""
     global _recording
     before, _recording = _recording, False
     try:

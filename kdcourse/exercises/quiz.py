@@ -40,7 +40,7 @@ class Question:
 
 
 class Quiz:
-    """The questions of one lab, shown as radio buttons; `answer(question, option)` chooses from code."""
+    """The questions of one lab, shown as radio buttons. `answer(question, option)` chooses an option from code."""
 
     def __init__(self, lab: str, questions: tuple[Question, ...]):
         import ipywidgets
@@ -56,7 +56,7 @@ class Quiz:
             self._replies.append(ipywidgets.HTML())
 
     def answer(self, question: int, option: int) -> str:
-        """Choose an option of a question, both counted from 0; returns what is said to it."""
+        """Choose an option of a question, both numbered from 0. Returns the explanation of this option."""
         if not 0 <= question < len(self.questions):
             raise ValueError(f"question must be from 0 to {len(self.questions) - 1}, got {question}")
         count = len(self.questions[question].options)
@@ -66,9 +66,9 @@ class Quiz:
         return self._replies[question].value
 
     def try_every_option(self) -> None:
-        """Choose each option of each question once, so that an untried button is not an untested one, on a quiz of its own.
+        """Choose each option of each question once, on a copy of the quiz: a test of all its buttons.
 
-        What a student has chosen here stays, and nothing is recorded.
+        What a student has chosen stays as it is, and nothing is recorded.
         """
         trial = Quiz(self.lab, self.questions)
         with progress.paused():
@@ -112,7 +112,7 @@ class Quiz:
 
 
 def quiz(lab: str) -> Quiz:
-    """The quiz of a lab, such as "02". Raises `ValueError` with the known labs for another."""
+    """The quiz of a lab, such as "02". Raises `ValueError`, which lists the labs that have one, for any other."""
     return Quiz(lab, questions(lab))
 
 

@@ -26,7 +26,7 @@ from kdcourse.plots.basic import (
     two_similarities,
 )
 from kdcourse.plots.grids import sweep, traced
-from kdcourse.plots.inside import alignment, neighbours, relations
+from kdcourse.plots.inside import alignment, neighbours, pixel_maps, relations
 from kdcourse.plots.paired import estimation
 from kdcourse.plots.palette import Figure
 from kdcourse.plots.plane import landscape, profiles

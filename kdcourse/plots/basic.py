@@ -4,13 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.patches import Patch
 
 from kdcourse.evaluation.intervals import difference
 from kdcourse.plots.palette import (
+    BAND,
     COLOURS,
     FAINT,
     INK,
+    MEAN,
     ON_PAPER,
     Figure,
     array,
@@ -19,6 +20,8 @@ from kdcourse.plots.palette import (
     check_vector,
     class_ticks,
     heatmap,
+    legend_of_marks,
+    log_ticks,
     plain,
     plural,
     show_picture,
@@ -48,9 +51,12 @@ def pictures(images, titles: Sequence[str] | None = None, *, columns: int = 8) -
 
 
 def similarity(matrix, classes: Sequence[str], *, title: str, diagonal: bool = True) -> Figure:
-    """One (C, C) table as a heat map, each row scaled to shares; `diagonal=False` leaves each class itself out."""
+    """One (C, C) table as a heat map, each row scaled to percent; `diagonal=False` leaves each class itself out.
+
+    matrix: counts or probabilities of 0 or more; row: class of the picture, column: class that it resembles. classes: C names.
+    """
     share = _shares("matrix", matrix, len(classes), diagonal)
-    figure = Figure(5.6, 4.9)
+    figure = Figure(5.8, 5.2)
     _heatmap(figure.subplots(), share, classes, f"{title}, % of a row", share.max(), diagonal)
     kept = "" if diagonal else ", each class itself left out"
     figure.description = f"{title}, shares of each row{kept}. {_strongest(share, classes, 'its row')}."
@@ -58,13 +64,17 @@ def similarity(matrix, classes: Sequence[str], *, title: str, diagonal: bool = T
 
 
 def two_similarities(one, other, classes: Sequence[str], *, titles: tuple[str, str]) -> Figure:
-    """Two (C, C) tables side by side without their diagonals, each entry as a share of all."""
+    """Two (C, C) tables side by side without their diagonals, each entry as a share of its table's sum, in percent.
+
+    one, other: counts or probabilities of 0 or more; row: class of the picture, column: class that it resembles. classes: C
+    names. titles: of the two tables.
+    """
     from scipy.stats import spearmanr
 
     shares = [
         _shares(name, matrix, len(classes), False, of_row=False) for name, matrix in (("one", one), ("other", other))
     ]
-    figure = Figure(9.5, 4.9)
+    figure = Figure(9.5, 5.1)
     most = max(share.max() for share in shares)
     for axes, share, title in zip(figure.subplots(1, 2), shares, titles, strict=True):
         _heatmap(axes, share, classes, f"{title}, % of all", most, False)
@@ -88,7 +98,7 @@ def comparison(scores, *, baseline: str, ylabel: str = "test accuracy, %") -> Fi
     if baseline not in scores:
         raise ValueError(f"baseline must be one of {', '.join(scores)}, got {baseline!r}")
     wanted = max(4.5, 1.3 * len(scores.columns) + 1.5)
-    figure = Figure(min(wanted, WIDEST), 3.2)
+    figure = Figure(min(wanted, WIDEST), 3.6)
     axes = figure.subplots()
     places = np.arange(len(scores.columns))
     for _, row in scores.iterrows():
@@ -100,9 +110,10 @@ def comparison(scores, *, baseline: str, ylabel: str = "test accuracy, %") -> Fi
             f"{own.mean:.1f}", (place, own.mean), (13, 0), textcoords="offset points", va="center", fontsize=9,
             bbox=ON_PAPER,
         )  # fmt: skip
-    axes.set(xticks=places, ylabel=ylabel, xlim=(-0.5, len(places) - 0.4))
+    axes.set(xticks=places, xlabel="arm", ylabel=ylabel, xlim=(-0.5, len(places) - 0.4))
     axes.set_xticklabels([wrapped(arm) for arm in scores], fontsize=10 if wanted <= WIDEST else 7.5)
     plain(axes)
+    legend_of_marks(figure, {"one seed": {"color": FAINT, "marker": "."}, "mean and 95 % interval": MEAN})
     figure.description = said_of(scores, baseline, ylabel)
     return figure
 
@@ -157,9 +168,7 @@ def curves(
         parts.append(said)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     _ticks_at(axes, x, logarithmic)
-    bands = Patch(color=INK, alpha=0.18, linewidth=0, label="95 % interval")
-    handles = [*axes.get_legend_handles_labels()[0], bands]
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4), frameon=False)
+    figure.legend(loc="outside upper center", ncols=len(lines), frameon=False, title=BAND, title_fontsize=9)
     figure.description = f"{ylabel} against {xlabel}, mean over seeds. " + "; ".join(parts) + "."
     return figure
 
@@ -176,8 +185,8 @@ def lines(x: Sequence[float], series: Mapping[str, Sequence[float]], *, xlabel: 
         axes.annotate(name, (x[-1], values[-1]), (8, 0), textcoords="offset points", va="center", color=look["color"])
         parts.append(f"{name} goes from {values[0]:.2g} to {values[-1]:.2g}")
     axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
-    axes.yaxis.set_major_formatter("{x:g}")  # matplotlib's own is a formula, which our figures show as it is spelled
     axes.margins(x=0.05)
+    log_ticks(axes.yaxis)
     _ticks_at(axes, x, True)
     figure.description = f"{ylabel} against {xlabel} from {x[0]:g} to {x[-1]:g}: " + "; ".join(parts) + "."
     return figure
@@ -209,7 +218,7 @@ def rankings(scores, *, better: str, than: str) -> Figure:
     for number, (name, chosen) in enumerate({"right order": ~wrong, "wrong order or a tie": wrong}.items()):
         axes.scatter(gaps[chosen], rank[chosen], s=18, label=f"{name}: {chosen.mean():.0%}", **style(number))
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set(xlabel=f"{better} − {than}, points, one run of each", yticks=[])
+    axes.set(xlabel=f"{better} − {than}, points, one run of each", ylabel="pairs, by their gap", yticks=[])
     plain(axes)
     axes.spines["left"].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False)
@@ -221,17 +230,22 @@ def rankings(scores, *, better: str, than: str) -> Figure:
 
 
 def history(values: Sequence[float], *, ylabel: str = "training loss", smooth: int = 20) -> Figure:
-    """A loss for each step, faint, and its running mean over `smooth` steps."""
+    """A loss for each step, faint, and the mean of the last `smooth` steps, default 20. values: (S,), one for each step."""
     values = check_vector("values", values, len(values))
     smooth = max(1, min(smooth, len(values)))
     figure = Figure(7.0, 2.6)
     axes = figure.subplots()
     axes.plot(range(1, len(values) + 1), values, color=FAINT, linewidth=0.7, label="each step")
     mean = np.convolve(values, np.ones(smooth) / smooth, mode="valid")
-    trailing = f"mean of the last {plural(smooth, 'step')}"
-    axes.plot(range(smooth, len(values) + 1), mean, color=COLOURS[0], linewidth=2, label=trailing)
+    axes.plot(
+        range(smooth, len(values) + 1),
+        mean,
+        color=COLOURS[0],
+        linewidth=2,
+        label=f"mean of the last {plural(smooth, 'step')}",
+    )
     axes.set(xlabel="step", ylabel=ylabel)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(loc="upper right", frameon=False, fontsize=9)
     plain(axes)
     figure.description = (
         f"{ylabel} over {plural(len(values), 'step')}: the running mean goes from {mean[0]:.3g} to {mean[-1]:.3g}."
@@ -267,7 +281,8 @@ def _heatmap(axes, share: np.ndarray, classes: Sequence[str], title: str, most: 
         return f"{100 * value:.0f}" if value >= 0.01 else ""
 
     heatmap(axes, shown, text, fontsize=7, vmin=0, vmax=most)
-    axes.set_title(title, fontsize=9)
+    axes.set_title(f"{title} (blank: under 1)", fontsize=9)
+    axes.set(xlabel="class that it resembles", ylabel="class of the picture")
     class_ticks(axes.xaxis, classes)
     class_ticks(axes.yaxis, classes, turned=False)
 

@@ -4,7 +4,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kdcourse.plots.palette import INK, Figure, array, check_table, check_vector, frame_cell, heatmap, plain, style
+from kdcourse.plots.palette import (
+    BAND,
+    INK,
+    Figure,
+    array,
+    check_table,
+    check_vector,
+    frame_cell,
+    heatmap,
+    plain,
+    style,
+)
 
 
 def sweep(
@@ -29,21 +40,24 @@ def sweep(
     scores = {name: array(each) for name, each in scores.items()}
     values = check_table(shown, scores[shown][..., 0], len(columns), len(rows))
     gain = check_table("gain", gain, len(columns), len(rows))
-    figure = Figure(9.4, max(3.6, 1.2 + 0.5 * len(rows)))
+    figure = Figure(9.4, max(4.4, 2.0 + 0.5 * len(rows)))
     panels = figure.add_gridspec(2, 2, width_ratios=(1, 1.1))
     cells, upper = figure.add_subplot(panels[:, 0]), figure.add_subplot(panels[0, 1])
     lower = figure.add_subplot(panels[1, 1], sharey=upper)
     title = f"{shown}, {ylabel}, and gain over labels only"
     _heatmap(cells, values, gain, (rows, columns), chosen, best)
     cells.set(ylabel=names[0], xlabel=names[1])
+    upper.set(xlabel=names[0], ylabel=ylabel)
+    lower.set(xlabel=names[1], ylabel=ylabel)
     cells.set_title(title, fontsize=9)
     row, column = chosen
     _line_panel(upper, rows, {name: each[:, column] for name, each in scores.items()}, levels, shown, row)
     _line_panel(lower, columns, {name: each[row] for name, each in scores.items()}, levels, shown, column)
-    upper.set_title(f"against {names[0]}, {names[1]} = {columns[column]:g}; dashed: labels only", fontsize=9)
-    lower.set_title(f"against {names[1]}, {names[0]} = {rows[row]:g}", fontsize=9)
+    upper.set_title(f"{names[1]} = {columns[column]:g}; dashed: labels only", fontsize=9)
+    lower.set_title(f"{names[0]} = {rows[row]:g}", fontsize=9)
     handles = upper.get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower right", ncols=len(scores), frameon=False)
+    look = {"frameon": False, "title": BAND, "title_fontsize": 9}
+    figure.legend(*handles, loc="outside lower right", ncols=len(scores), **look)
     where = f"{names[0]} {rows[best[0]]:g} and {names[1]} {columns[best[1]]:g}"
     figure.description = f"{title}: from {values.min():.1f} to {values.max():.1f}, starred at {where}."
     return figure

@@ -1,5 +1,6 @@
 """Figures of what happens inside networks: layers compared, relations within a batch, nearest neighbours."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ from kdcourse.plots.palette import (
     array,
     check_pictures,
     check_table,
+    colour_bar,
     frame_cell,
     heatmap,
     plural,
@@ -52,26 +54,60 @@ def relations(tables: Mapping[str, np.ndarray], labels, classes: Sequence[str], 
     labels = array(labels)
     order = labels.argsort(kind="stable")
     ordered = labels[order]
-    figure = Figure(2.5 * len(tables) + 0.6, 2.9)
+    columns = min(len(tables), 2)
+    rows = math.ceil(len(tables) / columns)
+    figure = Figure(3.8 * columns + 0.6, 3.0 * rows)
     apart = ordered[:, None] != ordered[None, :]
     same = ~apart & ~np.eye(len(labels), dtype=bool)
     borders = np.flatnonzero(np.diff(ordered)) + 0.5
     middles = [np.flatnonzero(ordered == label).mean() for label in np.unique(ordered)]
-    parts, panels = [], figure.subplots(1, len(tables), squeeze=False)[0]
-    for axes, (name, values) in zip(panels, tables.items(), strict=True):
+    parts, panels = [], figure.subplots(rows, columns, squeeze=False)
+    for axes in panels.flat[len(tables) :]:
+        axes.set_axis_off()
+    for axes, (name, values) in zip(panels.flat, tables.items(), strict=False):
         values = check_table(name, values, len(labels), len(labels))[np.ix_(order, order)]
-        axes.imshow(values, cmap="cividis")
+        colour_bar(axes, axes.imshow(values, cmap="cividis"), what)
         for border in borders:
             axes.axhline(border, color="white", linewidth=0.6)
             axes.axvline(border, color="white", linewidth=0.6)
         axes.set_title(wrapped(name, 24), fontsize=9)
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.set(xticks=[], yticks=[], xlabel="pictures, by class", ylabel="pictures, by class")
         parts.append(
             f"{name}: mean {what} {values[same].mean():.2f} within a class, {values[apart].mean():.2f} between"
         )
-    panels[0].set_yticks(middles, [classes[label] for label in np.unique(ordered)], fontsize=8)
+    for axes in panels[:, 0]:
+        axes.set_yticks(middles, [classes[label] for label in np.unique(ordered)], fontsize=8)
     figure.description = f"{what.capitalize()}s of {plural(len(labels), 'picture')}. " + "; ".join(parts) + "."
+    return figure
+
+
+def pixel_maps(pictures, maps: Mapping[str, np.ndarray], titles: Sequence[str], *, what: str) -> Figure:
+    """Pictures, and below each a map over its pixels for every network, such as a gradient or attention.
+
+    pictures: (N, H, W) or (N, H, W, 3) within [0, 1]. maps: network -> (N, h, w) of 0 or more, each shown over its own largest
+    value. titles: N names of the pictures. what: what the maps hold, for the colour bar.
+    Raises `ValueError` for no maps, maps of another number, below 0 or not finite, and for other numbers of titles.
+    """
+    pictures, maps = check_pictures(pictures), {name: array(each) for name, each in maps.items()}
+    if len(titles) != len(pictures):
+        raise ValueError(f"titles must be {len(pictures)}, one for each picture, got {len(titles)}")
+    if not maps:
+        raise ValueError("maps must hold those of at least one network, got none")
+    for name, each in maps.items():
+        if each.ndim != 3 or len(each) != len(pictures) or not np.isfinite(each).all() or each.min() < 0:
+            raise ValueError(f"{name} must be finite maps ({len(pictures)}, h, w) of 0 or more, got shape {each.shape}")
+    figure = Figure(1.35 * len(pictures) + 1.6, 1.45 * (1 + len(maps)))
+    grid = figure.subplots(1 + len(maps), len(pictures), squeeze=False)
+    first, *rows = grid
+    for axes, picture, title in zip(first, pictures, titles, strict=True):
+        show_picture(axes, picture, wrapped(title, 14))
+    for row, (name, each) in zip(rows, maps.items(), strict=True):
+        for axes, one in zip(row, each, strict=True):
+            shown = axes.imshow(one / (one.max() or 1), cmap="cividis", vmin=0, vmax=1)
+            axes.set(gid="picture", xticks=[], yticks=[])
+        row[0].set_ylabel(wrapped(name), fontsize=9)
+    figure.colorbar(shown, ax=grid, label=f"{what}, over the largest of each map", ticks=(0, 1))
+    figure.description = f"{plural(len(pictures), 'picture')}, and for {' and '.join(maps)} the {what} of each pixel."
     return figure
 
 

@@ -11,15 +11,26 @@ import numpy as np
 
 from kdcourse.evaluation.intervals import CONSTANT, Difference, difference
 from kdcourse.plots.basic import said_of
-from kdcourse.plots.palette import COLOURS, FAINT, INK, Figure, plain, style, wrapped
+from kdcourse.plots.palette import COLOURS, FAINT, INK, MEAN, Figure, legend_of_marks, plain, style, wrapped
 
-WIDTH, HEADING, ROW = 9.0, 0.9, 0.36  # inches: of the figure, of all but its rows, of a row
+WIDTH, HEADING, ROW = 9.0, 1.2, 0.36  # inches: of the figure, of all but its rows, of a row
 # A verdict's colour and, for those who do not see it, its marker; its word stands beside it too.
 LOOKS = {
     "helps": {"color": COLOURS[0], "marker": "^"},
     "hurts": {"color": COLOURS[1], "marker": "v"},
     "no clear difference": {"color": INK, "marker": "o"},
     CONSTANT: {"color": INK, "marker": "D"},
+}
+MARKS = {
+    "one seed's scores": {"color": FAINT, "marker": "."},
+    "one seed's difference": {
+        "color": INK,
+        "marker": "o",
+        "markerfacecolor": "none",
+        "linestyle": "none",
+        "markersize": 4,
+    },
+    "mean difference and its 95 % interval": MEAN,
 }
 
 
@@ -49,20 +60,20 @@ def estimation(scores, *, baseline: str, ylabel: str = "test accuracy, %") -> Fi
 def _pair(scores, gaps: dict[str, np.ndarray], found: dict[str, Difference], ylabel: str) -> Figure:
     """Gardner and Altman's: scores on the left, the difference on the right, both on one scale."""
     (baseline, rival), (values,), (paired,) = scores, gaps.values(), found.values()
-    figure = Figure(6.4, 3.4)
+    figure = Figure(6.4, 4.0)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     for _, row in scores.iterrows():
         left.plot((0, 1), row.to_numpy(), color=FAINT, linewidth=0.8, zorder=1)
     for place, arm in enumerate(scores):
         left.scatter([place] * len(scores), scores[arm], s=30, zorder=2, **style(place))
-    left.set(xticks=(0, 1), xlim=(-0.4, 1.4), ylabel=ylabel)
+    left.set(xticks=(0, 1), xlim=(-0.4, 1.4), xlabel="arm", ylabel=ylabel)
     left.set_xticklabels([wrapped(arm) for arm in scores])
     middle = float(scores[baseline].mean())
     left.axhline(middle, color=INK, linewidth=0.8, linestyle=":", zorder=0)
     right.axhline(0, color=INK, linewidth=0.8)
     right.scatter(_spread(len(values)) - 0.35, values, s=16, facecolors="none", edgecolors=INK, linewidth=0.8)
     _mean_and_interval(right, 0.2, paired, along="y")
-    right.set(xticks=[0], xlim=(-0.7, 0.7), ylabel="difference, points")
+    right.set(xticks=[0], xlim=(-0.7, 0.7), xlabel="paired difference", ylabel="difference, points")
     right.set_xticklabels([wrapped(f"{rival} − {baseline}", 24)])
     right.set_title(f"{paired.mean:+.1f}, {paired.verdict}", fontsize=9)
     shown = [*(scores.to_numpy(dtype=float).ravel() - middle), *values, paired.low, paired.high, 0]
@@ -74,6 +85,8 @@ def _pair(scores, gaps: dict[str, np.ndarray], found: dict[str, Difference], yla
     for axes in (left, right):
         plain(axes)
     right.spines[["left", "right"]].set_visible([False, True])
+    level = {"baseline's mean": {"color": INK, "linestyle": ":"}}
+    legend_of_marks(figure, {**MARKS, **level}, columns=2)
     return figure
 
 
@@ -94,7 +107,7 @@ def _rows(scores, gaps: dict[str, np.ndarray], found: dict[str, Difference], yla
             values, place - 0.22 + 0.4 * _spread(len(values)), s=9, facecolors="none", edgecolors=INK, linewidth=0.6
         )
         _mean_and_interval(right, place + 0.16, found[arm], along="x")
-    left.set(xlabel=ylabel, ylim=(count - 0.5, -0.5))
+    left.set(xlabel=ylabel, ylabel="arm", ylim=(count - 0.5, -0.5))
     left.set_yticks(places, [wrapped(arm, 30) for arm in scores])
     right.set_xlabel(wrapped(f"difference from {scores.columns[0]}, points", 40))
     right.margins(x=0.08)
@@ -108,6 +121,7 @@ def _rows(scores, gaps: dict[str, np.ndarray], found: dict[str, Difference], yla
         axes.tick_params(axis="y", labelsize=8.5)
     right.tick_params(axis="y", left=False, labelleft=False)
     right.spines["left"].set_visible(False)
+    legend_of_marks(figure, MARKS)
     return figure
 
 

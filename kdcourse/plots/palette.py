@@ -5,14 +5,16 @@ import html
 import io
 import textwrap
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
 from matplotlib import figure as mpl
 from matplotlib import font_manager, rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from matplotlib.ticker import LogLocator, NullLocator
 
 from kdcourse.system.markup import in_html
 
@@ -22,6 +24,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "--")
 INK, PAPER, FAINT = "#222222", "#ffffff", "#aaaaaa"
 ON_PAPER = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}  # the box of words that lie over lines
+BAND = "line: mean over seeds; band: its 95 % interval"
+MEAN = {"color": INK, "marker": "o"}  # a mean with its interval, whatever its colour, as a legend shows it
 DPI = 110
 LONGEST = 18  # characters of a class's name on an axis
 
@@ -97,6 +101,8 @@ def plain(axes) -> None:
 
 
 def show_picture(axes, picture: np.ndarray, title: str) -> None:
+    """A picture (H, W) or (H, W, 3) within [0, 1] under its title. Its axes have no scale, which their gid "picture" says."""
+    axes.set_gid("picture")
     axes.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[])
     axes.set_title(clipped(title, 4 * LONGEST), fontsize=9)
@@ -140,6 +146,24 @@ def heatmap(axes, values, text: Callable[[int, int], str], fontsize: float = 8, 
     for (row, column), value in np.ndenumerate(values):
         ink = "black" if image.norm(value) > 0.5 else "white"
         axes.text(column, row, text(row, column), ha="center", va="center", color=ink, fontsize=fontsize)
+
+
+def colour_bar(axes, shown, label: str) -> None:
+    """The scale beside a map whose cells have no numbers. shown: what `imshow` or `tricontourf` gave. label: what is shown."""
+    axes.figure.colorbar(shown, ax=axes, label=label)
+
+
+def log_ticks(axis) -> None:
+    """Ticks at 1, 2 and 5 of every power of ten, as plain numbers: matplotlib's own are formulas, and `Figure.draw` has none."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:,g}")
+    axis.set_minor_locator(NullLocator())
+
+
+def legend_of_marks(figure: Figure, marks: Mapping[str, dict], columns: int = 3) -> None:
+    """A legend above the figure for marks of several colours: what they mean -> how one looks, as a line of matplotlib."""
+    handles = [Line2D([], [], linewidth=0.8, label=name, **look) for name, look in marks.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, fontsize=9)
 
 
 def frame_cell(axes, row: int, column: int) -> None:

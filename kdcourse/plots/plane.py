@@ -4,7 +4,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kdcourse.plots.palette import COLOURS, FAINT, INK, MARKERS, Figure, array, check_table, check_vector, plain
+from kdcourse.plots.palette import (
+    COLOURS,
+    FAINT,
+    INK,
+    MARKERS,
+    Figure,
+    array,
+    check_table,
+    check_vector,
+    colour_bar,
+    plain,
+)
 
 DASHES = ("-", "--", ":", "-.")
 
@@ -52,9 +63,9 @@ def landscape(
     two, the second hollow: (1 or 2, 3). arrows: three, name -> (3,), how far from the first mark. path: (S, 3), a way down.
     """
     points, values = check_table("points", points, 3), check_vector("values", values, len(points))
-    figure = Figure(6.6, 4.0)
+    figure = Figure(7.4, 4.0)
     axes = figure.subplots()
-    _shade(axes, points, values)
+    colour_bar(axes, _shade(axes, points, values), "loss")
     _triangle(axes, classes)
     axes.plot(*_cartesian(check_table("path", path, 3)).T, color=INK, linestyle=":", label="gradient descent")
     _marks(axes, marks)
@@ -69,12 +80,12 @@ def landscape(
     return figure
 
 
-def _shade(axes, points: np.ndarray, values: np.ndarray) -> None:
+def _shade(axes, points: np.ndarray, values: np.ndarray):
     """Bands of a loss: each contour is twice as far above the lowest loss as the one inside it."""
     least = values.min()
     levels = [least, *(least + 0.05 * 2.0 ** np.arange(7)), max(values.max(), least + 10)]
     shades = [(0, 0.45, 0.7, 0.07 * band) for band in range(8)]  # the palette's blue, ever denser
-    axes.tricontourf(*_cartesian(points).T, values, levels=levels, colors=shades)
+    return axes.tricontourf(*_cartesian(points).T, values, levels=levels, colors=shades)
 
 
 def _triangle(axes, classes: Sequence[str]) -> None:

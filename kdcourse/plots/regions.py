@@ -6,7 +6,7 @@ import numpy as np
 
 from kdcourse.evaluation.intervals import difference
 from kdcourse.plots.paired import LOOKS
-from kdcourse.plots.palette import COLOURS, FAINT, INK, MARKERS, Figure, plain
+from kdcourse.plots.palette import BAND, COLOURS, FAINT, INK, MARKERS, Figure, plain
 
 REACH, CELLS = 3.0, 56  # of a map: from −3 to 3 both ways, in 56 × 56 cells
 
@@ -36,7 +36,9 @@ def regions(
     for place, (name, model) in enumerate(zip(names, models, strict=True)):
         axes[place].imshow(decisions(model), extent=(-REACH, REACH) * 2, interpolation="nearest")
         axes[place].set_title(name, fontsize=9)
-        axes[place].set(xticks=[], yticks=[])
+        axes[place].set(xticks=(-REACH, 0, REACH), yticks=(-REACH, 0, REACH), xlabel="first number of a point")
+        axes[place].tick_params(labelsize=8)
+        axes[place].set_ylabel("second number")
         _points(axes[place], points[: len(labels)] if place < 2 else points, np.asarray(labels))
     _way(axes["way"], steps, scores, names, level)
     _gap(axes["gap"], scores[-1, 1] - scores[-1, 0])
@@ -78,6 +80,7 @@ def _way(axes, steps: Sequence[int], scores: np.ndarray, names: Sequence[str], l
     axes.axhline(level, color=INK, linestyle=":", linewidth=1, label=names[0])
     axes.set(xlabel="step", ylabel="test accuracy, %", ylim=(20, 102))
     axes.legend(loc="lower right", frameon=False, fontsize=8)
+    axes.set_title(BAND, fontsize=9)
     plain(axes)
 
 
@@ -88,7 +91,8 @@ def _gap(axes, gaps: np.ndarray) -> None:
     axes.errorbar(
         0.2, found.mean, found.high - found.mean, capsize=4, markersize=7, linewidth=2, **LOOKS[found.verdict]
     )
-    axes.set(xticks=[], xlim=(-0.6, 0.6), ylabel="difference, points")
+    axes.set(xticks=[-0.2, 0.2], xticklabels=["each seed", "mean"], xlim=(-0.6, 0.6))
+    axes.set(xlabel="bar: 95 % interval", ylabel="difference, points")
     axes.set_title(f"{found.mean:+.1f}, {found.verdict}", fontsize=9)
     plain(axes)
     axes.grid(axis="y", color=FAINT, linewidth=0.3)

@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import numpy as np
 from matplotlib.patches import FancyBboxPatch
-from matplotlib.ticker import LogLocator, NullLocator
 
 from kdcourse.plots.palette import (
     COLOURS,
@@ -23,6 +22,7 @@ from kdcourse.plots.palette import (
     class_ticks,
     clipped,
     heatmap,
+    log_ticks,
     plain,
     show_picture,
     wrapped,
@@ -55,6 +55,7 @@ def teacher_and_student(
         axes.tick_params(axis="y", labelsize=6.5)
         axes.set(xlim=(0, 1), xticks=(0, 0.5, 1), ylim=(len(classes) - 0.4, -0.6))
         axes.set_title(title, fontsize=8)
+        axes.set_gid("picture")  # within a scheme the title says what the bars are
         plain(axes)
         axes.tick_params(labelsize=6.5)
     _box(page, (6.35, 1.75, 1.65, 0.8), "loss: how far is\nthe student's answer\nfrom its targets?", 6)
@@ -102,7 +103,7 @@ def reliability(diagrams: Mapping[str, object], errors: Mapping[str, float]) -> 
 
     diagrams: name -> `measure.Reliability`. errors: name -> expected calibration error in points.
     """
-    figure = Figure(2.3 * len(diagrams) + 0.6, 2.7)
+    figure = Figure(2.3 * len(diagrams) + 0.6, 3.0)
     panels = figure.subplots(1, len(diagrams), squeeze=False, sharey=True)[0]
     parts = []
     for axes, (name, diagram) in zip(panels, diagrams.items(), strict=True):
@@ -119,6 +120,9 @@ def reliability(diagrams: Mapping[str, object], errors: Mapping[str, float]) -> 
         lean = "overconfident" if sure > right else "underconfident"
         parts.append(f"{name}: confidence {sure:.0%}, accuracy {right:.0%}, {lean}, error {errors[name]:.1f} points")
     panels[0].set_ylabel("accuracy")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False, fontsize=9
+    )
     figure.description = "Reliability diagrams. " + "; ".join(parts) + "."
     return figure
 
@@ -148,6 +152,7 @@ def _disagreements(axes, values: np.ndarray, names: Sequence[str], most: float) 
     ticks = [wrapped(name, 10) for name in names]
     axes.set_xticks(range(len(names)), ticks, fontsize=7)
     axes.set_yticks(range(len(names)), ticks, fontsize=7)
+    axes.set(xlabel="member", ylabel="member")
 
 
 def mixture(
@@ -177,7 +182,7 @@ def mixture(
     total = sum(weights.values()) or 1
     shares = {name: f"{weight / total:.0%}" for name, weight in weights.items()}
     _score_bars(bars, every, shares, ylabel)
-    _answers(cells, answers, classes)
+    _answers(cells, answers, classes, [wrapped(name, 11) for name in every])
     best = max(scores, key=scores.get)
     if mixed is None:
         what = "No mixture, every weight is 0"
@@ -194,15 +199,18 @@ def _score_bars(axes, scores: Mapping[str, float], shares: Mapping[str, str], yl
         axes.bar(place, score, **bar_style(0 if name in shares else 1))
         said = f"{score:.1f}\n{shares[name]}" if name in shares else f"{score:.1f}"
         axes.annotate(said, (place, score), (0, 3), textcoords="offset points", ha="center", fontsize=8)
-    axes.set_xticks(range(len(scores)), [wrapped(name, 11) for name in scores], fontsize=8)
-    axes.set(ylabel=ylabel, xlim=(-0.5, len(scores) - 0.5), ylim=(0, 1.3 * max(scores.values())))
+    axes.set(xlabel="teacher", ylabel=ylabel, xlim=(-0.5, len(scores) - 0.5), ylim=(0, 1.3 * max(scores.values())))
+    axes.set_title("score alone, and share in the mixture", fontsize=9)
+    axes.set_xticks([])  # the names stand under the columns below
     plain(axes)
 
 
-def _answers(axes, answers: np.ndarray, classes: Sequence[str]) -> None:
+def _answers(axes, answers: np.ndarray, classes: Sequence[str], names: Sequence[str]) -> None:
     """Probabilities (models, C) in percent, a column for each model."""
     heatmap(axes, answers.T, lambda row, column: f"{100 * answers[column, row]:.0f}", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks([])
+    axes.set_xticks(range(len(names)), names, fontsize=8)
+    axes.set(xlabel="teacher", ylabel="class")
+    axes.set_title("probability, %", fontsize=9)
     class_ticks(axes.yaxis, classes, turned=False)
 
 
@@ -227,7 +235,7 @@ def per_class(scores: Mapping[str, np.ndarray], counts: Sequence[int], classes: 
         )
     names = [f"{wrapped(classes[label], 9)}\n{counts[label]}" for label in order]
     axes.set_xticks(range(len(classes)), names, fontsize=8)
-    axes.set(ylabel="test accuracy, %", ylim=(0, 100))
+    axes.set(xlabel="class, and its training pictures", ylabel="test accuracy, %", ylim=(0, 100))
     plain(axes)
     figure.legend(loc="outside upper center", ncols=len(scores), frameon=False)
     figure.description = "Accuracy by class, from frequent to rare. " + "; ".join(parts) + "."
@@ -246,9 +254,7 @@ def front(
     if budget is not None:
         axes.axvline(budget, color=COLOURS[1], linestyle="--", label="budget")
     axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:,g}")
-    axes.xaxis.set_minor_locator(NullLocator())
+    log_ticks(axes.xaxis)
     axes.margins(x=0.22, y=0.1)
     plain(axes)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)

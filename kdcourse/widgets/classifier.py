@@ -30,7 +30,7 @@ def uploaded(value) -> tuple[str, bytes] | None:
 
 
 def picture_classifier(models: Mapping[str, Classify], pixels: Split, classes: Sequence[str]) -> LiveFigure:
-    """What each model makes of a picture: a slider goes through `pixels`, an upload takes the place of the first.
+    """Show the probabilities that each model gives for one picture: a test picture, chosen by a slider, or an uploaded file.
 
     models: name -> what turns pixels (1, C, H, W) within [0, 1] into logits (1, classes). pixels: as `deployment.pixels` gives
     them. An upload is cut and scaled as training pictures were. Raises `ValueError` for no model, picture or label.

@@ -11,7 +11,7 @@ from torch import nn
 from kdcourse import plots
 from kdcourse.experiments.background import Background, Run
 from kdcourse.experiments.experiment import Recipe
-from kdcourse.plots.palette import COLOURS, plain
+from kdcourse.plots.palette import COLOURS, log_ticks, plain
 from kdcourse.widgets.linked import WIDE, browser_view
 from kdcourse.widgets.live import set_control
 from kdcourse.widgets.page import Page
@@ -88,6 +88,7 @@ def draw(runs: Sequence[Mapping]) -> plots.Figure:
     axes.set(xlabel="step", ylabel="training loss", xlim=(0, max(run["steps"] for run in runs)))
     if log:
         axes.set(yscale="log", ylabel="training loss, log scale")
+        log_ticks(axes.yaxis)
     plain(axes)
     figure.legend(loc="outside upper center", ncols=min(len(runs), 4), frameon=False)
     figure.description = describe(runs)
@@ -205,10 +206,11 @@ class Dashboard:
 
 
 def dashboard(recipes: Mapping[str, Recipe], *, seed: int = 0, folder: str | Path | None = None) -> Dashboard:
-    """Train recipes in a background thread, one after the other, and watch them: it starts at once and gives control back.
+    """Train recipes in a background thread, one after the other, and watch their loss curves. Starts at once and returns.
 
-    recipes: name -> `Recipe`. seed: as in `Recipe.run`. folder: where each run leaves its weights, default "dashboard" in the
-    cache folder. Raises `ValueError` for recipes that are none, `RuntimeError` while another dashboard trains.
+    recipes: name -> `Recipe`. seed: as in `Recipe.run`, default 0. folder: where each run leaves its weights, default
+    "dashboard" in the cache folder. Raises `ValueError` for recipes that are none, `RuntimeError` while another dashboard
+    trains.
     """
     made = Dashboard(Background(recipes, seed=seed, folder=folder))
     made.start()

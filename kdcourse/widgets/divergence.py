@@ -106,7 +106,7 @@ def describe(peaks: TwoPeaks, beta: float, best: bool, center: float, width: flo
 
 
 def divergence_playground(peaks: TwoPeaks | None = None) -> LinkedView | LiveFigure:
-    """A live student of one bump beside a teacher with two peaks.
+    """Fit a student with one peak to a teacher with two, under divergences from forward to reverse KL.
 
     peaks: the teacher, default `TwoPeaks()`. Controls: beta (0 forward KL, 1 reverse KL, in steps of 0.05), best (on: the
     student is the best for beta; off: it is moved by hand), center and width, which count while `best` is off.

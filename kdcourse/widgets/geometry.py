@@ -89,10 +89,11 @@ def describe(pair: Sequence[Mapping], names: Sequence[str], corners: Sequence[in
 def batch_geometry(
     pictures, embeddings: Mapping[str, np.ndarray], labels, classes: Sequence[str]
 ) -> LinkedView | LiveFigure:
-    """A batch in the teacher's plane and in a student's, and the triangle that three of its pictures span in every network.
+    """Show where teacher and student put the pictures of a batch, and the triangle that three of them span in each network.
 
     pictures: (N, H, W) or (N, H, W, 3) within [0, 1], N ≥ 3. embeddings: name -> (N, D), D ≥ 2, the teacher first, then the
-    students. labels: (N,), of six classes at most. classes: their names. Controls: a, b, c (pictures), student.
+    students. labels: class numbers (N,), of six classes at most. classes: the name of every class. Controls: a, b, c (the
+    three pictures, by number) and student (by number, from 0).
     Raises `ValueError` for shapes that do not fit together.
     """
     pictures, labels = check_pictures(pictures), array(labels)
@@ -185,6 +186,7 @@ def _draw_pictures_and_planes(figure, pictures, pair, names, marks, kinds, corne
             paper = {"boxstyle": "circle,pad=0.15", "facecolor": PAPER, "edgecolor": INK}
             axes.annotate(letter, points[corner], ha="center", va="center", fontsize=9, bbox=paper)
         axes.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
+        axes.set(xlabel="first component", ylabel="second component")
         axes.set_title(f"{one['name']}\na plane with {one['share']:.0%} of the variance", fontsize=9)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(kinds), frameon=False)
 

@@ -1,4 +1,4 @@
-"""Core controls linked in the browser to a view that draws there: it answers within a frame, also while the kernel is busy."""
+"""Controls linked in the browser to a view that draws there: it answers within a frame, even while the kernel is busy."""
 
 from collections.abc import Callable, Mapping, Sequence
 

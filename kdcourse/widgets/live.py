@@ -71,9 +71,11 @@ class LiveFigure(HasControls):
 
 
 def live(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> LiveFigure:
-    """A live view: `draw(**values)` gives a `plots.Figure` for the values of the named controls.
+    """A live view: a figure that is drawn anew whenever one of its controls changes.
 
-    Raises `ValueError` where there is no control or one of them holds no value.
+    draw: a function that takes the value of every control under its name and returns a `plots.Figure`. controls: name -> an
+    ipywidgets control with a value, such as `IntSlider`; at least one.
+    Raises `ValueError` where there is no control or one of them has no value.
     """
     if not controls:
         raise ValueError("live() needs at least one control, such as temperature=ipywidgets.FloatSlider()")

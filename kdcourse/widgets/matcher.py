@@ -54,11 +54,12 @@ def describe(alike: Sequence[Sequence[float]], students: Sequence[str], teachers
 def layer_matcher(
     pictures, student: Mapping[str, np.ndarray], teacher: Mapping[str, np.ndarray], alike
 ) -> LinkedView | LiveFigure:
-    """A live table of how alike layers are; beside it the maps of the pair that is chosen by control or by a click on a cell.
+    """A live heat map of how alike two networks' layers are, and beside it the maps of the chosen pair of layers for one picture.
 
     pictures: (N, H, W) or (N, H, W, 3) within [0, 1]. student, teacher: layer -> maps (N, C, h, w) of these pictures.
     alike: (student's layers, teacher's layers) within [0, 1], as of `measure.centered_kernel_alignment`.
-    Controls: student, teacher (layers by name), picture (its number). Raises `ValueError` for shapes that do not fit together.
+    Controls: student, teacher (layers by name; a click on a cell sets both), picture (its number, from 0). Raises
+    `ValueError` for shapes that do not fit together.
     """
     pictures = check_pictures(pictures)
     sides = {

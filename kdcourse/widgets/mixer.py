@@ -68,11 +68,12 @@ def describe(content: Mapping, weights: Sequence[float], mean: int, picture: int
 def ensemble_mixer(
     logits, labels, classes: Sequence[str], pictures, *, names: Sequence[str], temperature: float = 4.0
 ) -> LinkedView | LiveFigure:
-    """Teachers mixed by hand: what the mixture gets right beside each of them, and all their answers to one picture.
+    """Mix several teachers with sliders: the accuracy of the mixture and of each teacher, and all their answers to one picture.
 
     logits: of M teachers, (M, N, C); a few hundred pictures will do, and two decimals are kept. labels: (N,). classes: C
     names. pictures: of the first P of the N, (P, H, W) or (P, H, W, 3) within [0, 1]. names: of the M teachers.
-    Controls: weight_1, weight_2, … one for each teacher, mean ("probabilities" or "logits"), picture.
+    temperature: T > 0 at which their answers are softened before they are averaged, default 4. Controls: weight_1,
+    weight_2, … one for each teacher, mean ("probabilities" or "logits"), picture.
     Raises `ValueError` for shapes that do not fit together and a temperature that is not above 0.
     """
     logits, labels, pictures = _checked(logits, labels, classes, pictures, names, temperature)

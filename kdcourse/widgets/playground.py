@@ -258,7 +258,7 @@ def describe(setting: Setting, accuracies: np.ndarray, step: int = STEPS) -> str
 
 
 def playground() -> LinkedView | LiveFigure:
-    """A live comparison in the plane: students on hard labels beside students on other targets, trained in the browser.
+    """Train small students on points of a plane, in the browser: on hard labels, and beside them on targets of your choice.
 
     Controls: targets (one of `KINDS`), temperature and alpha, which only soft labels know, labels (points of each class, 2
     to 30), width (hidden units, 2 to 32), seed (other points and first weights), train (unticked: a pause). A student's points

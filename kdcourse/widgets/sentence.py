@@ -115,11 +115,12 @@ class SentenceBox(HasControls):
 def sentence_box(
     models: Mapping[str, Callable], classes: Sequence[str], *, sentence: str = ""
 ) -> SentenceBox | LiveFigure:
-    """A box to type into, and what each model makes of the sentence, with its time in milliseconds.
+    """A text box, and below it the probabilities that each model gives for the sentence, with its time in milliseconds.
 
     models: name -> a `SentimentClassifier`, anything else with `predict(texts)`, or a function: texts -> logits (N, C).
-    classes: C names, two or more. sentence: to begin with. Control: sentence. Drawn by Python, as `live` does, where
-    anywidget is missing. Raises `ValueError` where there is no model, one is none, or its logits do not fit the classes.
+    classes: C names, two or more. sentence: what the box holds at first, default nothing. Control: sentence. Drawn by
+    Python, as `live` does, where anywidget is missing. Raises `ValueError` where there is no model, one is none, or its
+    logits do not fit the classes.
     """
     _check(models, classes, sentence)
     layout = {"width": "98%", "max_width": "800px"}

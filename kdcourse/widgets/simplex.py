@@ -87,10 +87,10 @@ def describe(student, teacher, classes: Sequence[str], label: int, temperature: 
 
 
 def loss_landscape(teacher_logits, classes: Sequence[str], label: int) -> LinkedView | LiveFigure:
-    """A live triangle of all answers to one example with three classes, and the pulls of its two losses on a student's.
+    """A live triangle in which every point is an answer over three classes; arrows show where each loss moves the student's.
 
-    teacher_logits: (3,). classes: three names. label: 0, 1 or 2. Controls: first and second, the student's logits of these
-    classes (from −6 to 6, the third's is 0), temperature, alpha (the teacher's share).
+    teacher_logits: of one example, (3,). classes: three names. label: its class, 0, 1 or 2. Controls: first and second, the
+    student's logits of these classes (from −6 to 6, the third's is 0), temperature, alpha (the teacher's share).
     Raises `ValueError` for other shapes and labels.
     """
     if len(classes) != 3:

@@ -71,9 +71,10 @@ def sweep_browser(
     setting: Callable[[int, float, float], str],
     labels_only: Callable[[int], str],
 ) -> LinkedView | LiveFigure:
-    """A live heat map over temperature and alpha for a size of student, with the two lines through a point of it.
+    """A live heat map of accuracy over temperature and alpha for one size of student, with the lines along its row and column.
 
-    outcome: holds every arm setting(size, temperature, alpha) and labels_only(size), by these names. sizes: hidden units.
+    outcome: a comparison that has every arm setting(size, temperature, alpha) and labels_only(size), by these names. sizes:
+    hidden units. temperatures, alphas: the values on the two axes. setting, labels_only: functions that give an arm's name.
     Controls: size, split ("validation" or "test"), temperature, alpha; a click on a cell sets the last two.
     Raises `ValueError` where an arm is not in the comparison.
     """

@@ -45,7 +45,7 @@ def describe(
 
 
 def temperature_explorer(pictures, logits, classes: Sequence[str], labels=None) -> LinkedView | LiveFigure:
-    """A live softmax over real pictures, at two temperatures; a bias can be added to one class by hand.
+    """Show the softmax of real logits at two temperatures, with sliders; a bias can be added to one class's logit by hand.
 
     pictures: (N, H, W) or (N, H, W, 3) within [0, 1]. logits: (N, C). classes: C names. labels: (N,), default the largest
     logits. Controls: picture, temperature, beside (the other temperature), biased (a class), bias.

@@ -412,12 +412,14 @@ reactions = {
     .mean(dim=1)
     for name, model in (("teacher", teacher), ("student", student))
 }
-brightest = torch.cat(
-    [reactions[name] / reactions[name].amax((1, 2), keepdim=True) for name in reactions]
-)
-captions = [f"{name}: {data.classes[label]}" for name in reactions for label in labels]
 cosines = F.cosine_similarity(*(maps.flatten(1) for maps in reactions.values()))
-shared.answer(cosines.mean().item(), on=kd.plots.pictures(brightest, captions, columns=4))
+reacting = kd.plots.pixel_maps(
+    data.pictures(inputs.detach()),
+    reactions,
+    [data.classes[label] for label in labels],
+    what="size of the gradient",
+)
+shared.answer(cosines.mean().item(), on=reacting)
 
 # %% [markdown]
 # **What it measured**, in the same stored study:

@@ -13,11 +13,13 @@
 # %% [markdown]
 # # Train online
 #
-# So far a trained teacher was there before the student came. What if there is none? Students can teach each other; a teacher and
-# its student can start on the same day; and a student can become the teacher of the next one.
+# So far a trained teacher was there before the student came. What if there is none? *Online distillation* trains several networks
+# together and lets them teach each other. Two students can be each other's teacher; a teacher and its student can start at the same
+# moment; and a trained student can become the teacher of the next one.
 #
-# **You will** write the loss of one peer and a step for both, train peers through the loop you know, and raise generations.
-# **You will learn** what peers tell each other, and how to tell knowledge from more training and from softer labels.
+# **You will** write the loss of one peer and a training step for two, train peers with the course's loop, and train generations.
+# **You will learn** why two untrained networks can help each other at all, and how to tell that gain from the gain of more training
+# and of softer labels.
 # **You need** labs 03 and 06. **Time:** 55 minutes of yours; the machine needs about a minute in all.
 
 # %% tags=["setup"]
@@ -35,17 +37,46 @@ data = kd.load_images()
 # %% [markdown]
 # ## Three ways without a trained teacher
 #
-# | scheme | who teaches | when | what is trained |
+# | scheme | who teaches whom | when | what is trained |
 # |---|---|---|---|
-# | peers (deep mutual learning) | every student every other | at each step | as many networks as peers |
-# | together | a larger network the smaller | at each step, while it learns itself | both networks, the larger at its own price |
-# | generations (born again) | a trained student the next one, of its own kind | one after another | each generation anew |
+# | peers (deep mutual learning) | every student teaches every other one | at each step | as many networks as there are peers |
+# | together | a larger network teaches a smaller one | at each step, while it learns itself | both networks; each step of the larger one costs more |
+# | generations (born again) | a trained student teaches the next one, built alike | one after another | each generation from new first weights |
+#
+# This lab measures all three. We begin with peers.
+#
+# ## Why should two beginners help each other?
+#
+# A *peer* is a student that learns at the same time as others, from the labels and from their current answers. No peer knows more
+# than another. There are three reasons why they may help each other all the same (Zhang et al. 2018):
+#
+# 1. **Peers start differently, so they err differently.** Each has its own random first weights, and is unsure of other pictures.
+# 2. **A soft answer says more than a label:** which other classes are possible for a picture, and how sure the peer is.
+# 3. **A peer is a weak teacher that grows.** It improves with every step, and is never far ahead of the one it teaches.
+#
+# Zhang et al. also claim that peers end in wider minima: at their weights the training loss rises less when noise is added to
+# them. This lab does not measure that. It measures accuracy, how often peers agree, and which simpler explanations bring the same
+# gain.
 #
 # ## Write one peer's loss
 #
-# $$L_k = \mathrm{CE}(q_k, y) + \frac{1}{K-1}\sum_{j \ne k} \mathrm{KL}(p_j \,\|\, q_k)$$
+# **What should one peer minimise?** The cross-entropy with the labels, as every student does, plus the distance of its
+# answer from those of the others:
 #
-# Peer $j$ is a constant in $L_k$: it has a loss of its own.
+# $$L_k = \mathrm{CE}(q_k, y) + \frac{1}{K-1}\sum_{j \ne k} \mathrm{KL}\left(\mathrm{sg}(q_j) \,\|\, q_k\right)$$
+#
+# $$q_k = \mathrm{softmax}(z_k)$$
+#
+# - $K$ is the number of peers, and $k$ the number of the one whose loss this is; $j$ runs over all the others.
+# - $z_k$ are the logits of peer $k$ (its outputs before the softmax), of shape (N, C) for N pictures and C classes. $q_k$ are its
+#   probabilities, of the same shape. There is no temperature, as in the paper: T = 1.
+# - $y$ are the labels, of shape (N,). $\mathrm{CE}(q_k, y)$ is the mean over the pictures of $-\log q_k(y)$.
+# - $\mathrm{KL}(p \,\|\, q) = \sum_c p(c) \log \frac{p(c)}{q(c)}$, summed over the classes $c$ and averaged over the pictures. It
+#   is 0 where both say the same.
+# - $\mathrm{sg}$ is the *stop-gradient*, `.detach()` in PyTorch: its value is that of its argument, and no gradient passes
+#   through it.
+#
+# So peer $j$ is a constant in $L_k$. It is moved by a loss of its own, $L_j$, in which peer $k$ is the constant.
 
 # %%
 kd.exercise("07.peer_loss")
@@ -61,8 +92,8 @@ def peer_loss(own_logits, other_logits, labels):
 peer_loss = kd.exercise("07.peer_loss").check(peer_loss)
 
 # %% [markdown]
-# Two peers are one model to the training loop: logits (N, 2, C), and the sum of both losses. Because each loss holds the other peer
-# constant, the gradient of the sum is, for each peer, the gradient of its own loss. Check it with yours.
+# The training loop takes peers as one model with logits of shape (N, K, C) and minimises the sum of all $L_k$. Each loss holds
+# the other peers constant, so each peer gets the gradient of its own loss. The next cell checks this with your function.
 
 # %%
 first, second = (
@@ -83,8 +114,9 @@ torch.testing.assert_close(first.classifier.weight.grad, by_hand)
 # %% [markdown]
 # ## Write a step for both
 #
-# Both speak about the same pictures, each learns from what the other has said, and then both move. If the first moved before the second asks it,
-# the second would learn from a network that has seen this batch already.
+# In which order do two peers answer and learn? Both answer the same mini-batch. Each loss uses these two answers. Only then are
+# both peers updated. If the first were updated before the second asks it, the second would learn from a network that has seen
+# this mini-batch already.
 
 # %%
 kd.exercise("07.online_step")
@@ -100,7 +132,8 @@ def online_step(first, second, images, labels, optimizers):
 online_step = kd.exercise("07.online_step").check(online_step)
 
 # %% [markdown]
-# Train two peers with it, from nothing: 300 steps on 1,000 labelled pictures.
+# Now train two peers with your step, from random first weights: 300 steps on 1,000 labelled pictures. The sentence below the cell
+# says how often both give the same answer to 1,000 held-out pictures, before and after.
 
 # %%
 two = [
@@ -114,6 +147,8 @@ draw = torch.Generator().manual_seed(0)
 for _ in range(300):
     few = pictures.take(torch.randint(1000, (32,), generator=draw))
     losses = online_step(*two, few.images, few.labels, optimizers)
+
+# %%
 kd.say(
     f"The two give the same answer to {kd.measure.agreement(*two, unseen):.1f} % of 1,000 validation pictures; before the first step it was "
     f"{at_first:.1f} %. Right are {' and '.join(f'{kd.measure.accuracy(one, unseen):.1f}' for one in two)} %; the last losses are "
@@ -123,11 +158,12 @@ kd.say(
 # %% [markdown]
 # ## Watch peers agree
 #
-# Two small convolutional networks, 1,000 labelled pictures. While they train they come to give the same answers. How much of that do
-# they owe to each other? Their rivals are two strangers: the same two networks with the same first weights, the same pictures in the same
-# batches, and a weight of 0 on what the other says. The talk is all that differs.
+# **How much of their agreement do peers owe to each other?** Networks that learn from the same pictures agree more and more even
+# if they never hear of each other. So the *control*, which differs in one thing only, is a pair of *strangers*: the same two
+# small convolutional networks with the same first weights and the same 1,000 labelled pictures in the same mini-batches, but with
+# a weight of 0 on the KL term.
 #
-# **Predict**: how much more often do peers agree on the test pictures than strangers?
+# **Predict**: by how many percentage points do peers agree more often on the test pictures than strangers?
 
 # %%
 talk = kd.predict(
@@ -151,7 +187,9 @@ agreement = again.evaluated_by(agree, data)
 agreement.scores.round(1)
 
 # %% [markdown]
-# Two pairs are few. Five pairs of each kind are stored (`kdcourse results 07` repeats them):
+# The table has a row for each *seed*, the number that fixes everything random in a run. Two seeds are few. Five are stored in a
+# *ledger*, a file of scores (`kdcourse results 07` repeats it). The sentence gives the mean of their *paired* differences, taken
+# seed by seed, and in brackets its 95 % *interval*.
 
 # %%
 stored_agreement = pairs.stored("-agreement")
@@ -165,7 +203,9 @@ kd.say(
 talk.answer(more.mean)
 
 # %% [markdown]
-# What do they tell each other? Here is what each peer says of one picture. Move through the pictures on which they differed most.
+# What do peers tell each other? The figure shows both peers' probabilities for one test picture. Their *entropy* is 0 for a sure
+# answer and larger for one that is spread over several classes. The slider goes through the pictures on which the two differ
+# most.
 
 # %%
 together = again.students["two peers"][0]
@@ -194,7 +234,22 @@ with listener.restored():
         assert "first peer: most likely" in listener.description
 
 # %% [markdown]
-# ## Raise generations
+# ## Train generations
+#
+# **Can a student teach a copy of itself?** In *born-again* training (Furlanello et al. 2018) the first network learns from the
+# labels. The second one has the same architecture and new first weights; it learns from the labels and from the first. A third
+# may learn from the second, and so on. With $L_g$ for the loss of generation $g$, for $g \ge 2$, as this lab's arms use it:
+#
+# $$L_1 = \mathrm{CE}(q_1, y)$$
+#
+# $$L_g = \alpha\, T^2\, \mathrm{KL}\left(q_{g-1}^{T} \,\|\, q_g^{T}\right) + (1 - \alpha)\, \mathrm{CE}(q_g, y)$$
+#
+# - $q_g$ are the probabilities of generation $g$, of shape (N, C), and $q_g^{T} = \mathrm{softmax}(z_g / T)$ are those softened
+#   at temperature $T$; $z_g$ are its logits. Here $T = 4$.
+# - $\alpha$ is the share of the teacher in the loss and $1 - \alpha$ that of the labels $y$. Here $\alpha = 0.5$.
+# - Generation $g - 1$ is trained and frozen before generation $g$ starts, so there is nothing to stop a gradient for.
+#
+# You write the loop over the generations; the loss is the one of lab 03.
 
 # %%
 kd.exercise("07.born_again")
@@ -210,7 +265,8 @@ def born_again(nets, train):
 born_again = kd.exercise("07.born_again").check(born_again)
 
 # %% [markdown]
-# Raise two generations with it. Each is a small convolutional network; the second learns from the labels and from the first.
+# Train two generations with your function. Each is a small convolutional network. The sentence below gives the test accuracy of
+# both.
 
 # %%
 online = kd.study("07-online", data)
@@ -224,6 +280,8 @@ def raise_one(student, teacher):
 
 older, younger = (alone.student(seed=seed) for seed in (1000, 0))
 grown = kd.measure.accuracy(born_again([older, younger], raise_one), data.test)
+
+# %%
 kd.say(
     f"First generation {kd.measure.accuracy(older, data.test):.1f} %, second {grown:.1f} %."
 )
@@ -231,9 +289,15 @@ kd.say(
 # %% [markdown]
 # ## Measure, with the cost beside each
 #
-# A scheme that trains two networks, or one network twice, costs twice as much; a larger teacher costs more still. The table counts the
-# arithmetic of the whole run. So the student alone runs with two and three budgets too, once with smoothed labels: what more training or
-# softer labels bring needs no second network. Five paired seeds, stored; *born again* at seed 0 is what you have just trained.
+# **Is the gain worth a second network?** A scheme that trains two networks, or one network twice, costs twice as much; a larger
+# teacher costs more still. So each scheme has a *rival*, something simpler that could explain the same gain: the student alone
+# with two and three times the steps (its *budget*), once with smoothed labels, where a tenth of each label is spread over all
+# classes. No rival needs a second network.
+#
+# A row of the table is an *arm*, one of the *recipes* (full descriptions of a training) that are compared. *Arithmetic* counts
+# the multiplications of a whole run, as a multiple of the first arm's. The *verdict* says whether the interval of the paired
+# difference lies above zero, below, or around it. Five seeds are stored; *born again* at seed 0 is what you have just trained.
+# The figure shows the same seed by seed.
 
 # %%
 stored = online.stored()
@@ -244,7 +308,7 @@ stored.table()
 stored.figure()
 
 # %% [markdown]
-# The arms differ in this besides:
+# The arms differ in more than the scheme. This table lists everything else that differs between them:
 
 # %%
 stored.differs()
@@ -256,11 +320,12 @@ def found(arm, baseline="alone"):
     return f"- {arm}, against {baseline}: {gap}, **{gap.verdict}**\n"
 
 
+# %%
 kd.say(
     "What more training alone brings:\n\n"
     + found("alone, budget × 2")
     + found("alone, budget × 3")
-    + "\nTwo networks, and their rivals of equal arithmetic:\n\n"
+    + "\nTwo networks, against the student alone and against rivals of equal arithmetic:\n\n"
     + found("two peers")
     + found("two peers", "alone, budget × 2")
     + found("two peers", "smoothed, budget × 2")
@@ -271,13 +336,25 @@ kd.say(
     + found("born again, twice", "born again")
 )
 
+# %% [markdown]
+# **And a larger teacher that learns at the same time?** In the arm *with its teacher* the first network is larger. It learns from
+# the labels alone, and the student learns from the labels and from the teacher's current answer:
+#
+# $$L = \mathrm{CE}(p, y) + (1 - \alpha)\, \mathrm{CE}(q, y) + \alpha\, T^2\, \mathrm{KL}\left(\mathrm{sg}(p^{T}) \,\|\, q^{T}\right)$$
+#
+# - $p$ and $q$ are the probabilities of the teacher and of the student, of shape (N, C); with $T$ above they are softened at
+#   temperature $T = 4$. $\alpha = 0.5$ is the share of the teacher in the student's loss.
+# - $\mathrm{sg}$ is the stop-gradient again: the student cannot move its teacher.
+#
+# In *after its teacher* the same larger network is trained first and then frozen, as in all labs before.
+
 # %%
 times = (
     stored.facts["with its teacher"].multiply_adds / stored.facts["two peers"].multiply_adds
 )
 kd.say(
-    "A student and a larger teacher that learn together see as many pictures as two peers, and "
-    f"take {times:.1f} times their arithmetic:\n\n"
+    "What a student brings that learns together with a larger teacher. Both see as many pictures as two peers, and "
+    f"take {times:.1f} times the arithmetic:\n\n"
     + found("with its teacher", "two peers")
     + found("with its teacher", "after its teacher")
 )
@@ -289,23 +366,28 @@ kd.say(
 # |---|---|---|---|
 # | mutual learning | 68.99 | 71.19 and 70.75 | a pair of ResNet-32 on CIFAR-100, Zhang et al. 2018 |
 #
-# Theirs train on 50,000 labelled colour pictures for 200 epochs; the published comparison gives both peers the same number of epochs as the
-# student alone, and so twice its total budget.
+# The numbers are test accuracies in percent, one for each peer. Zhang et al. train on 50,000 labelled colour pictures for 200
+# epochs. Their comparison gives each of the two peers as many epochs as the student alone, and so the pair has twice the total
+# budget of the student.
 #
 # ## Why do peers help?
 #
-# A peer brings more than one thing. Each answer below has a rival of its own, a pair with the same arithmetic, pictures and batches:
+# **What is it in a peer's answer that helps?** It contains several things at once. Each explanation below has a rival of its own,
+# a pair with the same arithmetic, pictures and mini-batches:
 #
-# | if the gain is | then this does as well |
+# | if the gain comes from | then this rival gains as much |
 # |---|---|
-# | softer targets | label smoothing: a tenth of each label spread over all classes |
+# | softer targets | label smoothing: a tenth of each label is spread over all classes |
 # | how hard a picture is | peers that hear only how likely the other finds the labelled class; the rest is spread evenly |
-# | two votes | two strangers whose answers are averaged: but then both have to run in use |
-# | what the other says of the other classes | nothing of these |
+# | two votes | two strangers whose answers are averaged; but then both networks have to run in use |
+# | what the other says of the wrong classes | none of these |
 #
-# The second one in symbols, with label $y$ and $C$ classes: a peer hears $\tilde p$ instead of $p$,
+# The second rival, *told only how sure*, in symbols: for a picture with label $y$ let $p$, of shape (C,), be what the other peer
+# says. This one hears $\tilde p$ instead, of the same shape:
 #
-# $$\tilde p(y) = p(y), \qquad \tilde p(c) = \frac{1 - p(y)}{C - 1} \text{ for } c \neq y$$
+# $$\tilde p(y) = p(y), \qquad \tilde p(c) = \frac{1 - p(y)}{C - 1} \quad (c \neq y)$$
+#
+# The figure shows both for one picture: the labelled class keeps its bar, and all other bars become equal.
 
 # %%
 heard = kd.studies.lab_07.without_classes(answers[0].log(), data.test.labels)
@@ -317,7 +399,7 @@ rows = {
 kd.plots.distributions(rows, data.classes)
 
 # %% [markdown]
-# **Predict**: is what a peer says of the other classes worth anything?
+# **Predict**: does it help a peer to hear what the other says of the wrong classes?
 
 # %%
 whole_answer = kd.predict(
@@ -344,6 +426,12 @@ def beyond(arm, other):
     return f"- {arm}, against {other}: {gap}, **{gap.verdict}**\n"
 
 
+# %% [markdown]
+# How to read the lines: the first says whether softer targets alone explain the gain, the second whether it helps to hear how
+# hard a picture is, the third whether the wrong classes in an answer are worth anything. The last holds the mean of two
+# strangers' probabilities, $\frac{1}{2}(q_1 + q_2)$, against a single one of two peers.
+
+# %%
 votes = kd.difference(
     pairs.stored("-averaged").scores["two strangers"] - why.scores["two peers"]
 )
@@ -355,7 +443,8 @@ kd.say(
 )
 
 # %% [markdown]
-# The stored pairs hold the two kinds that were trained above, here and now. Set them beside each other:
+# The ledger also holds the two kinds of pairs that you trained above. This table sets your accuracies beside the stored ones;
+# they should be nearly the same:
 
 # %%
 beside = why.beside(again) if pairs.kept else again.scores
@@ -373,11 +462,19 @@ else:
 # %% [markdown]
 # ## When it does not help: a belief about the gradient
 #
-# Leave out the one `.detach()`. The loss keeps its value, but each peer is now moved by both divergences, and so towards what its pupil
-# says. An earlier version of this lab called that the wrong way, after a single seed. But R-Drop (Liang et al. 2021) trains with this very
-# gradient, on two passes of one network. So: five pairs, all else as above, stored.
+# **Does the stop-gradient matter?** Leave out the one `.detach()`. For two peers the sum of the losses keeps its value, but its
+# gradient is another:
 #
-# **Predict** what it does to their accuracy, and to how sure they are.
+# $$L = \mathrm{CE}(q_1, y) + \mathrm{CE}(q_2, y) + D$$
+#
+# $$D = \mathrm{KL}(q_1 \,\|\, q_2) + \mathrm{KL}(q_2 \,\|\, q_1)$$
+#
+# $D$ is the sum of both divergences. No gradient is stopped, so each peer is moved by both, and by one of them towards what its
+# pupil says. An earlier version of this lab called that the wrong direction, after a single seed. But R-Drop (Liang et al. 2021)
+# trains with exactly this gradient, on two passes of one network. So it is measured: five pairs, everything else as above,
+# stored.
+#
+# **Predict** what the shared gradient does to the accuracy of the peers, and to how sure they are of their answers.
 
 # %%
 shared_accuracy = kd.predict(
@@ -413,8 +510,8 @@ kd.say(
         for name, gap in shared.items()
         if name != "accuracy"
     )
-    + ". So the cut is what makes it the paper's method, and the exercise checks it. Whether the "
-    "other method is better or worse is for the interval to say."
+    + ". With the stop-gradient it is the paper's method, and the exercise checks for it. Whether the "
+    "other method is better or worse on these data is what the intervals say."
 )
 shared_accuracy.answer(moved.get(shared["accuracy"].verdict, "no clear difference"))
 shared_sureness.answer(moved.get(shared["confidence"].verdict, "no clear difference"))
@@ -422,10 +519,13 @@ shared_sureness.answer(moved.get(shared["confidence"].verdict, "no clear differe
 # %% [markdown]
 # ## Recap
 #
-# - Without a trained teacher, students teach each other; each moves by its own gradient.
+# - Without a trained teacher, students can teach each other. In deep mutual learning each peer moves by the gradient of its own
+#   loss.
+# - Peers start differently, err differently, and tell each other in soft answers what labels do not say.
 # - A scheme that trains more networks, or larger ones, costs more. Put the arithmetic beside the gain.
-# - Why does it help? Give each answer a rival that has nothing else to offer.
-# - Generations hand on what the one before has learnt; whether that adds anything is measured, not assumed.
+# - To find out why something helps, give each explanation a rival that has this one thing and nothing else.
+# - A generation hands on what it has learnt, to a network built alike on the same pictures. Whether a further generation adds
+#   anything is measured, not assumed.
 #
 # ### Check yourself
 
@@ -442,10 +542,10 @@ quiz.try_every_option()
 # - Peers of different architectures: `kd.schemes.Peers([kd.models.convnet((8, 16, 32, 32)), kd.models.separable()])`.
 # - A fourth generation: `kd.schemes.Chain([alone, taught, taught, taught])`, as in `online.recipes["born again, twice"].stages`.
 # - Average the peers at the end: what do `pairs.stored("-averaged")` and its figure say?
-# - Let peers talk at another temperature: `MutualLearning(temperature=4)`.
+# - Let peers talk at another temperature: `kd.schemes.MutualLearning(temperature=4)`.
 #
-# **At full size** (a GPU): all pictures, as Zhang et al. (2018) train their pairs, with the student of the same total budget that their table
-# leaves out.
+# **At full size** (a GPU): all pictures, as Zhang et al. (2018) train their pairs, and beside them the student alone with the
+# same total budget, which their table leaves out.
 
 # %%
 alone, pair = (

@@ -13,11 +13,12 @@
 # %% [markdown]
 # # Distil progressively
 #
-# A better teacher should make a better student. Often it does not: a professor can be a poor teacher for a beginner. The *capacity
-# gap* is that loss, and an *assistant*, taught by the large teacher and teaching the small student, is a bridge across it.
+# A better teacher should make a better student. Often it does not, as a professor can be a poor teacher for a beginner. The
+# *capacity gap* is what a small student loses when its teacher is far larger than the best one for it. An *assistant* is a
+# network of a size between the two: the large teacher teaches it, and then it teaches the student.
 #
-# **You will** see the gap as a curve, build chains of assistants, and try the cheapest bridge of all.
-# **You will learn** why a teacher can be too good, and how to choose one.
+# **You will** see the gap as a curve, build chains of assistants, and hold them against cheaper remedies.
+# **You will learn** why a larger and better teacher can teach a small student worse, and how to choose a teacher.
 # **You need** lab 03. **Time:** 45 minutes of yours; the machine needs about a minute in all.
 
 # %% tags=["setup"]
@@ -36,8 +37,9 @@ data = kd.load_images()
 # %% [markdown]
 # ## See what a teacher says to a beginner
 #
-# Two teachers, one with 16 hidden units and one with 256, have learnt from all 55,000 labelled pictures. The student will have 8
-# units and 1,000 pictures.
+# Two teachers have learnt from all 55,000 labelled pictures. Both are networks with one hidden layer; one has 16 hidden units,
+# the other
+# 256. The student will have 8 hidden units and 1,000 pictures. First: which teacher is better?
 
 # %%
 lab = kd.studies.lab_08
@@ -46,6 +48,8 @@ accuracy = {
     name: kd.measure.accuracy(cache.teacher, data.test)
     for name, cache in (("16 units", small), ("256 units", large))
 }
+
+# %%
 assert accuracy["256 units"] > accuracy["16 units"]
 kd.say(
     ", ".join(f"{name}: **{value:.1f} %**" for name, value in accuracy.items())
@@ -53,7 +57,9 @@ kd.say(
 )
 
 # %% [markdown]
-# Same pictures, same temperature. Move through the pictures: whose answer could a network with eight hidden units say too?
+# The figure shows what both teachers say of the same picture, softened at the same temperature: their *logits* (the outputs
+# before the softmax) are divided by T = 4. The *entropy* above each panel is larger the more classes share the probability. Move
+# through the pictures. Which of the two answers could a network with eight hidden units give too?
 
 # %%
 shown = data.test.take(torch.arange(200))
@@ -84,8 +90,10 @@ with listener.restored():
         assert "256 units: " in listener.description
 
 # %% [markdown]
-# A large network seems to speak more surely. Is that its size, or only that it has learnt for so long? Here are both again, stopped after
-# 100 of their 1,500 steps: the mean probability that each gives to its first choice.
+# The large network seems to be surer of its answers. Is this because of its size, or because it was trained for so long? The
+# table holds both teachers twice: stopped after 100 of their 1,500 steps, and at the end. Each number is the mean probability of
+# the class that the teacher finds most likely. Compare the change along a row (more steps) with the change along a column (more
+# units).
 
 # %%
 import pandas as pd
@@ -109,14 +117,30 @@ sureness
 # %%
 by_size, by_steps = sureness.diff().iloc[1].mean(), sureness.T.diff().iloc[1].mean()
 kd.say(
-    f"Sixteen times the size raises it by {by_size:.2f}, fifteen times the steps by {by_steps:.2f}, on average over the other. How surely a "
-    "teacher speaks depends on how long it was trained, too. Keep that in mind: the temperature softens it at no cost."
+    f"Sixteen times the size raises it by {by_size:.2f}, fifteen times the steps by {by_steps:.2f}, each averaged over the other. How sure a "
+    "teacher is depends on how long it was trained, too. Keep this in mind: a temperature softens its answers at no cost."
 )
 
 # %% [markdown]
 # ## See the gap as a curve
 #
-# **Predict**: draw student accuracy against teacher size, before you run the next cells. Under which teacher does the student learn best?
+# **Does a student learn more from a larger teacher?** In this lab a student learns from the teacher alone, with no label in its
+# loss:
+#
+# $$L_{h,T} = T^2\, \mathrm{KL}\left(p_h^{T} \,\|\, q^{T}\right)$$
+#
+# $$p_h^{T} = \mathrm{softmax}(t_h / T), \quad q^{T} = \mathrm{softmax}(z / T)$$
+#
+# - $t_h$ are the logits of the teacher with $h$ hidden units and $z$ those of the student, both of shape (N, C) for N pictures
+#   and C classes.
+# - $T$ is the temperature. $p_h^{T}$ and $q^{T}$ are the softened probabilities, of the same shape as the logits.
+# - $\mathrm{KL}(p \,\|\, q) = \sum_c p(c) \log \frac{p(c)}{q(c)}$ is summed over the classes $c$ and averaged over the pictures;
+#   it is 0 where both say the same.
+#
+# Four teachers are compared, with $h$ = 16, 64, 256 and 1,024.
+#
+# **Predict**: draw student accuracy against teacher size on paper before you run the next cells. Under which teacher does the
+# student learn best?
 
 # %%
 best_teacher = kd.predict(
@@ -127,10 +151,13 @@ best_teacher = kd.predict(
 best_teacher
 
 # %% [markdown]
-# Four sizes of teacher, five seeds each, and under each of them the same student with the same 1,000 pictures and the same budget, at four
-# temperatures; then the two teachers that the course ships. Stored (`kdcourse results 08` repeats it). What differs between the
-# teachers is their size, and with it how surely they speak. So the curve is drawn twice: at T = 4 for all, as this lab once did, and at the
-# temperature that is best for each teacher on validation data.
+# Under each teacher the same student was trained with the same 1,000 pictures and the same *budget* (pictures seen in training),
+# at four temperatures and with five *seeds* (numbers that fix what is random in a run). The two teachers that the course ships
+# were added. The scores are stored in a *ledger* (`kdcourse results 08` repeats it).
+#
+# Teachers of different size also differ in how sure they are. So the student's curve is drawn twice: at T = 4 for all teachers,
+# and at the temperature that is best for each teacher on *validation* data, pictures that neither train nor judge. Look at where
+# each curve is highest. The bands are 95 % intervals over the seeds; the dashed line is the student with labels only.
 
 # %%
 teachers = kd.study("08-teachers", data).stored()
@@ -157,8 +184,18 @@ curve = kd.plots.curves(
 best_teacher.answer(named[at_four.index(gap.best(among=at_four))], on=curve)
 
 # %% [markdown]
-# How wide is the gap, where every teacher may speak at a temperature of its own? What is chosen, the temperatures and the best teacher, is chosen
-# on validation data; the gap is reported on test, seed by seed, so that it gets an interval.
+# **How wide is the gap if every teacher has a temperature of its own?** Whatever is chosen, is chosen on validation data; the gap
+# is reported on test data, seed by seed, so that it gets an interval:
+#
+# $$T_h = \mathrm{argmax}_T \overline{V}_{h,T}, \qquad b = \mathrm{argmax}_h \overline{V}_{h,T_h}$$
+#
+# $$g_s = A_{s,H,T_H} - A_{s,b,T_b}$$
+#
+# - $V_{s,h,T}$ and $A_{s,h,T}$ are the validation and the test accuracy of the student of seed $s$ under the teacher with $h$
+#   units at temperature $T$, in percent: tensors of shape (seeds, K, temperatures) for K teachers. $\overline{V}_{h,T}$ is the
+#   mean of $V_{s,h,T}$ over the seeds.
+# - $T_h$ is the temperature chosen for teacher $h$, $b$ the size of the best teacher, and $H$ the largest size.
+# - $g_s$ is the gap of seed $s$, in points, of shape (seeds,). It is negative where the largest teacher costs something.
 
 # %%
 kd.exercise("08.capacity_gap")
@@ -197,12 +234,12 @@ softened = kd.difference(
 assert better.low > 0 and at_fixed.high < 0, (better, at_fixed)
 kd.say(
     f"The largest teacher is {better} better than the one with {int(best_at_four)} units, which validation data choose. At T = 4 its student is "
-    f"{at_fixed} against the other's: **{at_fixed.verdict}**. A better teacher can teach worse."
+    f"{at_fixed} against the student of the other: **{at_fixed.verdict}**. A better teacher can teach worse."
 )
 kd.say(
     f"With the temperature chosen for each teacher ({chosen[sizes.index(int(best))]}; {chosen[-1]}) the student of the largest is {at_own} against "
-    f"that of the best: **{at_own.verdict}**. For the two teachers above, choosing it has changed the gap by {softened} ({softened.verdict}). Where that helps, a part of what looked like "
-    "capacity was a teacher that spoke too surely, and the cheapest bridge is another number in the loss."
+    f"that of the best: **{at_own.verdict}**. For the two teachers of the first sentence, choosing the temperature has changed the gap by {softened} ({softened.verdict}). Where that helps, a part of what looked like "
+    "capacity was a teacher that is too sure, and the cheapest remedy is another number in the loss."
     + (
         " Some of these temperatures lie at the edge of the four that were tried: a better one may lie beyond."
         if any(lab.setting(hidden, t) in chosen for hidden in sizes for t in (1, 8))
@@ -214,10 +251,21 @@ kd.say(
 gap.only(*chosen, "shipped perceptron", "shipped convnet").table()
 
 # %% [markdown]
-# ## Bridge it
+# ## Bridge it with an assistant
 #
-# An assistant stands between. The large teacher teaches it on all pictures, without labels, where the large teacher was made; then it
-# is the assistant who teaches the student.
+# **Can a network of a size in between explain the large teacher to the small student?** The chain has two losses, one after the
+# other, both of the kind above. First the teacher teaches the assistant; then the assistant is frozen and teaches the student:
+#
+# $$L_{\mathrm{assistant}} = T^2\, \mathrm{KL}\left(p^{T} \,\|\, a^{T}\right)$$
+#
+# $$L_{\mathrm{student}} = T^2\, \mathrm{KL}\left(a^{T} \,\|\, q^{T}\right)$$
+#
+# - $p^{T}$, $a^{T}$ and $q^{T}$ are the softened probabilities of teacher, assistant and student, each of shape (N, C), all at
+#   $T = 4$.
+# - The first loss is computed on all 55,000 pictures, without labels; the second on the student's 1,000 pictures.
+#
+# A longer chain has more assistants, each the teacher of the next. If all networks of a chain are built alike, they are the
+# born-again *generations* of lab 07.
 
 # %%
 kd.exercise("08.teach_through_assistants")
@@ -235,8 +283,10 @@ teach_through_assistants = kd.exercise("08.teach_through_assistants").check(
 )
 
 # %% [markdown]
-# Build the bridge with it, over one assistant, once, with the teacher of 256 units from above. (In the package a chain is a list of recipes, each
-# taught by the one before: `kd.schemes.Chain`.)
+# Use your function once: the teacher with 256 units, an assistant with 16, the student with 8. (In the package a chain is
+# `kd.schemes.Chain`, a list of *recipes*, each the full description of one training; each is taught by the one before.) The
+# sentence below compares the student with one that the large teacher has taught directly. It is a single run, so it is an example
+# and no result.
 
 # %%
 alone = lab.student_recipe(data)
@@ -257,20 +307,31 @@ def distil(pupil, teacher):
 
 
 last = teach_through_assistants(large.teacher, [between], student, distil)
+directly = listening.run(0)
+
+# %%
 kd.say(
     f"Assistant {kd.measure.accuracy(between, data.test):.1f} %, its student "
     f"{kd.measure.accuracy(last, data.test):.1f} %; "
     "taught by the large teacher directly "
-    f"{kd.measure.accuracy(listening.run(0), data.test):.1f} %."
+    f"{kd.measure.accuracy(directly, data.test):.1f} %."
 )
 
 # %% [markdown]
 # ## Measure the bridges
 #
-# From the largest teacher: directly, through one assistant of each size, through three in a row; and a teacher that was *stopped early*,
-# after 100 steps instead of 1,500, which costs less than any assistant. Beside them the cheapest rivals: the large teacher directly, at three
-# other temperatures, and with twice the student's steps. Five seeds, each with a teacher of its own; the table counts the arithmetic of a whole
-# run, assistants included.
+# **Does an assistant bring more than what costs less?** An assistant is a second training. Its *rivals*, which could explain the
+# same gain and are cheaper, are
+#
+# - another temperature: the large teacher teaches directly, with $T$ = 1, 2 or 8 in the loss above instead of 4;
+# - twice the student's steps under the large teacher;
+# - a teacher that was *stopped early* (Cho and Hariharan 2019). The loss is the same, with $p^{T}$ from the weights after 100
+#   steps instead of 1,500. Such a teacher has the size of the large one, but simpler and less sure answers.
+#
+# The table has an *arm* (one of the compared recipes) in each row: the largest teacher directly, through one assistant of each
+# size, through three in a row, and the rivals. Every seed has a teacher of its own. *Arithmetic* counts the multiplications of a
+# whole run, assistants included. The *verdict* says whether the interval of the *paired* difference from *direct*, taken seed by
+# seed, lies above zero, below it, or around it. The figure shows the same.
 
 # %%
 bridges = kd.study("08-assistants", data)
@@ -281,7 +342,8 @@ stored.table()
 stored.figure()
 
 # %% [markdown]
-# Here and now, a part of it again: the student alone and under the two teachers above, three seeds.
+# To check the ledger, a part of it is trained again now: the student alone and under the two teachers above, three seeds. The
+# table sets the new means beside the stored ones.
 
 # %%
 study = kd.study("08-capacity-gap", data)
@@ -303,7 +365,7 @@ kd.say(
 kd.say(
     f"The teacher that was stopped early brings {early} (**{early.verdict}**), at a fifteenth of the teacher's training. The teacher with 16 units, "
     f"taught by labels, brings {gap.difference(lab.setting(16, 4))} over labels only, the best bridge {stored.difference(bridge, 'labels only')}: "
-    "a bridge is for those who were given the large teacher and nothing else."
+    "an assistant is for those who were given the large teacher and nothing else."
 )
 
 # %% [markdown]
@@ -313,12 +375,13 @@ kd.say(
 # |---|---|---|---|
 # | 61.37 | 61.41 | 61.82 | ResNet-110 → ResNet-8 on CIFAR-100, Mirzadeh et al. 2020 |
 #
-# There the large teacher alone brings next to nothing, and the bridge a little.
+# The numbers are test accuracies in percent. In that setting the large teacher alone brings next to nothing, and the assistant a
+# little.
 #
 # ## When it does not help: a longer chain
 #
-# If one assistant helps, do three help more? Every stage costs as much training as the student, and every stage loses a little of what it
-# was told. **Predict**: three in a row, against the best single one, which validation data choose.
+# **If one assistant helps, do three help more?** Every stage costs as much training as the student, and every stage passes on a
+# little less than it was told. **Predict**: three assistants in a row, against the best single one, chosen on validation data.
 
 # %%
 three_in_a_row = kd.predict(
@@ -343,7 +406,8 @@ three_in_a_row.answer(longer.verdict)
 # ## Recap
 #
 # - Student accuracy against teacher size can fall while the teachers get better: the capacity gap.
-# - How surely a teacher speaks grows with its training. Choose the temperature for each teacher before you blame its size.
+# - A teacher becomes surer of its answers the longer it is trained. Choose the temperature for each teacher before you blame its
+#   size.
 # - An assistant can bridge part of the gap. Hold it against what costs less: another temperature, an earlier stop, more steps.
 # - Choose a teacher by what its student learns, on validation data, not by its own accuracy.
 #
@@ -363,8 +427,8 @@ quiz.try_every_option()
 # - Stop the large teacher after 50, 100, 200 steps, and choose T for each on validation data. What is left of the gap?
 # - Let the student see all pictures without labels, not 1,000. What is left of the gap?
 #
-# **At full size** (a GPU): all labelled pictures for the student too, as in Mirzadeh et al. (2020), and the course's convolutional network as
-# the largest teacher.
+# **At full size** (a GPU): the student has all labelled pictures too, as in Mirzadeh et al. (2020), and the course's
+# convolutional network is the largest teacher.
 
 # %%
 arms = ("labels only", lab.setting(16, 4), lab.setting(256, 4), "shipped convnet")

@@ -13,10 +13,12 @@
 # %% [markdown]
 # # Tune temperature and alpha
 #
-# Which temperature, which alpha, which student? You can try them all, or search. Either way a number gets chosen, and a number that was
-# chosen promises too much, unless it is chosen on one set of data and reported on another.
+# Which temperature, which alpha, which student? You can try all combinations on a *grid*, or let a *search* propose them. Either
+# way you choose the best of many numbers. The best of many is partly luck, so it promises too much, unless you choose on one set
+# of data and report on another.
 #
-# **You will** read a grid with sliders, search with a library that prunes and resumes, and draw what is worth its cost.
+# **You will** read a grid with sliders, search with a library that stops bad trials early and goes on after an interrupt, and
+# draw which students are worth their cost.
 # **You will learn** how optimistic the best test number is, and how to choose a student under a budget.
 # **You need** lab 03. **Time:** 45 minutes of yours; the machine needs about a minute in all.
 
@@ -39,12 +41,32 @@ data = kd.load_images()
 cache = kd.TeacherCache(kd.zoo.teacher("perceptron", data))
 
 # %% [markdown]
+# ## What is tuned
+#
+# The loss of this lab is the classic mixture of lab 03:
+#
+# $$L = \alpha\, T^2\, \mathrm{KL}\left(p^{T} \,\|\, q^{T}\right) + (1 - \alpha)\, \mathrm{CE}(q, y)$$
+#
+# $$p^{T} = \mathrm{softmax}(t / T), \quad q^{T} = \mathrm{softmax}(z / T)$$
+#
+# - $t$ and $z$ are the logits (outputs before the softmax) of teacher and student, of shape (N, C) for N pictures and C classes.
+# - $T$ is the temperature. $p^{T}$ and $q^{T}$ are the softened probabilities, of shape (N, C) too; $q$ is $q^{T}$ at $T = 1$.
+# - $\mathrm{KL}(p \,\|\, q) = \sum_c p(c) \log \frac{p(c)}{q(c)}$, and $\mathrm{CE}(q, y) = -\log q(y)$ for the label $y$, of
+#   shape (N,). Both are averaged over the pictures.
+# - $\alpha$, from 0 to 1, is the share of the teacher; $1 - \alpha$ is that of the labels. The factor $T^2$ keeps the gradient of
+#   the first term of one size at all temperatures.
+#
+# Training chooses the student's weights. $T$ and $\alpha$ are *hyperparameters*: you choose them before training, and only a
+# training of its own tells how good a choice is. This lab calls one combination of them a *setting*.
+#
 # ## Read the grid
 #
-# Every one of five temperatures with every one of four alphas, for two sizes of student, five seeds each: two hundred trainings and ten without
-# a teacher. They were run once and are stored (`kdcourse results 10` repeats them), so that the sliders below read what was measured.
+# **Which setting is best, if we simply try all of them?** A *grid* has every one of five temperatures with every one of four
+# alphas. Here there are two grids, for a student with 16 hidden units and for one with 128. With five *seeds* (numbers that fix
+# what is random in a run) these are two hundred trainings, and ten without a teacher. Their scores are stored in a *ledger*
+# (`kdcourse results 10` repeats it).
 #
-# **Predict**: at which temperature will the best cell lie for the small student, and at which for the large one?
+# **Predict**: at which temperature will the best cell of the grid lie for the small student, and at which for the large one?
 
 # %%
 best_small = kd.predict(
@@ -77,8 +99,9 @@ def scores(hidden, split):
 
 
 # %% [markdown]
-# Click a cell or move the sliders: the table is one student's; the lines beside it, of both students, run through the chosen cell. Is the
-# cell that is best on validation also the best on test?
+# The table shows one student: each cell has its mean accuracy and, below, its gain over labels only; a star marks the best cell.
+# The lines beside it show both students along the row and the column of the chosen cell. Click a cell or move the sliders. Is the
+# cell that is best on validation data also the best on test data?
 
 # %%
 browser = kd.widgets.sweep_browser(
@@ -103,7 +126,15 @@ with browser.restored():
 # %% [markdown]
 # ## Choose honestly
 #
-# Twenty settings, each with a validation and a test score for every seed.
+# **Which number may be reported?** *Validation* pictures neither train nor judge: they are there to choose by. *Test* pictures
+# judge what was chosen, once. For the accuracies $V_{s,i}$ on validation and $A_{s,i}$ on test, of seed $s$ and setting $i$, both
+# of shape (seeds, settings):
+#
+# $$i^{*} = \mathrm{argmax}_i \frac{1}{S} \sum_s V_{s,i}$$
+#
+# $$\text{reported} = \frac{1}{S} \sum_s A_{s,i^{*}}$$
+#
+# $S$ is the number of seeds and $i^{*}$ the chosen setting.
 
 # %%
 kd.exercise("10.choose_setting")
@@ -119,8 +150,9 @@ def choose_setting(validation, test):
 choose_setting = kd.exercise("10.choose_setting").check(choose_setting)
 
 # %% [markdown]
-# How much too good is the best test number? Suppose you had run a single seed, as most people do: for each seed, take the best test number of
-# the twenty, and beside it what the setting chosen on that seed's validation data gets on test.
+# **How much too good is the best test number?** Suppose you had run a single seed, as most people do. Then $S = 1$. For each seed
+# we take the best test number of the twenty settings, and subtract what the setting chosen on that seed's validation data reaches
+# on test. The sentence gives the mean of this difference over the seeds, with its 95 % *interval*.
 
 # %%
 gaps, promised = {}, {}
@@ -134,6 +166,8 @@ for hidden in lab.HIDDEN:
     best = test.amax(dim=1).tolist()
     gaps[hidden] = kd.difference([b - h for b, h in zip(best, honest, strict=True)])
     assert gaps[hidden].mean >= 0
+
+# %%
 kd.say(
     "The best test number of twenty lies above the honest one by "
     + "; ".join(f"{gap} for {hidden} units" for hidden, gap in gaps.items())
@@ -159,7 +193,7 @@ best_small.answer(chosen_t[16])
 best_large.answer(chosen_t[128])
 
 # %% [markdown]
-# A part of the grid again, here and now, beside what is stored:
+# To check the ledger, two settings are trained again now. The table sets their means beside the stored ones:
 
 # %%
 study = kd.study("10-grid", data)
@@ -170,9 +204,19 @@ beside
 # %% [markdown]
 # ## Search instead of trying all
 #
-# Three settings together (temperature, alpha, learning rate) would need a thousand cells. `optuna` proposes settings, learns from what
-# came out, stops hopeless trials early (*pruning*), and writes every trial to a file. Interrupt the cell below and run it again: it
-# goes on where it stopped.
+# **What if there are too many combinations?** Ten values each of temperature, alpha and learning rate make a grid of a thousand
+# cells. A *search* tries few settings and chooses each with the help of those before. Every setting that it tries is a *trial*:
+# one training with one seed, whose score is the accuracy on validation data. The library `optuna` does four things:
+#
+# - **It proposes.** The method is TPE, the *tree-structured Parzen estimator* (Bergstra et al. 2011). It splits the trials so far
+#   into a good part and the rest. For each hyperparameter $x$ it estimates two densities: $\ell(x)$ of its values in the good
+#   part, and $g(x)$ of those in the rest. Of several values drawn from $\ell$ it tries the one with the largest $\ell(x) / g(x)$:
+#   frequent among good trials, rare among the others.
+# - **It starts at random.** The first five trials are drawn at random, because there is nothing yet to learn from.
+# - **It prunes.** Every 100 steps a trial reports its accuracy. If its best so far is below the median of the earlier trials at
+#   the same step, the trial is stopped. Training time then goes to better ones.
+# - **It remembers.** Every trial is written to a file when it ends. Interrupt the cell below and run it again: it goes on where
+#   it stopped.
 
 # %%
 alone = lab.base(data, 64)
@@ -223,9 +267,13 @@ assert len(trials) == 14
 settings = ", ".join(f"{name} {value:.3g}" for name, value in found.best_params.items())
 kd.say(
     f"{len(trials)} trials, {pruned} of them pruned; best on validation {found.best_value:.1f} % "
-    f"with {settings}. It was trial {found.best_trial.number + 1}. Optuna draws the first ten at random, to have something to learn from: "
-    "in so short a search most of the work is luck."
+    f"with {settings}. It was trial {found.best_trial.number + 1}. Optuna draws the first five at random, to have something to learn from: "
+    "in so short a search much of the result is luck."
 )
+
+# %% [markdown]
+# The first figure shows the score of every trial and the best one so far. The second, a contour plot, shows the trials as dots over
+# temperature and alpha. Its colours are interpolated between these few dots: far from them they show nothing that was measured.
 
 # %%
 # Optuna calls its own plots experimental, and would restyle every later figure.
@@ -252,9 +300,13 @@ kd.plots.adopted(
 # %% [markdown]
 # ### Was it the teacher, or the learning rate?
 #
-# The search had three numbers to choose. One of them, the learning rate, would help a student without a teacher, too. The cheapest rival
-# of a tuned teacher is therefore a tuned student: labels only, the same search over the rate, as many trials. What both have found is
-# then trained anew with five seeds that no search has seen. **Predict**: does the teacher still bring something?
+# The search chose three numbers. One of them, the learning rate, helps a student without a teacher too. So the cheapest *rival*
+# of tuned distillation, a simpler explanation of its gain, is a tuned student: labels only, the same search over the learning
+# rate, with as many trials. What both searches have found is then trained anew with five seeds that no search has seen. Each
+# *arm* of the table is one of the four recipes that are compared; the *verdict* says whether the interval of the *paired*
+# difference, taken seed by seed, lies above zero, below it, or around it.
+#
+# **Predict**: does the teacher still help?
 
 # %%
 tuned_teacher = kd.predict(
@@ -287,16 +339,22 @@ tuned_teacher.answer(teachers.verdict, on=fresh.figure())
 rate_alone = fresh.difference("labels, rate found")
 both = fresh.difference("KD found", "KD found, first rate")
 kd.say(
-    f"Held against labels at the rate found for them, the teacher brings {teachers}: **{teachers.verdict}**. Tuning the rate brings labels "
-    f"{rate_alone} (**{rate_alone.verdict}**), and KD {both} (**{both.verdict}**). A search that reports its best trial on validation "
+    f"Held against labels at the rate found for them, the teacher brings {teachers}: **{teachers.verdict}**. Tuning the learning rate brings labels only "
+    f"{rate_alone} (**{rate_alone.verdict}**), and distillation {both} (**{both.verdict}**). A search that reports its best trial on validation "
     "data says none of this."
 )
 
 # %% [markdown]
 # ## Choose a student under a budget
 #
-# Not every student may be as large as it likes. Eight architectures, taught alike with five seeds each: which are worth their cost in
-# parameters, and which of those fit into 40,000 parameters and half a millisecond?
+# **Which students are worth their cost?** A larger student is usually better and always dearer. Candidate $j$ *beats* candidate
+# $i$, with costs $c$ and scores $a$, if it costs no more and scores no less, and is strictly better in at least one of the two:
+#
+# $$c_j \le c_i, \quad a_j \ge a_i, \quad \text{and} \quad c_j < c_i \;\text{or}\; a_j > a_i$$
+#
+# The candidates that no other one beats form the *Pareto front*. Along it, more accuracy always costs more. Here $c$ and $a$,
+# both of shape (K,), are the parameters and the validation accuracies of K = 8 architectures, taught alike with five seeds each.
+# Which of them fit into 40,000 parameters and half a millisecond a picture?
 
 # %%
 kd.exercise("10.worth_their_cost")
@@ -348,7 +406,9 @@ kd.plots.front(
 )
 
 # %% [markdown]
-# The front is made of means. Is each step along it more than luck? Its paired difference on test says so.
+# The figure shows every candidate as a dot; the line joins the front, and the dashed line is the budget. The front is made of
+# means over seeds. Is each step along it more than luck? The table has a row for each step: the parameters that it adds, its
+# paired difference on test data, and the verdict.
 
 # %%
 from itertools import pairwise
@@ -389,10 +449,13 @@ else:
 # %% [markdown]
 # ## When it does not help: what the grid can tell apart
 #
-# We once wrote here that most of a grid lies within one seed's luck of its best cell, and that the rest is noise. A seed's luck moves all
-# cells together, so that was the wrong yardstick: paired seed by seed, the cells differ far more clearly. Count them. Each of the
-# nineteen others against the cell chosen on validation, and each of the twenty against labels only. Nineteen questions at once will find something
-# by luck; *Holm's* correction (1979) asks more of each interval, so that all of the verdicts together are wrong one time in twenty at most.
+# **Does it matter which cell of the grid you take?** An earlier version of this lab said no: most cells lie within one standard
+# deviation over seeds of the best one. That was the wrong yardstick. A seed moves all cells together, so the difference of two
+# cells, paired seed by seed, varies much less. The table counts how many of the nineteen other cells are clearly worse than the
+# one chosen on validation, and how many of the twenty are clearly better or worse than labels only.
+#
+# Among twenty comparisons a few come out clear by luck. *Holm's correction* (1979) asks more of each interval, so that the chance
+# of even one wrong verdict among all of them stays below one in twenty. The table has both counts, plain and after Holm.
 
 # %%
 from collections import Counter
@@ -442,10 +505,10 @@ kd.say(
 # %% [markdown]
 # ## Watch it train
 #
-# Three runs, one after the other, in a thread of their own: the kernel stays free, so the buttons and sliders below act on the run at work.
-# The first is yours to steer; the two others are for the question.
+# The *dashboard* below trains three students, one after the other, while the notebook stays free. Its buttons and sliders act on
+# the student that is being trained. The first is yours to steer; the two others are for the question.
 #
-# **Predict**: of *T = 1* and *T = 8*, whose curve will end lower?
+# **Predict**: which loss curve will end lower, the one at *T = 1* or the one at *T = 8*?
 
 # %%
 lower_curve = kd.predict(
@@ -472,7 +535,8 @@ watch
 assert all(name in watch.description for name in ("yours: ", "T = 1: ", "T = 8: "))
 
 # %% [markdown]
-# Waiting ends when the runs do; *Interrupt* stops them earlier. Each leaves its weights in a checkpoint, a stopped one too.
+# The next cell waits until all runs have ended; *Interrupt* stops them earlier. Each run leaves its weights in a file, a stopped
+# one too.
 
 # %%
 taught = watch.wait()
@@ -489,7 +553,7 @@ if len(pair) == 2:  # a run that a hand has changed answers nothing
     lower_curve.answer(min(pair, key=lambda run: sum(run.losses[-50:])).name, on=watch.figure)
 
 # %% [markdown]
-# The dashboard is tested with a run of its own, so that nothing is done to yours.
+# The course tests its dashboard with a run of its own, so that nothing is done to yours.
 
 # %% tags=["widget-test"]
 tried = kd.widgets.dashboard({"tried": watch.runs["yours"].recipe}, folder=tempfile.mkdtemp())
@@ -507,17 +571,18 @@ tried.background.wait()
 assert "by hand, so no measurement: tried" in tried.description
 
 # %% [markdown]
-# Does the lower curve belong to the better student? The two losses are two measures, as the jump of a curve shows when a hand moves T: heights compare nothing but a run with itself.
-# Students are compared by their accuracy, and by more than this one seed.
+# Does the lower curve belong to the better student? That cannot be read off the curves. A loss at T = 1 and a loss at T = 8 are
+# two different measures: a curve jumps when you move T, though the student is the same. The height of a curve can only be
+# compared within one run at one setting. Students are compared by their accuracy, and with more than one seed.
 
 # %% [markdown]
 # ## Recap
 #
-# - Choose on validation, report on test, once. The best test number of many promises too much.
-# - A search spends its trials where they pay, stops hopeless ones, and goes on after an interrupt.
-# - The front says what each point of accuracy costs; the budget says where to stop.
-# - Give the rival the same freedom: a tuned teacher is held against a tuned student.
-# - Which cells differ is a question for paired intervals, corrected for their number, not for the eye.
+# - Choose on validation data, report on test data, once. The best test number of many promises too much.
+# - A search proposes settings like the good ones so far, stops bad trials early, and goes on after an interrupt.
+# - The Pareto front says what each point of accuracy costs; the budget says where to stop.
+# - Give the rival the same freedom: tuned distillation is held against a tuned student without a teacher.
+# - Which cells of a grid differ is a question for paired intervals, corrected for their number, and not for the eye.
 #
 # ### Check yourself
 
@@ -535,8 +600,9 @@ quiz.try_every_option()
 # - Search architecture and temperature together, with two objectives: accuracy and parameters.
 # - Repeat the honest choice with one seed, three and five: how often does the chosen setting change?
 #
-# **At full size** (a GPU): convolutional student and teacher and all pictures, as in the published tables of lab 04. Does the setting that
-# was chosen for 128 units and 1,000 pictures serve there? To search there, give `learn` the same student, teacher and pictures.
+# **At full size** (a GPU): convolutional student and teacher and all pictures, as in the published tables of lab 04. Is the
+# setting that was chosen for 128 units and 1,000 pictures still good there? To search there, give `learn` the same student,
+# teacher and pictures.
 
 # %%
 chosen_for_few = (lab.labels_only(128), choices[128])
@@ -557,4 +623,5 @@ full = kd.at_full_size(
 #
 # - Akiba et al. (2019), *Optuna: A Next-generation Hyperparameter Optimization Framework*.
 # - Bergstra, Bengio (2012), *Random Search for Hyper-Parameter Optimization*.
+# - Bergstra, Bardenet, Bengio, Kégl (2011), *Algorithms for Hyper-Parameter Optimization*: TPE.
 # - Bouthillier et al. (2021), *Accounting for Variance in Machine Learning Benchmarks*.

@@ -13,11 +13,12 @@
 # %% [markdown]
 # # Rescue rare classes
 #
-# Real data are not balanced and not always right: a few classes have most of the pictures, and some labels are wrong. When does a teacher
-# help, and when does a remedy without any teacher do as much?
+# Real data are seldom balanced and not always right: a few classes have most of the pictures, and some labels are wrong. When
+# does a teacher help, and when does a remedy without any teacher help as much?
 #
-# **You will** cut a long tail, draw balanced batches, adjust logits, and look at every class alone.
-# **You will learn** what the remedies without a teacher can do, and what a teacher must know to do more.
+# **You will** make data with a *long tail* (many classes with few pictures), draw balanced mini-batches, adjust logits, and look
+# at every class alone.
+# **You will learn** what remedies without a teacher can do, and what a teacher must know to do more.
 # **You need** lab 03. **Time:** 45 minutes of yours; the machine needs about a minute and a half in all.
 
 # %% tags=["setup"]
@@ -41,11 +42,18 @@ classes = len(data.classes)
 # %% [markdown]
 # ## Cut a long tail
 #
-# 600 pictures of the most frequent class, a hundredth of that of the rarest, and the others between in equal ratios. The test data stay
-# balanced: every class matters alike.
+# **How do we get data in which some classes are rare?** We leave pictures out. The class of rank $r$, from $r = 0$ for the most
+# frequent class to $C - 1$ for the rarest, keeps (Cui et al. 2019)
 #
-# Which classes are to be rare? If they were the same ones in every run, we could not tell a rare class from an easy one. So every seed
-# begins the tail two classes further on, and over five seeds each class is among the rarest at least once.
+# $$n_r = n_0 \cdot \rho^{-r / (C - 1)}$$
+#
+# pictures, rounded. $n_0 = 600$ is the count of the most frequent class, $C$ the number of classes, and $\rho = 100$ the
+# *imbalance*: the rarest class has a hundredth of $n_0$. From each rank to the next the count falls by the same factor. The test
+# data stay balanced, so every class matters alike.
+#
+# Which classes are rare? If they were the same in every run, we could not tell a rare class from a difficult one. So every *seed*
+# (the number that fixes what is random in a run) begins the tail two classes further on. Over five seeds each class is among the
+# rarest at least once.
 
 # %%
 MOST, IMBALANCE, RARE = 600, 100, 3
@@ -62,6 +70,8 @@ def tail(seed):
 
 
 rarest = {seed: [data.classes[label] for label in order(seed)[-RARE:]] for seed in range(5)}
+
+# %%
 assert len({name for names in rarest.values() for name in names}) == classes
 kd.say(
     f"{sum(counts):,} pictures in all; the three rarest classes have "
@@ -71,7 +81,8 @@ kd.say(
 )
 
 # %% [markdown]
-# How long is the tail? Move the slider from balanced (1) to extreme.
+# The figure shows the share $\pi_r = n_r / \sum_k n_k$ of each rank in the training pictures. Move the slider from balanced
+# (imbalance 1) to extreme (300).
 
 # %%
 import ipywidgets as widgets
@@ -83,6 +94,7 @@ def shape(imbalance):
         share / share.sum(),
         [f"rank {rank + 1}" for rank in range(classes)],
         title=f"share of the training pictures, {imbalance} to 1",
+        names=("share", "rank of the class"),
     )
 
 
@@ -101,9 +113,15 @@ with tail_view.restored():
         assert f"{imbalance} to 1" in tail_view.description
 
 # %% [markdown]
-# ## Draw balanced batches
+# ## Draw balanced mini-batches
 #
-# The oldest remedy: show rare pictures more often.
+# **Can we show rare pictures more often?** This is the oldest remedy, a *balanced sampler*. It draws pictures with replacement,
+# each with a chance that makes every class equally frequent. For picture $i$ of N, with label $y_i$ and $n_c$ pictures of class
+# $c$:
+#
+# $$s_i = \frac{1 / n_{y_i}}{\sum_{j=1}^{N} 1 / n_{y_j}}$$
+#
+# $s$ has the shape (N,) and adds to 1. All pictures of one class together have the chance $1 / C$.
 
 # %%
 kd.exercise("11.sampling_chances")
@@ -125,13 +143,21 @@ drawn = torch.multinomial(
     chances, 20_000, replacement=True, generator=torch.Generator().manual_seed(0)
 )
 seen = one.labels.cpu()[drawn].bincount(minlength=classes)
+
+# %%
 assert seen.min() > 0.8 * seen.max()
 kd.say(f"Of 20,000 draws, each class gets between {seen.min():,} and {seen.max():,}.")
 
 # %% [markdown]
 # ## Look at the rare classes alone
 #
-# The measure of this lab is the accuracy on the three rarest classes, each seed's own.
+# **How do we see whether a rare class is recognised?** Overall accuracy adds all classes up. This lab measures the accuracy of each
+# class alone and takes the mean over a set $R$ of classes, here the three rarest of each seed:
+#
+# $$A_R = \frac{100}{|R|} \sum_{c \in R} \frac{r_c}{n_c}$$
+#
+# $n_c$ is the number of test pictures with label $c$. $r_c$ counts those of them that the network puts into class $c$, its largest
+# logit. $|R|$ is the number of classes in $R$, and $A_R$ is in percent.
 
 # %%
 kd.exercise("11.rare_accuracy")
@@ -149,10 +175,23 @@ rare_accuracy = kd.exercise("11.rare_accuracy").check(rare_accuracy)
 # %% [markdown]
 # ## Adjust the logits
 #
-# The cheapest remedy trains nothing. A network that has learnt from the tail, and is in doubt, says what it saw most often: its logit of
-# class $c$ holds the logarithm of that class's share $\pi_c$ of the training pictures. Where all classes matter alike, take it away:
+# **Can we correct the network after training, at no cost?** A network that is in doubt says what it saw most often. Let $\pi_c$
+# be the share of class $c$ in the training pictures, and $P(x \mid c)$ how likely picture $x$ is among those of class $c$. By
+# Bayes' rule the network learns
 #
-# $$\hat y = \arg\max_c \; z_c - \log \pi_c$$
+# $$P_{\mathrm{train}}(c \mid x) \propto P(x \mid c)\, \pi_c$$
+#
+# In balanced test data every class has the same share, so we want $P(x \mid c)$ alone: divide by $\pi_c$. In the logarithm this
+# is a subtraction, the *logit adjustment* (Menon et al. 2021):
+#
+# $$\hat y = \mathrm{argmax}_c \left( z_c - \log \pi_c \right)$$
+#
+# - $z$ are the trained network's logits (outputs before the softmax), of shape (N, C) for N pictures and C classes; $z_c$ are
+#   those of class $c$.
+# - $\pi$, of shape (C,), is positive and adds to 1. The rarer a class, the more its logit is raised.
+# - $\hat y$, of shape (N,), are the chosen classes.
+#
+# In the code below, `leaning` is $\log \pi$. Nothing is trained again.
 
 
 # %%
@@ -164,7 +203,7 @@ def tail_student(seed, hidden=64):
 
 
 class Adjusted(nn.Module):
-    """A trained student without its leaning towards what it saw often."""
+    """A trained student; the log share of each class is subtracted from its logits."""
 
     def __init__(self, trained):
         super().__init__()
@@ -187,12 +226,24 @@ class ThenAdjusted(kd.Recipe):
 # %% [markdown]
 # ## Measure: remedies with and without a teacher
 #
-# Without a teacher: plain; label smoothing; the balanced sampler; adjusted logits. With one: a teacher that has learnt from the whole,
-# balanced data, without and with the sampler; and one that has seen nothing but the same long tail, drawn evenly. All students see the
-# same pictures.
+# All students see the same pictures. These *arms*, the recipes that are compared, have no teacher:
 #
-# **Predict**: on the rare classes, does a teacher of the whole data bring more than adjusted logits, which cost nothing? And what do adjusted
-# logits do to the frequent ones?
+# - *plain*: cross-entropy with the labels; *balanced*: the same with the balanced sampler; *adjusted*: the plain student with
+#   adjusted logits;
+# - *label smoothing*: the target of each picture keeps 0.9 for its label, and all classes share 0.1 equally. It is the cheapest
+#   *rival* of soft targets, a simpler thing that could explain the same gain.
+#
+# And these have one. Their loss is the mixture of lab 03, with $T = 2$ and $\alpha = 0.9$:
+#
+# $$L = \alpha\, T^2\, \mathrm{KL}\left(p^{T} \,\|\, q^{T}\right) + (1 - \alpha)\, \mathrm{CE}(q, y)$$
+#
+# - $p^{T}$ and $q^{T}$ are the softened probabilities of teacher and student, $\mathrm{softmax}(\text{logits} / T)$, of shape (N,
+#   C). $q$ is $q^{T}$ at $T = 1$, and $y$ are the labels, (N,).
+# - *KD* and *KD, balanced*: the teacher has learnt from the whole, balanced data. *Tail teacher, balanced*: it has seen only the
+#   same long tail, drawn evenly.
+#
+# **Predict**: on the rare classes, does a teacher of the whole data help more than adjusted logits, which cost nothing? And what
+# do adjusted logits do to the frequent classes?
 
 # %%
 teacher_on_rare = kd.predict(
@@ -236,6 +287,13 @@ arms = {
 }
 
 
+# %% [markdown]
+# The next cell trains all arms with five seeds and keeps their scores in a *ledger*, a file. The figure then shows on the left
+# the scores of each seed, and on the right each arm's *paired* difference from the plain student, taken seed by seed. Its
+# *verdict* is *helps* where the 95 % interval of the mean lies above zero, *hurts* where it lies below, and *no clear difference*
+# otherwise.
+
+
 # %%
 def by_rank(net, split):
     """Each class's own accuracy, from its run's most frequent class to the rarest."""
@@ -260,7 +318,7 @@ teacher_on_rare.answer(
 )
 
 # %% [markdown]
-# The arms differ in more than a remedy:
+# The arms differ in more than the remedy. This table lists what else differs:
 
 # %%
 kd.say(
@@ -272,7 +330,7 @@ rare.differs()
 # %% [markdown]
 # ### What does overall accuracy hide?
 #
-# The plain student, seed by seed:
+# The plain student, one row for each seed: which classes are the rarest, its accuracy on them, and its overall accuracy.
 
 # %%
 hidden = pd.DataFrame(
@@ -289,10 +347,14 @@ hides = kd.difference(overall.scores["plain"] - rare.scores["plain"])
 kd.claim("Overall accuracy is above that of the rarest classes", hides)
 
 # %% [markdown]
-# The first row is the order of the data. An earlier version of this lab had that row alone, five times with other pictures, and so
-# could not tell how hard a class is from how rare it is.
+# In the first row the tail follows the order in which the data number their classes. An earlier version of this lab used this
+# order in all five runs, only with other pictures, and so could not tell how difficult a class is from how rare it is.
 #
 # ### Who gains, and who pays?
+#
+# The table has one row for each arm: its accuracy on three groups of classes, and in brackets the paired difference from *plain*
+# with its interval. Compare the first column with the second. The figure after it shows four arms at each rank, from frequent to
+# rare.
 
 # %%
 groups = {"three rarest": rare, "three most frequent": frequent, "overall": overall}
@@ -323,6 +385,7 @@ def against(measured, arm, baseline):
     return f"- {arm}, against {baseline}: {gap}, **{gap.verdict}**\n"
 
 
+# %%
 kd.claim("KD lifts the rare classes over the plain student", rare.difference("KD"))
 kd.say(
     "On the rare classes, without a teacher:\n\n"
@@ -344,22 +407,28 @@ kd.say(
 )
 
 # %% [markdown]
-# One reading: the plain student is good at frequent classes partly because it says them too often, and whatever frees it of this leaning
-# may take something from them: read the middle column against the first. The sampler shows the same six pictures again and again, and six
-# pictures can be learnt by heart; adjusted logits need no repetition. A teacher of the whole data knows more than either, but it reached that
-# by more labelled pictures, and its student still has a tail's labels to learn from. So the rival that costs nothing comes first,
-# and a teacher has to beat that one, not the plain student. Whether softer targets alone would do, the row of label smoothing says.
+# One way to read this: the plain student is good at frequent classes partly because it chooses them too often. Whatever corrects
+# this may cost something on those classes. The sampler shows the same six pictures again and again, and six pictures can be
+# learnt by heart; adjusted logits need no repetition. A teacher of the whole data knows more of the rare classes than the tail
+# can tell. But it has seen more labelled pictures, and its student still learns from the tail's labels too. So a teacher has to
+# beat the rival that costs nothing, and not the plain student. The row of label smoothing says whether softer targets alone would
+# do.
 #
 # ## When it does not help: a teacher that learnt the same noise
 #
-# Second half: 5,000 balanced pictures, four labels in ten wrong. The clean teacher is the same as above. Three others learnt from the
-# very same wrong labels: a wider one, to the end; the wider one, stopped early; and one of the student's own size. Their rivals have no teacher:
-# label smoothing, and a student that stops early itself.
+# **What if the labels are wrong, for the teacher too?** In this second half there are 5,000 balanced pictures, and four labels in
+# ten are replaced by another class at random. All losses are those from above; only the labels $y$ and the teachers differ:
 #
-# Stopping early needs data that say when. Here that is 1,000 more pictures with as many wrong labels: no clean label is
-# used.
+# - *clean teacher*: the teacher from above, which has learnt from right labels;
+# - *noisy teacher*: a wider network that has learnt from the very same wrong labels to the end; *stopped early*: the same, but
+#   stopped before the end; *of its size*: one as small as the student, to the end.
 #
-# **Predict**: how many of the three teachers that learnt the wrong labels help all the same?
+# The rivals have no teacher: label smoothing, and a student that stops early itself.
+#
+# When to stop? Training is looked at every 50 steps, on 1,000 further pictures with as many wrong labels: no clean label is used.
+# It ends after three looks in a row without a better accuracy, and the best network is kept.
+#
+# **Predict**: how many of the three teachers that learnt from wrong labels still help?
 
 # %%
 wrong_teachers = kd.predict(
@@ -380,7 +449,7 @@ def student(seed, hidden=64):
 
 
 class StoppedEarly(kd.Recipe):
-    """The same training, looked at every 50 steps; it ends after three looks in a row without a better one."""
+    """The same training, checked every 50 steps; it ends after three checks in a row without a better one."""
 
     def run(self, seed=0, *, progress=False):
         judge = noise_on(data.validation.sample(1000, seed), seed)
@@ -465,8 +534,9 @@ kd.say(
 )
 
 # %% [markdown]
-# Why should it matter when a teacher stops? The guess: a network learns first what many pictures have in common, and single wrong labels
-# later, one by one. Count how many of the wrong labels each of the three repeats on the pictures that it learnt from:
+# **Why should it matter when a teacher stops?** A common guess: a network first learns what many pictures have in common, and
+# only later single wrong labels, by heart. So we count how many of the wrong labels each of the three teachers gives back, in
+# percent, on the pictures that it learnt from:
 
 
 # %%
@@ -487,10 +557,10 @@ by_heart.mean().round(1)
 less = kd.difference(by_heart["stopped"] - by_heart["to the end"])
 assert less.high < 0
 kd.say(
-    f"The teacher that stopped early repeats fewer of the wrong labels than one trained to the "
-    f"end: {less}. But a stop in the middle also leaves out the steps with a small learning rate, "
-    "which finish a network. Which weighs more depends on the data: read the verdicts above. And "
-    "the teacher adds to a student that stops early itself only if the last one says so."
+    f"The teacher that stopped early repeats fewer of the wrong labels than the one trained to the "
+    f"end: {less}. But it also misses the last steps, in which the learning rate is small and training "
+    "settles. Which of the two weighs more depends on the data: see the verdicts above. Only the last "
+    "of them says whether this teacher adds anything to a student that stops early itself."
 )
 
 # %% [markdown]
@@ -498,7 +568,10 @@ kd.say(
 #
 # - Overall accuracy hides rare classes; look at each class alone, and let rarity change places.
 # - What costs nothing comes first: adjusted logits against a long tail, an early stop against wrong labels.
-# - A teacher has to beat what costs nothing. What a teacher from the same tail or the same noise adds is measured, not assumed.
+# - A teacher has to beat what costs nothing. Distillation hands on what a teacher knows: one that learnt from the same tail or
+#   the same wrong labels may have nothing to add, so measure it.
+# - A soft target gives every class a number on every picture. So pictures of other classes tell a student something of a rare
+#   class too.
 #
 # ### Check yourself
 
@@ -514,10 +587,10 @@ quiz.try_every_option()
 #
 # - An imbalance of 10 and of 300: where does the sampler alone suffice?
 # - Let the student learn from the teacher alone on all pictures, without labels: does the tail matter at all?
-# - Noise of 20 % and 60 %, and alpha from 0.5 to 1: when should a student stop listening to the labels?
+# - Noise of 20 % and 60 %, and alpha from 0.5 to 1: when should a student no longer learn from the labels?
 #
-# **At full size** (a GPU): a tail of the same shape, cut from all pictures, with the imbalance of CIFAR-100-LT (Cui et al. 2019). That one is
-# `kd.data.long_tail(kd.load_images("cifar100").train, 500, 100)`.
+# **At full size** (a GPU): a tail of the same shape, cut from all pictures, with the imbalance of CIFAR-100-LT (Cui et al. 2019).
+# CIFAR-100-LT itself is `kd.data.long_tail(kd.load_images("cifar100").train, 500, 100)`.
 
 # %%
 most = data.train.labels.bincount().min().item()
@@ -535,5 +608,6 @@ full = kd.at_full_size(
 # ### Read further
 #
 # - Cui et al. (2019), *Class-Balanced Loss Based on Effective Number of Samples*.
+# - Menon et al. (2021), *Long-Tail Learning via Logit Adjustment*.
 # - Kang et al. (2020), *Decoupling Representation and Classifier for Long-Tailed Recognition*.
 # - Li et al. (2017), *Learning from Noisy Labels with Distillation*.
