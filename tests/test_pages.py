@@ -22,7 +22,7 @@ def built(lab):
 
 def views(notebook) -> list[dict]:
     bundles = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
-    return [bundle[EXPORT] for bundle in bundles if EXPORT in bundle]
+    return [json.loads(bundle[EXPORT]) for bundle in bundles if EXPORT in bundle]
 
 
 def test_a_view_stands_on_the_page_beside_its_still_figure():
@@ -30,7 +30,7 @@ def test_a_view_stands_on_the_page_beside_its_still_figure():
     notebook = built(lab)
     text = pages.page(notebook)
     (held,) = re.findall(r'<script class="kd-export" type="application/json">(.*?)</script>', text, re.DOTALL)
-    assert [json.loads(held)] == json.loads(json.dumps(views(notebook)))
+    assert [json.loads(held)] == views(notebook)
     assert text.count("const SCRIPTS = ") == 1 and EXPORT in str(notebook), "the notebook itself is left as it was"
 
 

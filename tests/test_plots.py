@@ -86,6 +86,7 @@ def every_figure(images, soft, matrix):
             xlabel="share, %",
             chosen=2,
         ),
+        "triangles": plots.triangles({"teacher": (3, 4, 5), "student": (1, 0, 1)}),
         "neighbours": plots.neighbours(images, {"teacher": images}, CLASSES[:3], {"teacher": CLASSES[1:4]}),
     }
 
@@ -389,6 +390,23 @@ def test_numbers_of_the_figures_of_the_inside():
     picture = np.zeros((2, 4, 4))
     text = plots.neighbours(picture, {"net": picture}, ["a", "b"], {"net": ["a", "c"]}).description
     assert "net finds the right class for 1 of 2" in text
+
+
+def test_a_triangle_has_its_sides_and_angles_in_its_true_shape():
+    figure = plots.triangles({"teacher": (3, 4, 5), "student": (1.0, 1.0, 1.0)})
+    assert "teacher: AB 3.00, AC 4.00, BC 5.00, angles 90°, 53°, 37°" in figure.description
+    assert "student: AB 1.00, AC 1.00, BC 1.00, angles 60°, 60°, 60°" in figure.description
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_xydata(), [[0, 0], [0.6, 0], [0, 0.8], [0, 0]], atol=1e-9)
+    assert {"3.00", "4.00", "5.00", "90°", "53°", "37°"} <= {text.get_text() for text in figure.axes[0].texts}
+    with pytest.raises(ValueError, match="teacher must be"):
+        plots.triangles({"teacher": (3, 4)})
+
+
+def test_tables_of_one_batch_share_a_scale_of_colours_that_a_bar_explains():
+    figure = plots.relations({"one": np.eye(3), "two": 4 * np.eye(3)}, [0, 0, 1], ["a", "b"])
+    *panels, bar = figure.axes
+    assert [axes.images[0].get_clim() for axes in panels] == [(0, 4), (0, 4)]
+    assert bar.get_ylabel() == "distance" and all(axes.get_xlabel() == "picture" for axes in panels)
 
 
 def test_numbers_of_the_figures_of_schemes():

@@ -113,7 +113,7 @@ def _with_views(notebook: NotebookNode) -> tuple[NotebookNode, set[str]]:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if EXPORT in data:
-                view = data.pop(EXPORT)
+                view = json.loads(data.pop(EXPORT))
                 scripts.add(view["script"])
                 data["text/html"] = "".join(data["text/html"]) + _held(view)
     return notebook, scripts

@@ -29,6 +29,6 @@ from kdcourse.plots.grids import sweep, traced
 from kdcourse.plots.inside import alignment, neighbours, relations
 from kdcourse.plots.paired import estimation
 from kdcourse.plots.palette import Figure
-from kdcourse.plots.plane import landscape, profiles
+from kdcourse.plots.plane import landscape, profiles, triangles
 from kdcourse.plots.regions import decisions, regions
 from kdcourse.plots.schemes import adopted, disagreement, front, mixture, per_class, reliability

@@ -47,30 +47,33 @@ def layers_compared(axes, matrix, students: Sequence[str], teachers: Sequence[st
 def relations(tables: Mapping[str, np.ndarray], labels, classes: Sequence[str], *, what: str = "distance") -> Figure:
     """N×N tables over one batch side by side, pictures sorted by class, classes divided by lines.
 
-    tables: name -> (N, N). labels: (N,) class numbers. what: what the tables hold.
+    tables: name -> (N, N). labels: (N,) class numbers. what: what the tables hold. One scale of colours serves all tables.
     """
     labels = array(labels)
+    tables = {name: check_table(name, values, len(labels), len(labels)) for name, values in tables.items()}
+    scale = {"vmin": min(map(np.min, tables.values())), "vmax": max(map(np.max, tables.values()))}
     order = labels.argsort(kind="stable")
     ordered = labels[order]
-    figure = Figure(2.5 * len(tables) + 0.6, 2.9)
+    figure = Figure(2.5 * len(tables) + 1.2, 3.0)
     apart = ordered[:, None] != ordered[None, :]
     same = ~apart & ~np.eye(len(labels), dtype=bool)
     borders = np.flatnonzero(np.diff(ordered)) + 0.5
     middles = [np.flatnonzero(ordered == label).mean() for label in np.unique(ordered)]
     parts, panels = [], figure.subplots(1, len(tables), squeeze=False)[0]
     for axes, (name, values) in zip(panels, tables.items(), strict=True):
-        values = check_table(name, values, len(labels), len(labels))[np.ix_(order, order)]
-        axes.imshow(values, cmap="cividis")
+        values = values[np.ix_(order, order)]
+        image = axes.imshow(values, cmap="cividis", **scale)
         for border in borders:
             axes.axhline(border, color="white", linewidth=0.6)
             axes.axvline(border, color="white", linewidth=0.6)
         axes.set_title(wrapped(name, 24), fontsize=9)
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.set(xticks=[], yticks=[], xlabel="picture")
         parts.append(
             f"{name}: mean {what} {values[same].mean():.2f} within a class, {values[apart].mean():.2f} between"
         )
     panels[0].set_yticks(middles, [classes[label] for label in np.unique(ordered)], fontsize=8)
+    panels[0].set_ylabel("picture")
+    figure.colorbar(image, ax=panels, label=what, shrink=0.8)
     figure.description = f"{what.capitalize()}s of {plural(len(labels), 'picture')}. " + "; ".join(parts) + "."
     return figure
 
