@@ -126,8 +126,9 @@ apart.answer(
 
 # %% [markdown]
 # Three pictures A, B and C span a triangle, in a space of any dimension. Its three sides are distances, and it has three angles. Here is one
-# triplet, in the teacher and in two students. If the students saw the pictures as the teacher does, the three triangles would have one
-# shape. *RKD*, relational knowledge distillation, makes a loss of this: one of the sides and one of the angles.
+# triplet, in the teacher and in two students: A and B are of one class, C is of another. The numbers at the sides are distances, in units
+# of the mean distance. If the students saw the pictures as the teacher does, the three triangles would have one shape. *RKD*, relational
+# knowledge distillation, makes two losses of this: one of the sides, and one of the angles.
 
 # %%
 triplet = torch.tensor([0, 1, 39])
@@ -409,7 +410,7 @@ kd.say(
 # Recall@1, in percent. $y_i$ is the class of picture $i$, of $N$ in all, and $n(i)$ is its nearest other picture, by the cosine $c_{ij}$
 # of their embeddings within one network:
 #
-# $$\text{recall@1} = \frac{100}{N} \sum_i [\, y_{n(i)} = y_i \,], \qquad n(i) = \arg\max_{j \neq i} c_{ij}$$
+# $$\text{recall@1} = \frac{100}{N} \sum_i [\, y_{n(i)} = y_i \,], \qquad n(i) = \mathrm{argmax}_{j \neq i} c_{ij}$$
 #
 # where $[\cdot]$ is 1 if what stands in it is true, and 0 otherwise. The labels are used to judge, and for nothing else.
 
@@ -428,6 +429,8 @@ recall_at_1 = kd.exercise("05.recall_at_1").check(recall_at_1)
 
 # %%
 found = {name: float(recall_at_1(table, new.labels)) for name, table in embeddings.items()}
+
+# %%
 kd.say(
     "Recall@1 on classes never seen: "
     + ", ".join(f"{name} **{r:.1f} %**" for name, r in found.items())
@@ -466,7 +469,8 @@ kd.plots.neighbours(
 #
 # where $L_{\text{labels}}$ is the cross-entropy with the labels, and the weight $w$ belongs to the method. The weights were chosen on
 # validation data with seeds of their own. Beside the seven stand *labels only* ($w = 0$) and plain *KD* from lab 03, which softens the
-# teacher's logits: $L = \alpha T^2 \, \mathrm{KL} + (1 - \alpha) L_{\text{labels}}$ with $\alpha = 0.9$ and $T = 4$.
+# logits: $L = \alpha T^2 \, \mathrm{KL} + (1 - \alpha) L_{\text{labels}}$ with $\alpha = 0.9$, the temperature $T = 4$, and the divergence KL of
+# the teacher's softened probabilities and the student's.
 #
 # | arm | what it compares | $w$ | learns layers beside the student? | source |
 # |---|---|---|---|---|

@@ -42,7 +42,7 @@ data = kd.load_images()
 #
 # 25,000 of the training pictures are private. For each seed (the number that fixes what is random in a run), 8,000 of them are drawn and
 # dealt out to the four hospitals, so that no two hold the same picture. The other 30,000 are public, and nobody has labelled them. A
-# member is a perceptron with 64 hidden units.
+# member is a perceptron with 64 hidden units, the numbers that it computes between its input and its logits.
 #
 # A committee only helps if its members do not all make the same mistakes. There are three ways to get four members that differ: the
 # pictures of one hospital with other first weights; each hospital's own pictures; or other architectures on the pictures of one hospital.
@@ -51,7 +51,7 @@ data = kd.load_images()
 # member $m$, its numbers before the softmax, are $z^m$, of shape $(N, C)$ for $N$ pictures and $C$ classes. It decides for the class with
 # the largest of them:
 #
-# $$\hat y^m_n = \arg\max_c z^m_{nc}, \qquad D_{ab} = \frac{1}{N} \sum_n [\, \hat y^a_n \neq \hat y^b_n \,]$$
+# $$\hat y^m_n = \mathrm{argmax}_c z^m_{nc}, \qquad D_{ab} = \frac{1}{N} \sum_n [\, \hat y^a_n \neq \hat y^b_n \,]$$
 #
 # where $\hat y^m_n$ is the decision of member $m$ on picture $n$, and $[\cdot]$ is 1 if what stands in it is true, and 0 otherwise. For $M$
 # members $D$ has shape $(M, M)$, and its diagonal is 0.
@@ -280,8 +280,8 @@ calibration_error = kd.exercise("06.calibration_error").check(calibration_error)
 # %% [markdown]
 # ## Distil the committee
 #
-# For each seed there is a committee from above. The student has one member's architecture and budget. It learns from the committee's
-# soft targets on the 30,000 public pictures, without labels:
+# For each seed there is a committee from above. The student has one member's architecture and budget, the number of pictures that its
+# steps see. It learns from the committee's soft targets, probabilities in place of labels, on the 30,000 public pictures:
 #
 # $$L = T^2 \cdot \frac{1}{N} \sum_n \mathrm{KL}\left(\bar p_n \,\|\, \mathrm{softmax}(z^{\text{student}}_n / T)\right), \qquad T = 2$$
 #
@@ -356,7 +356,7 @@ kd.say(
 # member and a single number. *Temperature scaling* (Guo et al. 2017) divides a network's logits by one temperature $t$, the one that fits the
 # validation labels best:
 #
-# $$t^\ast = \arg\min_t \; -\frac{1}{N} \sum_n \log \mathrm{softmax}(z_n / t)_{y_n}$$
+# $$t^\ast = \mathrm{argmin}_t \; -\frac{1}{N} \sum_n \log \mathrm{softmax}(z_n / t)_{y_n}$$
 #
 # with the logits $z$, of shape $(N, C)$, and the labels $y_n$ of the $N$ validation pictures. No decision changes, because the largest logit
 # stays the largest.
