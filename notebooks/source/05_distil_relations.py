@@ -169,7 +169,9 @@ with triangle.restored():
 # *Which pictures are far apart, and which are near?* Each network measures in a unit of its own: multiply all its embeddings by ten, and
 # nothing about the pictures has changed. So each table of distances is divided by its own mean:
 #
-# $$d_{ij} = \frac{\lVert x_i - x_j \rVert}{\mu}, \qquad \mu = \text{the mean of all } \lVert x_i - x_j \rVert \text{ that are above } 0$$
+# $$d_{ij} = \frac{\lVert x_i - x_j \rVert}{\mu}$$
+#
+# $$\mu = \text{the mean of all } \lVert x_i - x_j \rVert \text{ that are above } 0$$
 #
 # where $\lVert x_i - x_j \rVert$ is the Euclidean distance of pictures $i$ and $j$, and $d$ has shape $(N, N)$ and no unit.
 
@@ -189,7 +191,9 @@ relative_distances = kd.exercise("05.relative_distances").check(relative_distanc
 # %% [markdown]
 # The loss compares the student's table $d^s$ with the teacher's $d^t$, entry by entry (Park et al. 2019):
 #
-# $$L_{\text{distance}} = \frac{1}{N^2} \sum_{i,j} \ell\left(d^s_{ij} - d^t_{ij}\right), \qquad \ell(u) = \begin{cases} u^2 / 2 & \text{if } |u| < 1 \\ |u| - 1/2 & \text{otherwise} \end{cases}$$
+# $$L_{\text{distance}} = \frac{1}{N^2} \sum_{i,j} \ell\left(d^s_{ij} - d^t_{ij}\right)$$
+#
+# $$\ell(u) = \begin{cases} u^2 / 2 & \text{if } |u| < 1 \\ |u| - 1/2 & \text{otherwise} \end{cases}$$
 #
 # $\ell$ is the *Huber* or smooth-L1 loss of one gap $u$: a square for small gaps, and a straight line for large ones, so that a single
 # far-off pair does not outweigh all others. $L$ is one number. The teacher's table is a constant: no gradient goes into it.
@@ -213,7 +217,9 @@ rkd_distance = kd.exercise("05.rkd_distance").check(rkd_distance)
 # *What shape has each triangle?* At its corner $j$, two sides lead to the pictures $i$ and $k$. With $e_{ji}$ for the direction from $j$ to
 # $i$, a vector of length 1, the cosine of the angle between the two sides is an inner product, and the loss compares all of them:
 #
-# $$a_{jik} = \langle e_{ji}, e_{jk} \rangle, \quad e_{ji} = \frac{x_i - x_j}{\lVert x_i - x_j \rVert}, \qquad L_{\text{angle}} = \frac{1}{N^3} \sum_{j,i,k} \ell\left(a^s_{jik} - a^t_{jik}\right)$$
+# $$a_{jik} = \langle e_{ji}, e_{jk} \rangle, \quad e_{ji} = \frac{x_i - x_j}{\lVert x_i - x_j \rVert}$$
+#
+# $$L_{\text{angle}} = \frac{1}{N^3} \sum_{j,i,k} \ell\left(a^s_{jik} - a^t_{jik}\right)$$
 #
 # $a$ has shape $(N, N, N)$ and lies between −1 and 1; $\ell$ is the Huber loss from above. An angle needs no unit, so there is no mean.
 #
@@ -305,7 +311,9 @@ kd.say(
 # distances: $G_{ij} = \langle x_i, x_j \rangle$. Together they are the *Gram matrix* $G$, of shape $(N, N)$. Each of its rows is divided by
 # its own length, and the loss is the mean squared gap:
 #
-# $$\hat G_{ij} = \frac{G_{ij}}{\sqrt{\sum_k G_{ik}^2}}, \qquad L_{\text{SP}} = \frac{1}{N^2} \sum_{i,j} \left(\hat G^s_{ij} - \hat G^t_{ij}\right)^2$$
+# $$\hat G_{ij} = \frac{G_{ij}}{\sqrt{\sum_k G_{ik}^2}}$$
+#
+# $$L_{\text{SP}} = \frac{1}{N^2} \sum_{i,j} \left(\hat G^s_{ij} - \hat G^t_{ij}\right)^2$$
 
 # %%
 kd.exercise("05.similarity_preserving")
@@ -326,7 +334,11 @@ similarity_preserving = kd.exercise("05.similarity_preserving").check(similarity
 # *Which neighbours would a picture choose?* Probabilistic knowledge transfer (PKT; Passalis, Tefas 2018) turns each row of cosines into a
 # distribution over the $N$ pictures of the batch. It compares the distributions as lab 02 did, by a divergence:
 #
-# $$c_{ij} = \frac{\langle x_i, x_j \rangle}{\lVert x_i \rVert \, \lVert x_j \rVert}, \qquad p_{ij} = \frac{(c_{ij} + 1) / 2}{\sum_k (c_{ik} + 1) / 2}, \qquad L_{\text{PKT}} = \frac{1}{N^2} \sum_{i,j} p^t_{ij} \log \frac{p^t_{ij} + \varepsilon}{p^s_{ij} + \varepsilon}$$
+# $$c_{ij} = \frac{\langle x_i, x_j \rangle}{\lVert x_i \rVert \, \lVert x_j \rVert}$$
+#
+# $$p_{ij} = \frac{(c_{ij} + 1) / 2}{\sum_k (c_{ik} + 1) / 2}$$
+#
+# $$L_{\text{PKT}} = \frac{1}{N^2} \sum_{i,j} p^t_{ij} \log \frac{p^t_{ij} + \varepsilon}{p^s_{ij} + \varepsilon}$$
 #
 # $c_{ij}$ is the cosine of the embeddings of pictures $i$ and $j$; $c$ and $p$ have shape $(N, N)$, and each row of $p$ adds to 1.
 # $\varepsilon = 10^{-7}$ keeps the logarithm finite.
@@ -337,7 +349,9 @@ similarity_preserving = kd.exercise("05.similarity_preserving").check(similarity
 # embeddings' directions, $\exp(-\gamma \lVert u_i - u_j \rVert^2)$ with $u_i = x_i / \lVert x_i \rVert$. It is near 1 for pictures that
 # point the same way. It depends on the cosines $c_{ij}$ alone, and the first three terms of its Taylor series stand for it:
 #
-# $$k_{ij} = e^{-2\gamma} \sum_{m=0}^{2} \frac{(2\gamma)^m}{m!} \, c_{ij}^{\,m}, \qquad L_{\text{CC}} = \frac{1}{N^2} \sum_{i,j} \left(k^s_{ij} - k^t_{ij}\right)^2$$
+# $$k_{ij} = e^{-2\gamma} \sum_{m=0}^{2} \frac{(2\gamma)^m}{m!} \, c_{ij}^{\,m}$$
+#
+# $$L_{\text{CC}} = \frac{1}{N^2} \sum_{i,j} \left(k^s_{ij} - k^t_{ij}\right)^2$$
 #
 # $k$ has shape $(N, N)$. $\gamma = 0.4$ says how fast the kernel falls; $m$ counts the terms.
 #
@@ -347,7 +361,9 @@ similarity_preserving = kd.exercise("05.similarity_preserving").check(similarity
 # Take the maps $A$ of an earlier stage, of shape $(N, C_a, P)$, and $B$ of a later one, $(N, C_b, P)$: $C_a$ and $C_b$ channels at $P$
 # positions (the larger maps are first averaged down to the smaller). For each picture $n$ there is a Gram matrix between the channels:
 #
-# $$F_{nab} = \frac{1}{P} \sum_{p=1}^{P} A_{nap} \, B_{nbp}, \qquad L_{\text{flow}} = \frac{1}{N C_a C_b} \sum_{n,a,b} \left(F^s_{nab} - F^t_{nab}\right)^2$$
+# $$F_{nab} = \frac{1}{P} \sum_{p=1}^{P} A_{nap} \, B_{nbp}$$
+#
+# $$L_{\text{flow}} = \frac{1}{N C_a C_b} \sum_{n,a,b} \left(F^s_{nab} - F^t_{nab}\right)^2$$
 #
 # $F$ has shape $(N, C_a, C_b)$, which must be one for both networks. So a learnt regressor, a 1×1 convolution, first brings the student's maps
 # to the teacher's channels, at each of the two stages, here the second and the third.
@@ -358,7 +374,9 @@ similarity_preserving = kd.exercise("05.similarity_preserving").check(similarity
 # looks for the teacher's embedding of *its own* picture, among those of the whole batch. It is called InfoNCE, and it is the loss behind
 # contrastive distillation (Tian et al. 2020). It is a cross-entropy over $N$ pictures in place of classes:
 #
-# $$c_{ij} = \frac{\langle x^s_i, x^t_j \rangle}{\lVert x^s_i \rVert \, \lVert x^t_j \rVert}, \qquad L_{\text{NCE}} = -\frac{1}{N} \sum_i \log \frac{\exp(c_{ii} / \tau)}{\sum_j \exp(c_{ij} / \tau)}$$
+# $$c_{ij} = \frac{\langle x^s_i, x^t_j \rangle}{\lVert x^s_i \rVert \, \lVert x^t_j \rVert}$$
+#
+# $$L_{\text{NCE}} = -\frac{1}{N} \sum_i \log \frac{\exp(c_{ii} / \tau)}{\sum_j \exp(c_{ij} / \tau)}$$
 #
 # $c$, of shape $(N, N)$, holds the cosines of student and teacher; the right answer of row $i$ is column $i$. $\tau$ is a temperature
 # (0.1 in the study): the smaller, the sharper the choice. The loss is in nats, units of the natural logarithm. Both embeddings must have
@@ -410,7 +428,9 @@ kd.say(
 # Recall@1, in percent. $y_i$ is the class of picture $i$, of $N$ in all, and $n(i)$ is its nearest other picture, by the cosine $c_{ij}$
 # of their embeddings within one network:
 #
-# $$\text{recall@1} = \frac{100}{N} \sum_i [\, y_{n(i)} = y_i \,], \qquad n(i) = \mathrm{argmax}_{j \neq i} c_{ij}$$
+# $$\text{recall@1} = \frac{100}{N} \sum_i [\, y_{n(i)} = y_i \,]$$
+#
+# $$n(i) = \mathrm{argmax}_{j \neq i} c_{ij}$$
 #
 # where $[\cdot]$ is 1 if what stands in it is true, and 0 otherwise. The labels are used to judge, and for nothing else.
 

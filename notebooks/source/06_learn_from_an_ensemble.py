@@ -51,7 +51,9 @@ data = kd.load_images()
 # member $m$, its numbers before the softmax, are $z^m$, of shape $(N, C)$ for $N$ pictures and $C$ classes. It decides for the class with
 # the largest of them:
 #
-# $$\hat y^m_n = \mathrm{argmax}_c z^m_{nc}, \qquad D_{ab} = \frac{1}{N} \sum_n [\, \hat y^a_n \neq \hat y^b_n \,]$$
+# $$\hat y^m_n = \mathrm{argmax}_c z^m_{nc}$$
+#
+# $$D_{ab} = \frac{1}{N} \sum_n [\, \hat y^a_n \neq \hat y^b_n \,]$$
 #
 # where $\hat y^m_n$ is the decision of member $m$ on picture $n$, and $[\cdot]$ is 1 if what stands in it is true, and 0 otherwise. For $M$
 # members $D$ has shape $(M, M)$, and its diagonal is 0.
@@ -162,10 +164,14 @@ most_apart.answer(
 #
 # How do four answers become one? Two means are in use. Each is softened by a temperature $T$, as in lab 02:
 #
-# $$\bar p_{nc} = \frac{1}{M} \sum_{m=1}^{M} \mathrm{softmax}(z^m_n / T)_c \qquad \text{or} \qquad \bar p_n = \mathrm{softmax}\left(\frac{1}{M} \sum_{m=1}^{M} z^m_n / T\right)$$
+# $$\bar p_{nc} = \frac{1}{M} \sum_{m=1}^{M} \mathrm{softmax}(z^m_n / T)_c$$
 #
-# $\bar p$, of shape $(N, C)$, holds the committee's probabilities for picture $n$ and class $c$; each row adds to 1. On the left is the *mean
-# of probabilities*. Each member has a share of $1/M$ and no more, however sure it is. On the right is the *mean of logits*. It is the
+# or
+#
+# $$\bar p_n = \mathrm{softmax}\left(\frac{1}{M} \sum_{m=1}^{M} z^m_n / T\right)$$
+#
+# $\bar p$, of shape $(N, C)$, holds the committee's probabilities for picture $n$ and class $c$; each row adds to 1. The first is the *mean
+# of probabilities*. Each member has a share of $1/M$ and no more, however sure it is. The second is the *mean of logits*. It is the
 # geometric mean of the members' probabilities, scaled to add to 1. A logit has no bound, so one very sure member can outweigh the others.
 
 # %%
@@ -283,9 +289,9 @@ calibration_error = kd.exercise("06.calibration_error").check(calibration_error)
 # For each seed there is a committee from above. The student has one member's architecture and budget, the number of pictures that its
 # steps see. It learns from the committee's soft targets, probabilities in place of labels, on the 30,000 public pictures:
 #
-# $$L = T^2 \cdot \frac{1}{N} \sum_n \mathrm{KL}\left(\bar p_n \,\|\, \mathrm{softmax}(z^{\text{student}}_n / T)\right), \qquad T = 2$$
+# $$L = T^2 \cdot \frac{1}{N} \sum_n \mathrm{KL}\left(\bar p_n \,\|\, \mathrm{softmax}(z^{\text{student}}_n / T)\right)$$
 #
-# $\bar p_n$ is the committee's mean for picture $n$ at the temperature $T$, $z^{\text{student}}$ are the student's logits, of shape $(N, C)$ for
+# $\bar p_n$ is the committee's mean for picture $n$ at the temperature $T = 2$, $z^{\text{student}}$ are the student's logits, of shape $(N, C)$ for
 # a batch of $N$ pictures, and $\mathrm{KL}(p \,\|\, q) = \sum_c p_c \log (p_c / q_c)$. It is the soft loss of lab 03 with a mean in the
 # teacher's place.
 #
@@ -469,7 +475,13 @@ of_five
 # %% [markdown]
 # Then mix by hand. Each slider is one teacher's weight $w_m$, and the means become
 #
-# $$\bar p_n = \sum_m v_m \, \mathrm{softmax}(z^m_n / T) \qquad \text{or} \qquad \bar p_n = \mathrm{softmax}\left(\sum_m v_m z^m_n / T\right), \qquad v_m = \frac{w_m}{\sum_j w_j}$$
+# $$\bar p_n = \sum_m v_m \, \mathrm{softmax}(z^m_n / T)$$
+#
+# or
+#
+# $$\bar p_n = \mathrm{softmax}\left(\sum_m v_m z^m_n / T\right)$$
+#
+# $$v_m = \frac{w_m}{\sum_j w_j}$$
 #
 # where $v_m$, the shares, add to 1. With equal weights these are the two means from above. The browser mixes 500 validation pictures at
 # once. The pictures to choose from come first among those on which the four good members disagree. Raise the wrong teacher's weight: which
