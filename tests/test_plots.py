@@ -111,6 +111,8 @@ def test_a_bin_without_pictures_has_no_bar_and_no_share():
     figure = plots.reliability({"net": diagram}, {"net": 1.0})
     assert [bar.get_height() for bar in figure.axes[0].patches] == [0.5, 0, 0.75]
     assert "net: confidence 81%, accuracy 69%, overconfident" in figure.description
+    (legend,) = figure.legends
+    assert {text.get_text() for text in legend.get_texts()} == {"accuracy", "as sure as right"}
 
 
 def test_every_figure_says_a_sentence_and_cuts_nothing_off(images, soft, matrix):

@@ -32,7 +32,7 @@ def reliability(diagrams: Mapping[str, object], errors: Mapping[str, float]) -> 
 
     diagrams: name -> `measure.Reliability`. errors: name -> expected calibration error in points.
     """
-    figure = Figure(2.3 * len(diagrams) + 0.6, 2.7)
+    figure = Figure(2.3 * len(diagrams) + 0.6, 3.0)
     panels = figure.subplots(1, len(diagrams), squeeze=False, sharey=True)[0]
     parts = []
     for axes, (name, diagram) in zip(panels, diagrams.items(), strict=True):
@@ -49,6 +49,7 @@ def reliability(diagrams: Mapping[str, object], errors: Mapping[str, float]) -> 
         lean = "overconfident" if sure > right else "underconfident"
         parts.append(f"{name}: confidence {sure:.0%}, accuracy {right:.0%}, {lean}, error {errors[name]:.1f} points")
     panels[0].set_ylabel("accuracy")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     figure.description = "Reliability diagrams. " + "; ".join(parts) + "."
     return figure
 
@@ -78,6 +79,7 @@ def _disagreements(axes, values: np.ndarray, names: Sequence[str], most: float) 
     ticks = [wrapped(name, 10) for name in names]
     axes.set_xticks(range(len(names)), ticks, fontsize=7)
     axes.set_yticks(range(len(names)), ticks, fontsize=7)
+    axes.set(xlabel="member", ylabel="member")
 
 
 def mixture(

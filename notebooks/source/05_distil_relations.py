@@ -14,9 +14,9 @@
 # # Distil relations
 #
 # Lab 04 matched features: what one layer gives for one picture, compared number by number, as in the FitNets hint. The two networks had
-# different widths, so a regressor, a small learnt layer, had to stand between them. A *relation* is something between pictures instead: this boot is closer to that sneaker than to that
-# bag. Every network can be asked for it, whatever its width: N pictures give a table of N×N numbers. So most relation losses need no
-# regressor.
+# different widths, so a regressor, a small learnt layer, had to stand between them. A *relation* is something between pictures instead:
+# this boot is closer to that sneaker than to that bag. Every network can be asked for it, whatever its width: N pictures give a table of
+# N×N numbers. So most relation losses need no regressor.
 #
 # **You will** look at the geometry of a batch, write relation losses by hand, and judge students by accuracy and by retrieval.
 # **You will learn** what distances and angles carry, and why a gain in retrieval must be held against the pixels themselves.
