@@ -150,6 +150,7 @@ FIGURES = {
         {name: RNG.random((2 * N, 2 * N)) for name in SOME}, np.arange(2 * N) % N, NAMES, what=NAMES[5]
     ),
     "neighbours": lambda: plots.neighbours(PICTURES, {NAMES[4]: PICTURES}, NAMES, {NAMES[4]: NAMES[::-1]}),
+    "triangles": lambda: plots.triangles({name: (3, 4, 5) for name in SOME}),
     "profiles": lambda: plots.profiles(
         [1, 2], {name: [1, 2] for name in NAMES}, xlabel=NAMES[4], ylabel=NAMES[5], band=(1, 2, NAMES[1])
     ),

@@ -25,7 +25,7 @@ def test_the_outputs_are_fit_to_be_shown(lab):
     notebooks.check_outputs(notebook)
     nbformat.validate(notebook)
     assert any(cell.get("outputs") for cell in notebook.cells), "built without outputs"
-    assert lab.notebook.stat().st_size < 2_000_000
+    assert lab.notebook.stat().st_size < 1_500_000
 
 
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.number)

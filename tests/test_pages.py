@@ -22,7 +22,7 @@ def built(lab):
 
 def views(notebook) -> list[dict]:
     bundles = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
-    return [bundle[EXPORT] for bundle in bundles if EXPORT in bundle]
+    return [json.loads(bundle[EXPORT]) for bundle in bundles if EXPORT in bundle]
 
 
 def test_a_view_stands_on_the_page_beside_its_still_figure():
@@ -30,8 +30,22 @@ def test_a_view_stands_on_the_page_beside_its_still_figure():
     notebook = built(lab)
     text = pages.page(notebook)
     (held,) = re.findall(r'<script class="kd-export" type="application/json">(.*?)</script>', text, re.DOTALL)
-    assert [json.loads(held)] == json.loads(json.dumps(views(notebook)))
+    assert [json.loads(held)] == views(notebook)
     assert text.count("const SCRIPTS = ") == 1 and EXPORT in str(notebook), "the notebook itself is left as it was"
+
+
+def test_a_page_carries_no_state_that_only_a_kernel_could_use():
+    model = {"model_name": "AnyModel", "model_module": "anywidget", "state": {"content": {"logits": [0.25, 0.75]}}}
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "a", "version_major": 2, "version_minor": 0}}
+    cell = nbformat.v4.new_code_cell(
+        "mixer", outputs=[nbformat.v4.new_output("display_data", data={**view, "text/plain": "Run this cell."})]
+    )
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {pages.STATE: {"state": {"a": model}}}})
+    text = pages.page(notebook)
+    assert "logits" not in text and "Run this cell." not in text
+    assert notebook.metadata.widgets[pages.STATE]["state"]["a"]["state"] == model["state"], (
+        "the notebook is left as it was"
+    )
 
 
 def test_text_cannot_end_its_own_script():

@@ -111,6 +111,7 @@ def every_figure(images, soft, matrix):
             level=90.0,
         ),
         "pixel_maps": plots.pixel_maps(images, {"teacher": images, "student": images}, CLASSES[:3], what="attention"),
+        "triangles": plots.triangles({"teacher": (3, 4, 5), "student": (1, 0, 1)}),
         "neighbours": plots.neighbours(images, {"teacher": images}, CLASSES[:3], {"teacher": CLASSES[1:4]}),
     }
 
@@ -148,6 +149,8 @@ def test_a_bin_without_pictures_has_no_bar_and_no_share():
     figure = plots.reliability({"net": diagram}, {"net": 1.0})
     assert [bar.get_height() for bar in figure.axes[0].patches] == [0.5, 0, 0.75]
     assert "net: confidence 81%, accuracy 69%, overconfident" in figure.description
+    (legend,) = figure.legends
+    assert {text.get_text() for text in legend.get_texts()} == {"accuracy", "as sure as right"}
 
 
 def test_every_figure_says_a_sentence_and_cuts_nothing_off(images, soft, matrix):
@@ -174,12 +177,16 @@ def test_every_figure_names_its_axes(images, soft, matrix):
             assert any(one.get_ylabel() for one in along_y.get_siblings(axes)), name
 
 
+def all_images(figure) -> list:
+    return [image for axes in figure.axes for image in axes.images]
+
+
 def test_every_heat_map_has_numbers_or_a_colour_bar(images, soft, matrix):
     for name, figure in every_figure(images, soft, matrix).items():
         for axes in scales(figure):
             for image in axes.images:
-                cells = image.get_array()
-                assert cells.ndim == 3 or len(axes.texts) == cells.size or image.colorbar, name
+                cells, alike = image.get_array(), [one for one in all_images(figure) if one.norm is image.norm]
+                assert cells.ndim == 3 or len(axes.texts) == cells.size or any(one.colorbar for one in alike), name
     maps = plots.pixel_maps(images, {"teacher": images}, CLASSES[:3], what="attention")
     assert [axes.get_ylabel() for axes in maps.axes if axes.get_label() == "<colorbar>"] == [
         "attention, over the largest of each map"
@@ -508,6 +515,23 @@ def test_numbers_of_the_figures_of_the_inside():
     picture = np.zeros((2, 4, 4))
     text = plots.neighbours(picture, {"net": picture}, ["a", "b"], {"net": ["a", "c"]}).description
     assert "net finds the right class for 1 of 2" in text
+
+
+def test_a_triangle_has_its_sides_and_angles_in_its_true_shape():
+    figure = plots.triangles({"teacher": (3, 4, 5), "student": (1.0, 1.0, 1.0)})
+    assert "teacher: AB 3.00, AC 4.00, BC 5.00, angles 90°, 53°, 37°" in figure.description
+    assert "student: AB 1.00, AC 1.00, BC 1.00, angles 60°, 60°, 60°" in figure.description
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_xydata(), [[0, 0], [0.6, 0], [0, 0.8], [0, 0]], atol=1e-9)
+    assert {"3.00", "4.00", "5.00", "90°", "53°", "37°"} <= {text.get_text() for text in figure.axes[0].texts}
+    with pytest.raises(ValueError, match="teacher must be"):
+        plots.triangles({"teacher": (3, 4)})
+
+
+def test_tables_of_one_batch_share_a_scale_of_colours_that_a_bar_explains():
+    figure = plots.relations({"one": np.eye(3), "two": 4 * np.eye(3)}, [0, 0, 1], ["a", "b"])
+    *panels, bar = figure.axes
+    assert [axes.images[0].get_clim() for axes in panels] == [(0, 4), (0, 4)]
+    assert bar.get_ylabel() == "distance" and all(axes.get_xlabel() == "picture" for axes in panels)
 
 
 def test_numbers_of_the_figures_of_schemes():

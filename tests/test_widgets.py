@@ -1,5 +1,6 @@
 """Live views: they follow their controls, describe themselves, fail aloud, and leave a still figure where nothing is alive."""
 
+import json
 import re
 import sys
 import threading
@@ -14,6 +15,7 @@ from nbclient import NotebookClient
 from scipy import special, stats
 
 from kdcourse import plots, widgets
+from kdcourse.widgets.page import EXPORT
 from kdcourse.widgets.temperature import COLDEST, HOTTEST, describe, temperature_explorer
 from tests import in_browser
 
@@ -220,6 +222,15 @@ def test_a_linked_view_keeps_a_still_figure(explorer, shown):
     (first, said), (last, said_then) = [(kind, bundle["text/plain"]) for kind, bundle in (shown[1], shown[-1])]
     assert (first, last) == ("display", "update")
     assert said.startswith("T-shirt at T = 1: T-shirt 95.0 %") and said_then.startswith("T-shirt at T = 10: T-shirt 4")
+
+
+def test_the_data_for_a_page_are_one_line_of_a_notebook(explorer, shown):
+    explorer._ipython_display_()
+    (data,) = (bundle for _, bundle in shown if EXPORT in bundle)
+    assert json.loads(data[EXPORT]) == json.loads(json.dumps(explorer.export()))
+    cell = nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("display_data", data=data)])
+    written = nbformat.writes(nbformat.v4.new_notebook(cells=[cell])).splitlines()
+    assert sum("logits" in line for line in written) == 1, "numbers that stand on lines of their own double a notebook"
 
 
 def test_links_run_in_the_browser(explorer):

@@ -36,6 +36,7 @@ TEMPLATE = """\
 {%- endblock -%}
 {%- block data_markdown -%}{{ super() | lowered }}{%- endblock -%}
 """
+STATE = "application/vnd.jupyter.widget-state+json"
 TABLE = re.compile(r"<table\b.*?</table>", re.DOTALL)
 HEADING = re.compile(r'<h([23])[^>]*\bid="([^"]+)"[^>]*>(.*?)</h\1>', re.DOTALL)
 
@@ -107,13 +108,15 @@ def _contents(text: str) -> str:
 
 
 def _with_views(notebook: NotebookNode) -> tuple[NotebookNode, set[str]]:
-    """A copy whose still figures carry the data of their view, and the names of the views' scripts."""
+    """A copy whose still figures carry the data of their view and whose widgets have no state, and the views' scripts."""
     notebook, scripts = copy.deepcopy(notebook), set()
+    for model in notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {}).values():
+        model["state"] = {}  # of use to a kernel alone, and often a third of the page
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if EXPORT in data:
-                view = data.pop(EXPORT)
+                view = json.loads(data.pop(EXPORT))
                 scripts.add(view["script"])
                 data["text/html"] = "".join(data["text/html"]) + _held(view)
     return notebook, scripts

@@ -13,12 +13,12 @@ from kdcourse.system.arguments import whole_number
 def random_shift_flip(
     images: Tensor, *, shift: int = 2, flip: bool = True, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Move each picture by up to `shift` whole pixels in both directions and mirror every other one.
+    """Move each picture by a random number of whole pixels, down or up and left or right, and mirror half of them.
 
     images: (N, C, H, W), floating point; returned anew in the same shape, channels-last. Edge pixels fill what the
     shift leaves open, so that the background stays what it is, whatever the standardisation.
-    shift: pixels, default 2. flip: mirror left and right with probability 1/2; wrong for letters and digits.
-    generator: on the device of `images`; default the global one.
+    shift: the most pixels in each direction, default 2. flip: whether left and right are exchanged with probability 1/2, default
+    True; wrong for letters and digits. generator: on the device of `images`; default the global one.
     Raises `ValueError` for another shape or dtype and for a negative shift.
     """
     _check(images)
@@ -30,7 +30,11 @@ def random_shift_flip(
 def draw_moves(
     count: int, shift: int, flip: bool, generator: torch.Generator | None, device: torch.device | str
 ) -> tuple[Tensor, Tensor]:
-    """What happens to each picture: (2, count) the windows down and right, of 2 shift + 1; (count,) whether it is mirrored."""
+    """Draw what happens to each of `count` pictures.
+
+    Returns (2, count) int64, where its window begins in the padded picture, down and right, from 0 to 2 · shift; and (count,)
+    bool, whether it is mirrored. shift, flip, generator: as in `random_shift_flip`.
+    """
     settings = {"generator": generator, "device": device}
     windows = (
         torch.randint(2 * shift + 1, (2, count), **settings) if shift else torch.zeros(2, count, dtype=torch.int64)
@@ -54,10 +58,11 @@ def move(images: Tensor, shift: int, windows: Tensor, mirrored: Tensor) -> Tenso
 def random_crop(
     images: Tensor, *, smallest: float = 0.25, flip: bool = True, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Cut a square window out of each picture, scale it up to the whole and mirror every other one.
+    """Cut a random window of the picture's own shape out of each picture, scale it up to full size, and mirror half of them.
 
     images: (N, C, H, W), floating point; returned anew in the same shape, channels-last, sampled bilinearly.
-    smallest: the window's share of the area is uniform between this and 1; default 0.25. flip, generator: as above.
+    smallest: the window's share of the area is uniform between this and 1; default 0.25. flip, generator: as in
+    `random_shift_flip`.
     Raises `ValueError` for another shape or dtype and for a share outside (0, 1].
     """
     _check(images)
@@ -77,11 +82,12 @@ def random_crop(
 def augmented(
     split: Split, views: int = 4, *, augment: Callable[..., Tensor] = random_shift_flip, seed: int = 0
 ) -> Split:
-    """A split of `views` augmented copies of every picture, drawn once: (V · N, C, H, W), view after view.
+    """A split that holds several augmented copies of every picture, drawn once: images (V · N, C, H, W), view after view.
 
-    Augmentation that a `TeacherCache` can follow: the views stay what they are, so that its answers stay exact.
-    views: copies, default 4; each takes as much memory as the split. augment: called as augment(pictures, generator=...).
-    seed: fixes the views. Raises `ValueError` for fewer than one view.
+    A `TeacherCache` can answer for them: the views never change, so its answers stay exact.
+    views: V, how many copies, default 4; each takes as much memory as the split. augment: called as
+    augment(pictures, generator=...), default `random_shift_flip`. seed: fixes the views, default 0.
+    Raises `ValueError` for fewer than one view, and where augment gives no view of each picture.
     """
     views = whole_number("views", views)
     generator = torch.Generator(split.device).manual_seed(seed)
@@ -90,7 +96,10 @@ def augmented(
 
 
 def view(images: Tensor, augment: Callable[..., Tensor], generator: torch.Generator) -> Tensor:
-    """What `augment` makes of a batch. Raises `ValueError` where it cannot be called so or gives something else than a batch."""
+    """What `augment` makes of pictures (N, C, H, W).
+
+    Raises `ValueError` where it cannot be called as augment(images, generator=...) or gives something else than N pictures.
+    """
     try:
         seen = augment(images, generator=generator)
     except TypeError as error:

@@ -41,7 +41,7 @@ class Windows(Examples):
     text: str = ""
 
     def sample(self, count: int, seed: int = 0) -> "Windows":
-        """`count` windows drawn by `seed`."""
+        """`count` of the windows, drawn at random by `seed` (default 0). Raises `ValueError` for more than there are."""
         count = whole_number("count", count, most=len(self))
         index = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count].to(self.device)
         return Windows(self.inputs[index], None if self.labels is None else self.labels[index], self.text)
@@ -49,7 +49,10 @@ class Windows(Examples):
 
 @dataclass(frozen=True, eq=False)
 class CharacterData:
-    """A text in three parts. alphabet: every character there is, its position being its number."""
+    """A text in three parts: learn on `train`, choose on `validation`, report on `test`.
+
+    alphabet: every character that occurs; its position is its number. origin: where the text came from, in words.
+    """
 
     name: str
     alphabet: str
@@ -59,7 +62,10 @@ class CharacterData:
     origin: str
 
     def encode(self, text: str) -> Tensor:
-        """(L,) int64. Raises `ValueError` for an empty text and for a character that the alphabet lacks."""
+        """The numbers of a text's L characters, (L,) int64.
+
+        Raises `ValueError` for an empty text and for a character that the alphabet lacks.
+        """
         strange = sorted(set(text) - set(self.alphabet))
         if strange or not text:
             raise ValueError(
@@ -68,6 +74,7 @@ class CharacterData:
         return torch.tensor([self.alphabet.index(character) for character in text], device=self.train.device)
 
     def decode(self, characters: Tensor) -> str:
+        """The text of numbers of characters, (L,) int64."""
         return "".join(self.alphabet[number] for number in characters.tolist())
 
 
@@ -80,6 +87,7 @@ def load_characters(
         then on the network; or "plays" (built in). Default: the environment variable KDCOURSE_CHARACTERS, else the first.
     fallback: take the built-in plays when the download fails, with a message; otherwise the failure is raised.
     device: where it goes; default `kdcourse.system.runtime.device()`.
+    Raises `ValueError` for another name, `DownloadError` as said. Source: Karpathy (2015), *char-rnn*.
     """
     wanted = name or os.environ.get("KDCOURSE_CHARACTERS") or DEFAULT
     if wanted not in ("tinyshakespeare", "plays"):

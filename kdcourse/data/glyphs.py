@@ -30,7 +30,7 @@ CHUNK = 10_000  # pictures made at once: bounds the memory
 
 @dataclass(frozen=True)
 class Difficulty:
-    """How far a picture strays from the printed letter; each draw is uniform between the bounds."""
+    """How far a picture may be from the printed letter. What has bounds is drawn uniformly between them."""
 
     rotation: float = 8.0  # degrees to either side
     shear: float = 0.1
@@ -43,7 +43,10 @@ class Difficulty:
 
 
 def glyphs(count: int, seed: int, difficulty: Difficulty = Difficulty()) -> tuple[Tensor, Tensor]:
-    """Draw `count` pictures: (count, 1, 28, 28) uint8, and their labels (count,) int64, the classes in equal shares."""
+    """Draw pictures of letters: (count, 1, 28, 28) uint8, and their labels (count,) int64, the classes in equal shares.
+
+    seed: fixes all that is drawn. difficulty: default as the course uses it.
+    """
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % len(CHARACTERS)
     labels = labels[torch.randperm(count, generator=generator)]

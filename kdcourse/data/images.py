@@ -67,9 +67,10 @@ def load_images(
 
 
 def hold_out(labels: Tensor, count: int, seed: int = SPLIT_SEED) -> tuple[Tensor, Tensor]:
-    """Divide example positions in two, (kept, held out), `count` of them held out, each class in proportion.
+    """Divide the positions of N examples in two: (N − count,) that are kept and (count,) that are held out, both in order.
 
-    Every class gives at least one example as long as `count` is at least the number of classes.
+    labels: (N,); each class gives in proportion to its size, and at least one example where `count` is at least the number of
+    classes. seed: default the one by which the course splits off its validation pictures.
     """
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     # How far down its class an example stands, in [0, 1): the lowest of all are held out.

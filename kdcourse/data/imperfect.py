@@ -9,8 +9,10 @@ from kdcourse.data.splits import Split
 
 
 def tail_counts(classes: int, most: int, imbalance: float) -> list[int]:
-    """Pictures of each class, falling from `most` to `most / imbalance` in equal ratios.
+    """How many pictures each class has in a long tail: `most · imbalance^(−k / (classes − 1))` for the k-th, k from 0.
 
+    So they fall from `most` to `most / imbalance` in equal ratios, and are never below 1. Raises `ValueError` for fewer than two
+    classes, and for `most` or `imbalance` below 1.
     Source: Cui, Jia, Lin, Song, Belongie (2019), *Class-Balanced Loss Based on Effective Number of Samples*, §5.1.
     """
     if classes < 2 or most < 1 or not imbalance >= 1:
@@ -21,10 +23,11 @@ def tail_counts(classes: int, most: int, imbalance: float) -> list[int]:
 
 
 def long_tail(split: Split, most: int, imbalance: float, seed: int = 0, order: Sequence[int] | None = None) -> Split:
-    """A draw in which the first class of `order` is the most frequent and its last the rarest, as `tail_counts` says.
+    """A random part of a split in which some classes are frequent and others rare, as `tail_counts` says.
 
-    order: every class once, default as they are numbered. Raises `ValueError` for another order, and where a class has fewer
-    pictures than it should give.
+    most: pictures of the most frequent class. imbalance: how many times as many it has as the rarest. seed: default 0. order:
+    every class once, from the most frequent to the rarest, default as they are numbered.
+    Raises `ValueError` for another order, and where a class has fewer pictures than it should give.
     """
     labels = split.labelled("long_tail").cpu()
     classes = int(labels.max()) + 1
@@ -45,8 +48,9 @@ def long_tail(split: Split, most: int, imbalance: float, seed: int = 0, order: S
 
 
 def noisy_labels(split: Split, share: float, seed: int = 0) -> Split:
-    """The same pictures, `share` of their labels replaced by another class, drawn evenly.
+    """The same pictures with some of their labels replaced by another class, each other class being equally likely.
 
+    share: of the labels that are replaced, from 0 to 1. seed: fixes which and by what, default 0.
     Raises `ValueError` for a share outside [0, 1] or a split without labels.
     """
     if not isinstance(share, Real) or not 0 <= share <= 1:

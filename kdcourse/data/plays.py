@@ -33,7 +33,10 @@ GRAMMAR = {
 
 
 def plays(characters: int, seed: int = 0) -> str:
-    """At least so many characters of dialogue, the same for the same seed: `NAME:`, a line of speech, an empty line."""
+    """Dialogue of at least `characters` characters: a name with a colon, a line of speech, an empty line, and so on.
+
+    seed: fixes the text, default 0.
+    """
     generator = np.random.default_rng(seed)
 
     def fill(pattern: str) -> str:

@@ -24,9 +24,9 @@ class Review:
 
 
 def reviews(count: int, seed: int = 0, categories: tuple[str, ...] = CATEGORIES) -> list[Review]:
-    """`count` different reviews, half of them positive, the categories in turn; the same for the same seed.
+    """`count` different reviews, half of them positive, the categories in turn.
 
-    Raises `ValueError` for an unknown category.
+    seed: fixes the reviews, default 0. categories: default all of `CATEGORIES`. Raises `ValueError` for an unknown category.
     """
     for category in categories:
         if category not in CATEGORIES:

@@ -48,7 +48,10 @@ def picture_folder(name: str | Path | None = None) -> Path:
 
 
 def load_pictures(name: str | Path | None = None, *, fallback: bool = True) -> ImageData:
-    """`load_images` on `picture_folder(name)`; nothing is downloaded, so nothing needs the fallback."""
+    """The pictures of `picture_folder(name)`, loaded by `load_images`. Raises as these two do.
+
+    fallback: not used, because nothing is downloaded; it is there so that all loaders are called alike.
+    """
     return load_images(picture_folder(name))
 
 

@@ -40,7 +40,7 @@ class Examples:
 
     @cached_property
     def rows(self) -> Tensor:
-        """A number for each input, (N,) int64 on the CPU: equal inputs have equal numbers, and others, but for luck, do not."""
+        """A number for each input, (N,) int64 on the CPU: equal inputs have equal ones, different inputs almost surely not."""
         return torch.cat([_numbers(part.cpu()) for part in self.inputs.split(4096)])
 
 
@@ -74,21 +74,24 @@ class Split(Examples):
         return self.images
 
     def take(self, index: Tensor) -> "Split":
-        """The examples at `index`: positions (K,) int64, a list of them too, or a mask (N,) bool."""
+        """The examples at `index`: K positions, a tensor (K,) int64 or a list, or a mask (N,) bool."""
         index = torch.as_tensor(index, device=self.device)
         labels = None if self.labels is None else self.labels[index]
         return Split(self.images[index].contiguous(memory_format=torch.channels_last), labels)
 
     def sample(self, count: int, seed: int = 0) -> "Split":
-        """`count` examples drawn by `seed`, the classes as equal in number as can be."""
+        """`count` examples drawn by `seed` (default 0), the classes as equal in number as can be.
+
+        Raises `ValueError` for a split without labels, and for more examples than there are.
+        """
         return self.take(balanced_indices(self.labelled("sample").cpu(), count, seed))
 
     def only(self, *classes: int) -> "Split":
-        """The examples of these classes, of which there must be some."""
+        """The examples of these classes. Raises `ValueError` for no class, and for one that the split does not hold."""
         return self.take(self._are_of("only", classes))
 
     def without(self, *classes: int) -> "Split":
-        """The examples of all other classes; of those that are left out there must be some."""
+        """The examples of all other classes. Raises `ValueError` for no class, and for one that the split does not hold."""
         return self.take(~self._are_of("without", classes))
 
     def _are_of(self, action: str, classes: Sequence[int]) -> Tensor:
@@ -143,7 +146,11 @@ def _as_labels(values: object, count: int) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """A named data set, its splits apart: learn on `train`, choose on `validation`, report on `test`."""
+    """A named data set in three splits: learn on `train`, choose on `validation`, report on `test`.
+
+    classes: C names; a label is a position among them. mean, std: by which each channel was standardised, pixels within [0, 1].
+    origin: where the pictures came from: "KDCOURSE_DATA", "cache", "download", "built in" or "folder".
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -156,11 +163,11 @@ class ImageData:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """What a network on flattened pictures has to know, as `perceptron((64,), **data.sizes)` takes it."""
+        """The numbers of inputs (pixels times channels) and of classes, as `perceptron((64,), **data.sizes)` takes them."""
         return {"inputs": self.train.images[0].numel(), "classes": len(self.classes)}
 
     def pictures(self, images: Tensor) -> np.ndarray:
-        """Standardised (N, C, H, W) back to pictures for people: (N, H, W) grey or (N, H, W, 3), within [0, 1]."""
+        """Standardised images (N, C, H, W) as pictures to be shown: arrays (N, H, W) grey or (N, H, W, 3), within [0, 1]."""
         mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.std))
         pictures = (images.detach().cpu() * std + mean).clamp(0, 1)
         return pictures[:, 0].numpy() if pictures.shape[1] == 1 else pictures.permute(0, 2, 3, 1).numpy()
@@ -172,7 +179,7 @@ class ImageData:
 
 
 def balanced_indices(labels: Tensor, count: int, seed: int) -> Tensor:
-    """Positions of `count` examples drawn by `seed`, the classes as equal in number as can be."""
+    """Positions (count,) int64 of examples drawn by `seed`, the classes as equal in number as can be. labels: (N,)."""
     count = whole_number("count", count, most=len(labels))
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     # An example's rank within its class: all firsts come before all seconds, whatever the class.
@@ -203,7 +210,7 @@ def picked(images: Tensor, index: Tensor) -> Tensor:
 
 
 def standardised(pictures: Tensor, labels: Sequence[int] | Tensor, mean, std, device) -> Split:
-    """Raw pictures (N, C, H, W) uint8 to a `Split` on `device`."""
+    """Raw pictures (N, C, H, W) uint8 as a `Split` on `device`: (pixel / 255 − mean) / std, channel by channel."""
     images = pictures.to(device).to(torch.float32).div_(255)
     shift, scale = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (mean, std))
     images = images.sub_(shift).div_(scale).contiguous(memory_format=torch.channels_last)

@@ -15,8 +15,9 @@ DOUBT = 0.5  # standard deviation of what the columns do not tell, where the rul
 
 
 def table(rows: int = 20_000, seed: int = 0) -> ImageData:
-    """`rows` rows to learn from and a quarter as many each for validation and test, drawn by `seed`; classes equal in number.
+    """A table of random numbers whose classes follow a hidden rule: three classes, equal in number.
 
+    rows: to learn from, default 20,000; validation and test have a quarter as many each. seed: fixes rule and rows, default 0.
     Split.images: (rows, 20, 1, 1), standard normal. A hidden rule gives each row a score, in which all columns count and none
     alone; noise is added; the lowest third of the scores is the first class, the highest the last.
     Raises `ValueError` for fewer than 12 rows.

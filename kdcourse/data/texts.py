@@ -86,13 +86,16 @@ class Sentences:
         return Sentences(tuple(self.texts[i] for i in positions), labels, tuple(self.categories[i] for i in positions))
 
     def sample(self, count: int, seed: int = 0) -> "Sentences":
-        """`count` sentences drawn by `seed`, both classes as equal in number as can be."""
+        """`count` sentences drawn by `seed` (default 0), both classes as equal in number as can be.
+
+        Raises `ValueError` without labels, and for more sentences than there are.
+        """
         if self.labels is None:
             raise ValueError("this split has no labels, so sample() cannot choose by class")
         return self.take(balanced_indices(self.labels, count, seed))
 
     def about(self, *categories: str) -> "Sentences":
-        """The sentences of these categories."""
+        """The sentences of these categories. Raises `ValueError` for one that does not occur."""
         known = sorted(set(self.categories))
         for category in categories:
             if category not in known:
@@ -105,14 +108,17 @@ class Sentences:
 
 
 def joined(*parts: Sentences) -> Sentences:
-    """Several labelled sets as one."""
+    """Several labelled sets as one, in their order; their categories are dropped."""
     texts = tuple(text for part in parts for text in part.texts)
     return Sentences(texts, torch.cat([part.labels for part in parts]))
 
 
 @dataclass(frozen=True, eq=False)
 class TextData:
-    """A named set of sentences, its splits apart: learn on `train`, choose on `validation`, report on `test`."""
+    """A named set of sentences in three splits: learn on `train`, choose on `validation`, report on `test`.
+
+    origin: where they came from, in words. note: what else is to be said of them.
+    """
 
     name: str
     train: Sentences = field(repr=False)
@@ -132,9 +138,9 @@ def load_texts(name: str | Path | None = None, *, fallback: bool = True) -> Text
         environment variable KDCOURSE_TEXTS, else "sst2".
     fallback: take the built-in reviews when a set cannot be had, with a message; otherwise the failure is raised.
 
-    Training sentences that the test split holds too are dropped; what a folder of your own repeats, or labels both ways, is said.
-    Sentences in SST-2's training split are often parts of each
-    other, so its validation accuracy is a little higher than that of its test split.
+    Training sentences that the test split holds, too, are dropped. Where a folder of your own repeats a sentence, or gives it
+    both labels, the printed line says so. Sentences in SST-2's training split are often parts of each other, so its validation
+    accuracy is a little higher than that of its test split.
     Raises `ValueError` for an unknown name or a folder that cannot be read, `DownloadError` as said.
     """
     wanted = name or os.environ.get("KDCOURSE_TEXTS") or DEFAULT

@@ -27,7 +27,10 @@ class Tokens(Examples):
 
 
 def as_tokens(sentences: Sentences, tokenizer: "PreTrainedTokenizerBase", device: torch.device | str = "cpu") -> Tokens:
-    """Sentences cut into tokens, at most `LONGEST` or what the tokenizer's model can read."""
+    """N sentences as numbers of tokens (N, L), L at most 128 (`LONGEST`) or what the tokenizer's model can read.
+
+    tokenizer: of the transformers library. device: where the tensors go, default the CPU.
+    """
     longest = min(LONGEST, tokenizer.model_max_length)
     found = tokenizer(
         list(sentences.texts),

@@ -17,7 +17,7 @@ def _pairs() -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 @define(
     "05.relative_distances",
-    goal="The table of all pairwise Euclidean distances of a batch, (N, D) -> (N, N), over the mean of its positive entries.",
+    goal="All pairwise Euclidean distances of a batch, (N, D) -> (N, N), divided by the mean of the positive ones.",
     difficulty="easy",
     minutes="six minutes",
     hints=("torch.cdist(e, e) gives all distances at once.",
@@ -31,7 +31,8 @@ def relative_distances(embeddings):
 
 
 @relative_distances.mistake(
-    "not normalised", "Embeddings differ in scale: without the mean, the student must match the teacher's unit too."
+    "not normalised",
+    "Networks differ in scale: without the mean, the student must match the teacher's unit, too.",
 )
 def _unnormalised(embeddings):
     return torch.cdist(embeddings, embeddings)
@@ -57,7 +58,7 @@ def _by_the_largest(embeddings):
 
 @relative_distances.mistake(
     "the gradient is NaN",
-    "The diagonal's zeros are roots, and the root of zero has an infinite slope: torch.cdist and .norm() mind it.",
+    "The diagonal's zeros are roots, and the root of zero has an infinite slope: torch.cdist and .norm() take care of it.",
 )
 def _root_of_zero(embeddings):
     d = (embeddings[None] - embeddings[:, None]).pow(2).sum(dim=2).sqrt()
@@ -72,7 +73,7 @@ def _no_way_back(embeddings):
 
 
 @relative_distances.mistake(
-    "the mean is detached", "The student's own mean moves with its embeddings, and the gradient knows of that."
+    "the mean is detached", "The student's mean depends on its embeddings, so the gradient goes through the mean, too."
 )
 def _constant_mean(embeddings):
     d = torch.cdist(embeddings, embeddings)
@@ -81,7 +82,8 @@ def _constant_mean(embeddings):
 
 @define(
     "05.rkd_distance",
-    goal="RKD-D: smooth-L1 between student's and teacher's relative distances; no gradient into the teacher.",
+    goal="RKD distance: the smooth-L1 (Huber) loss between the student's and the teacher's relative distances, mean over all N² "
+         "entries; no gradient into the teacher.",
     difficulty="easy",
     minutes="four minutes",
     hints=("Reuse relative_distances on both sides; the widths D may differ.",
@@ -136,13 +138,15 @@ def _angles(answer) -> dict[str, object]:
 
 @define(
     "05.angles",
-    goal="Cosines of all triplets: [j, i, k] is the angle at j between i and k, (N, N, N). Some ways have no length.",
+    goal="The cosines of all triplets' angles, (N, D) -> (N, N, N): [j, i, k] is the angle at j between i and k. Where a way has "
+         "no length, as from a picture to itself, the cosine is 0.",
     difficulty="harder",
     minutes="twelve minutes",
     hints=("embeddings[None] - embeddings[:, None] holds at [j, i] the way from j to i: (N, N, D).",
            "Divide each way by its length; unit @ unit.transpose(1, 2) multiplies every two ways that start at j.",
-           "A way of length zero has no direction, and each j to itself is one: torch.where(squared > 0, squared, 1) lets it "
-           "be divided by 1 and stay zero. Take the root after that, because the root of zero has an infinite slope."),
+           "A way of length zero has no direction, and the way from j to itself is one. With "
+           "torch.where(squared > 0, squared, 1) it is divided by 1 and stays zero. Take the root after that, because the root "
+           "of zero has an infinite slope."),
     probe=_angles,
 )  # fmt: skip
 def angles(embeddings):
@@ -190,8 +194,8 @@ def _tiny_constant(embeddings):
 
 @angles.mistake(
     "the gradient is NaN",
-    "NaN was mended after the division, by nan_to_num or torch.where. Backward still goes through zero over zero: divide by 1 "
-    "there.",
+    "NaN was replaced after the division, by nan_to_num or torch.where. The backward pass still goes through zero over zero: "
+    "divide by 1 there.",
 )
 def _mended(embeddings):
     way = embeddings[None] - embeddings[:, None]
@@ -206,7 +210,7 @@ def _cut_off(embeddings):
 
 @define(
     "05.similarity_preserving",
-    goal="SP: Gram matrices (N, N) of both batches, each row of Euclidean length 1, mean squared difference.",
+    goal="SP: Gram matrices (N, N) of both networks, each row divided by its Euclidean length; their mean squared difference.",
     difficulty="moderate",
     minutes="six minutes",
     hints=("The Gram matrix is e @ e.T.", "F.normalize(gram, dim=1) works on rows; detach the teacher's side."),
@@ -217,7 +221,9 @@ def similarity_preserving(student, teacher):
     return F.mse_loss(ours, theirs.detach())
 
 
-@similarity_preserving.mistake("rows that add to 1", "Those are l1 rows; SP's rows have Euclidean length 1, p=2.")
+@similarity_preserving.mistake(
+    "rows that add to 1", "Those are rows of l1 norm 1; SP's rows have Euclidean length 1, p=2."
+)
 def _l1_rows(student, teacher):
     ours, theirs = (F.normalize(side @ side.T, p=1, dim=1) for side in (student, teacher))
     return F.mse_loss(ours, theirs.detach())
@@ -280,7 +286,9 @@ def _finds_itself(embeddings, labels):
     return torch.tensor(100.0)
 
 
-@recall_at_1.mistake("inner products, not cosines", "Long embeddings then attract everybody: normalise first.")
+@recall_at_1.mistake(
+    "inner products, not cosines", "A long embedding then has large products with all others: normalise first."
+)
 def _long_ones(embeddings, labels):
     products = (embeddings @ embeddings.T).fill_diagonal_(-torch.inf)
     return 100 * (labels[products.argmax(dim=1)] == labels).float().mean()
@@ -303,8 +311,8 @@ def _embedding_pairs() -> list[tuple]:
 
 @define(
     "05.info_nce",
-    goal="InfoNCE: cross-entropy over cosines / temperature, where each student embedding looks for its own picture's teacher "
-         "embedding among the batch's; no gradient into the teacher.",
+    goal="InfoNCE: the cross-entropy of cosines / temperature, in which each student embedding looks for the teacher's embedding "
+         "of its own picture among those of the batch; no gradient into the teacher.",
     difficulty="moderate",
     minutes="eight minutes",
     hints=("F.normalize both sides; ours @ theirs.T is (N, N): row i holds student i's cosines with every teacher embedding.",

@@ -12,7 +12,7 @@ def _members(seed: int, teachers: int, count: int, classes: int) -> torch.Tensor
 
 @define(
     "06.ensemble_target",
-    goal="Several teachers' logits (M, N, C): soften each at T, then take the mean of the probabilities, (N, C).",
+    goal="The mean of probabilities of M teachers' logits (M, N, C): soften each at the temperature, then average, (N, C).",
     difficulty="easy",
     minutes="four minutes",
     hints=(
@@ -67,7 +67,8 @@ def _answers(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 @define(
     "06.calibration_error",
-    goal="Expected calibration error: in 10 equal bins of confidence, |accuracy − confidence| weighted by pictures, a share.",
+    goal="Expected calibration error: the mean of |accuracy − confidence| over 10 equal bins of confidence, each weighted by its "
+         "share of the pictures; the result is a share, not percent.",
     difficulty="moderate",
     minutes="ten minutes",
     hints=("Confidence is the largest probability; right is argmax == label.",
@@ -118,7 +119,8 @@ def _signed(logits, labels):
 
 
 @calibration_error.mistake(
-    "the label's probability", "Confidence is what the model gives its own decision, right or wrong: the largest."
+    "the label's probability",
+    "Confidence is the probability of the model's own decision, right or wrong: the largest one.",
 )
 def _of_the_label(logits, labels):
     return _by_bins(logits, labels, of_label=True)
@@ -131,7 +133,8 @@ def _one_bin(logits, labels):
 
 
 @calibration_error.mistake(
-    "bins with equally many pictures", "Asked are bins of equal width: from 0 to 0.1, from 0.1 to 0.2, and so on."
+    "bins with equally many pictures",
+    "The exercise asks for bins of equal width: from 0 to 0.1, from 0.1 to 0.2, and so on.",
 )
 def _equal_mass(logits, labels):
     confidence, decision = logits.softmax(dim=1).max(dim=1)
@@ -161,11 +164,11 @@ def _maximum(logits, labels):
 
 @define(
     "06.disagreement",
-    goal="For M teachers' logits (M, N, C): the share of pictures on which each two of them decide differently, (M, M).",
+    goal="For each two of M teachers, the share of pictures on which they decide differently: logits (M, N, C) -> (M, M).",
     difficulty="easy",
     minutes="five minutes",
     hints=("logits.argmax(dim=2) are the decisions, (M, N).",
-           "decisions[:, None] != decisions[None] compares every two teachers: (M, M, N). Then the mean over pictures."),
+           "decisions[:, None] != decisions[None] compares every two teachers, (M, M, N). Then take the mean over pictures."),
     cases=lambda: [(_members(4, 3, 40, 4),), (_members(5, 2, 30, 3),)],
 )  # fmt: skip
 def disagreement(logits):
@@ -179,7 +182,8 @@ def _agreement(logits):
 
 
 @disagreement.mistake(
-    "distances of probabilities", "Teachers can differ in every number and decide alike: compare the decisions."
+    "distances of probabilities",
+    "Two teachers can differ in every number and still decide alike: compare the decisions.",
 )
 def _of_probabilities(logits):
     p = logits.softmax(dim=2)

@@ -72,7 +72,7 @@ class Run:
 
 
 class Control:
-    """What is asked of the run at work; any thread may ask."""
+    """What somebody asks of the run that trains: to pause, go on, stop, or take other numbers. Any thread may ask."""
 
     def __init__(self):
         self._changed = threading.Condition()
@@ -80,7 +80,7 @@ class Control:
         self.reset()
 
     def reset(self) -> None:
-        """Nothing is asked (of the next run)."""
+        """Forget what was asked, before the next run."""
         with self._changed:
             self._numbers: dict[str, float] = {}
             self.stopping = self.ending
@@ -109,7 +109,7 @@ class Control:
             self._changed.wait_for(lambda: self.paused_at is None)
 
     def pending(self, method: Method) -> dict[str, float]:
-        """The numbers set since, without those that the method has already or has not at all."""
+        """The hyperparameters set since the last call, without those that the method has already or does not know."""
         with self._changed:
             numbers, self._numbers = self._numbers, {}
         known = method.hyperparameters
@@ -117,11 +117,11 @@ class Control:
 
 
 class Background:
-    """Trains recipes, name -> `Recipe`, each with this seed.
+    """Trains recipes in a thread of its own, one after the other, each with the same seed.
 
-    folder: for the checkpoints, default "dashboard" in the cache folder. report: what is called on the training's thread when
-    there is news, a few times a second at most; what it raises ends the training.
-    Raises `ValueError` for recipes that are none.
+    recipes: name -> `Recipe`. seed: default 0. folder: for the checkpoints, default "dashboard" in the cache folder.
+    Its attribute `report` is called on the training's thread when there is news, about four times a second; what it raises
+    ends the training. Raises `ValueError` for no recipe, and for recipes that are none.
     """
 
     def __init__(self, recipes: Mapping[str, Recipe], *, seed: int = 0, folder: str | Path | None = None):

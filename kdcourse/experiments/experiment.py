@@ -32,14 +32,16 @@ from kdcourse.training.loop import History, dry_run, train, whole_runs
 
 @dataclass(frozen=True)
 class Recipe:
-    """One arm of a comparison; `dataclasses.replace` makes the next.
+    """All that is needed to train one student: one arm of a comparison. `dataclasses.replace` makes the next from it.
 
     student: called as student(seed=...), gives a model with fresh weights.
     train: the split to learn from, or a function of the seed that gives it (each seed may draw its own examples).
-    teacher: as in `training.train`, or a function of the seed that gives it (each seed may have its own teacher).
-    method, steps, batch_size, learning_rate, weight_decay, balanced: as in `training.train`.
-    networks: how many learn at once, where the student is several `schemes.Peers`.
-    Functions of the seed are called twice more, for `check` and `facts`: what they train they should keep.
+    method: the loss, default `HardTarget()`, which learns from labels alone.
+    teacher: as in `training.train`, or a function of the seed that gives it (each seed may have its own teacher); default None.
+    steps: of gradient descent, default 800. batch_size: examples a step, default 128. learning_rate: default 0.003.
+    weight_decay: default 0.01. balanced: whether batches hold all classes equally often, default False. All as in
+    `training.train`. networks: how many learn at once, where the student is several `schemes.Peers`; default 1.
+    A function of the seed is called twice more, by `check` and by `facts`, so it should keep what it trains.
     """
 
     student: Callable[..., nn.Module]
@@ -59,7 +61,7 @@ class Recipe:
         return self.steps * self.batch_size * self.networks
 
     def describe(self, student: nn.Module) -> dict:
-        """What the ledger says of this arm besides its scores."""
+        """What the ledger keeps of this arm besides its scores. student: a trained one, whose label is kept."""
         return {
             "student": getattr(student, "label", type(student).__name__),
             "method": repr(self.method),
@@ -86,7 +88,7 @@ class Recipe:
         return self.train(seed) if callable(self.train) else self.train
 
     def check(self, seed: int = 0) -> None:
-        """Look at this arm as `train` will, on a few examples: raises `ValueError` for what would stop it later."""
+        """Try this arm on a few examples before it trains. Raises `ValueError` for anything that would stop it later."""
         if isinstance(self.student, nn.Module):
             raise ValueError(f"student must be called as student(seed=...), got {type(self.student).__name__}, a model")
         student, split, teacher = untrained(self.student, seed), self._split(seed), self._teacher(seed, untrained=True)
@@ -105,16 +107,18 @@ class Recipe:
 
     @whole_runs()
     def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module:
-        """Train a fresh student; `seed` fixes its first weights, its examples and the order of its batches.
+        """Train a fresh student and return it.
 
-        Raises `KeyboardInterrupt` where the keyboard stops it: the student of fewer steps is not the recipe's.
+        seed: fixes its first weights, its examples and the order of its batches, default 0. progress: whether a
+        progress bar is shown, default False. Raises `ValueError` as `training.train` does. Raises `KeyboardInterrupt`
+        where the keyboard stops it: the student of fewer steps is not the recipe's.
         """
         student, training = self.begin(seed)
         training(progress=progress)
         return student
 
     def begin(self, seed: int = 0) -> tuple[nn.Module, Callable[..., History]]:
-        """A fresh student and the call of `training.train` that trains it: only how it is watched is left to say."""
+        """A fresh student, and a function that trains it, which takes what `training.train` takes for watching a run."""
         split = self._split(seed)
         teacher, student = self._teacher(seed), self.student(seed=seed)
         method = copy.deepcopy(self.method)  # a method's own parameters start anew in each run
@@ -125,11 +129,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class TextRecipe:
-    """One arm of a comparison of classifiers of sentences: what `compare` can run.
+    """The recipe of one classifier of sentences: one arm that `compare` can run.
 
     student: called as student(seed=...), gives a classifier with fresh weights. train: the split to learn from, or a function
-    of the seed that gives it. teacher, alpha, temperature, hidden, attention, steps, batch_size, learning_rate: as in
-    `finetune`.
+    of the seed that gives it. teacher: default None, which means labels alone. alpha: the teacher's share of the loss, default
+    0.9. temperature: default 4. hidden, attention: weights of the losses on hidden states and on attention, default 0. steps:
+    default 800. batch_size: sentences a step, default 32. learning_rate: default 0.001. All as in `finetune`.
     """
 
     student: Callable[..., SentimentClassifier]
@@ -149,7 +154,7 @@ class TextRecipe:
         return self.steps * self.batch_size
 
     def run(self, seed: int = 0, *, progress: bool = False) -> SentimentClassifier:
-        """Train a fresh student; `seed` fixes its first weights, its examples, the order of its batches and dropout."""
+        """Train a fresh student. seed: fixes its first weights, its examples, the order of batches and dropout; default 0."""
         student = self.student(seed=seed)
         split = self.train(seed) if callable(self.train) else self.train
         names = ("teacher", "steps", "batch_size", "learning_rate", "alpha", "temperature", "hidden", "attention")
@@ -178,7 +183,7 @@ class TextRecipe:
         return Work(inputs, inputs if looked_at else frozenset(), self.steps, arithmetic)
 
     def describe(self, student: SentimentClassifier) -> dict:
-        """What the ledger says of this arm besides its scores."""
+        """What the ledger keeps of this arm besides its scores. student: a trained one, whose label is kept."""
         names = ("alpha", "temperature", "hidden", "attention")
         taught = {name: getattr(self, name) for name in names if getattr(self, name)} if self.teacher else {}
         return {
@@ -224,12 +229,14 @@ def compare(
     ledger: str | None = None,
     progress: bool = True,
 ) -> Comparison:
-    """Run every recipe with every seed and judge the last step's students on validation and test data.
+    """Train every recipe with every seed, and score the students after their last step on validation and test data.
 
     recipes: arm -> `Recipe` or another `Arm`; all with the same budget, or the comparison would not be fair.
-    seeds: how many, or which. baseline: the arm that others are compared with, default the first.
-    equal_budgets: False where budgets are what is compared; the table then shows them.
-    metric: called as metric(student, split). ledger: a name; the outcome is then written to `<ledger>-<data>.json`.
+    seeds: how many (default 5, which are 0 to 4), or which. baseline: the arm that the others are compared with, default the
+    first. equal_budgets: default True; False where the budgets are what is compared, and the table then shows them.
+    metric: called as metric(student, split), gives a number; default `measure.accuracy`, in percent.
+    ledger: a name; the outcome is then written to `<ledger>-<data>.json`, see `keep`. Default: it is not written.
+    progress: whether a progress bar is shown, default True.
     Raises `ValueError` before anything trains for no arm, unequal budgets, fewer than two seeds, a seed that stands there
     twice or is no whole number, and a baseline that is no arm; afterwards for a score that is NaN or infinite. Raises
     `Interrupted` where the keyboard stops it; nothing is written then.

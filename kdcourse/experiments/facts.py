@@ -28,9 +28,9 @@ SENTENCES = 256  # whose mean length stands for a split's
 
 @dataclass(frozen=True)
 class Facts:
-    """What an arm knows of itself.
+    """What is known of an arm without training it.
 
-    inputs: different ones that training looks at. labels: how many of them it looks at with their label; 0 for a method that
+    inputs: how many different ones training looks at. labels: how many of them it looks at with their label; 0 for a method that
     needs none. steps: of gradient descent, earlier links, members and warm starts included. multiply_adds: of the whole run,
     see `multiply_adds` and `Work`. temperature: the method's, None where it has none. pretrained: whether the student starts
     from weights that were trained before.
@@ -76,7 +76,7 @@ def starts_trained(builder: Builder) -> Builder:
 
 
 def untrained(builder: Callable[..., nn.Module], seed: int) -> nn.Module:
-    """What a builder gives, but by its `untrained` where it has one: the shape counts here, not the weights."""
+    """A model as a builder gives it, by the builder's `untrained` where it has one: the shape counts here, not the weights."""
     return getattr(builder, "untrained", builder)(seed=seed)
 
 
@@ -119,7 +119,10 @@ def of_run(
     balanced: bool = False,
     seed: int = 0,
 ) -> Work:
-    """One call of `training.train`. A `TeacherCache` is asked once about each input, a model at every step."""
+    """What one call of `training.train` looks at and computes; the arguments are its own.
+
+    A `TeacherCache` is asked once about each input, a model at every step.
+    """
     if not len(split):
         return Work()  # training says that there is nothing to learn from
     inputs = seen(split, steps, batch_size, balanced=balanced, seed=seed)

@@ -34,12 +34,14 @@ def at_full_size(
     metric: Callable[[nn.Module, Split], float] = measure.accuracy,
     **changes,
 ) -> Comparison | None:
-    """Compare the arms at full size, where `kd.setup(full_size=True)` asked for it and a GPU is there, and show the table.
+    """Compare the arms with more pictures and steps, where `kd.setup(full_size=True)` asked for it and a GPU is there.
 
     arms: name -> `Recipe` or `TextRecipe`. changes: fields of theirs that are set in each, such as train=, steps= or student=.
     seeds, baseline, equal_budgets, metric: as in `compare`.
-    Elsewhere it says in one line what would run and about how many seconds a T4 takes, runs nothing and gives None.
-    Raises `ValueError` before anything runs, there too: for an arm of another kind, a change that is no field, and as `compare`.
+    With both, the table is shown and the comparison returned. Otherwise nothing runs: one line says what would run and about how
+    many seconds a T4 would take, and None is returned.
+    Raises `ValueError` in both cases, before anything runs: for an arm of another kind, a change that is no field, and as
+    `compare` does.
     """
     larger = _changed(arms, changes)
     seeds = seeds if isinstance(seeds, int) else list(seeds)

@@ -38,9 +38,10 @@ STAND_INS = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """The outcome of `compare`.
+    """The outcome of `compare`: scores of every arm with every seed, and the questions that they can be asked.
 
-    scores, validation: one row a seed, one column an arm; what the metric gave on the test and validation splits.
+    scores, validation: a row for each seed, a column for each arm; what the metric gave on the test and validation splits.
+    baseline: the arm that the others are compared with.
     students: the trained models of each arm, in the order of the seeds; none when read from the ledger.
     budgets: pictures that each arm's gradient steps see; None where all share one.
     facts: what each arm looks at and computes, with the first seed; None in a ledger that was written before there were any.
@@ -74,8 +75,9 @@ class Comparison:
         budgets: dict[str, int] | None = None,
         facts: dict[str, Facts] | None = None,
     ) -> "Comparison":
-        """Score trained students, {arm: [one for each seed]}, by metric(student, split) on validation and test.
+        """Score students that are trained already by metric(student, split), on validation and test data.
 
+        students: arm -> one for each of the seeds, in their order. budgets, facts: as above, default None.
         A `ValueError` of the metric's is raised again with the arm, the seed and the split.
         """
         import pandas as pd
@@ -94,14 +96,14 @@ class Comparison:
         return cls(scores, validation, baseline, students, budgets, facts, data.name)
 
     def evaluated_by(self, metric: Callable[[nn.Module, Split], float], data: ImageData) -> "Comparison":
-        """The same students by another measure."""
+        """The same students, scored by another metric(student, split). Raises `ValueError` where no students are kept."""
         if not self.students:
             raise ValueError("students are not kept in the ledger, so a stored comparison cannot be evaluated anew")
         seeds = list(self.scores.index)
         return self.evaluate(self.students, data, metric, seeds, self.baseline, self.budgets, self.facts)
 
     def only(self, *arms: str) -> "Comparison":
-        """These arms alone; the baseline stays, first."""
+        """The comparison of these arms alone, after the baseline, which stays. Raises `ValueError` for an arm that is none."""
         for arm in arms:
             self.difference(arm)  # names the arms there are
         kept = list(dict.fromkeys((self.baseline, *arms)))
@@ -109,13 +111,16 @@ class Comparison:
         return replace(self, scores=self.scores[kept], validation=self.validation[kept], students=students)
 
     def difference(self, arm: str, baseline: str | None = None) -> Difference:
-        """By how much `arm` differs from `baseline` (default: the comparison's own), paired seed by seed."""
+        """By how much the test scores of `arm` differ from those of `baseline`, paired seed by seed, with a 95 % interval.
+
+        baseline: default the comparison's own. In the metric's unit. Raises `ValueError` for an arm that is none.
+        """
         return difference(self._gains(arm, baseline))
 
     def more_than(self, arm: str, other: str, baseline: str | None = None) -> Difference:
         """Whether what `arm` brings over the baseline is more than what `other` brings: paired seed by seed.
 
-        A gain of one that is clear and a gain of the other that is not are no answer: only the interval of their difference is.
+        It is no answer that one gain is clear and the other is not: only the interval of their difference tells.
         baseline: default the comparison's own. Raises `ValueError` for an arm that is none, and for one that is compared with
         itself.
         """
@@ -181,7 +186,7 @@ class Comparison:
         return means.idxmin() if lowest else means.idxmax()
 
     def against(self, baseline: str) -> "Comparison":
-        """The same outcome with another arm as the baseline."""
+        """The same outcome with another arm as the baseline. Raises `ValueError` for an arm that is none."""
         self.difference(baseline)  # names the arms there are
         return replace(self, baseline=baseline)
 
@@ -189,7 +194,7 @@ class Comparison:
         """Stored means and those of a second run, over the seeds and arms that both have.
 
         within: points by which they may differ, as processors round differently; beyond that an `AssertionError` is raised.
-        What is stored of another data set is left out: the second run then stands alone.
+        Default: not looked at. What is stored of another data set is left out: the second run then stands alone.
         """
         import pandas as pd
 
@@ -205,9 +210,9 @@ class Comparison:
         return pd.DataFrame(columns).round(2).rename_axis(f"mean over seeds {', '.join(map(str, seeds))}")
 
     def differs(self) -> "pd.DataFrame":
-        """In what the arms differ beside their scores: a row for each arm, a column for each of `Facts` that is not one for all.
+        """In what the arms differ besides their scores: a row for each, a column for each of `Facts` that is not one for all.
 
-        A gain has one cause where one column is left. None stands for an arm without a temperature.
+        Where one column is left, a gain has one cause. None stands for an arm without a temperature.
         Raises `ValueError` where no facts are kept.
         """
         import pandas as pd
@@ -232,10 +237,11 @@ class Comparison:
         return {**seen, "billions of multiply-adds": f"{own / 1e9:,.1f}"}  # of nothing there are no multiples
 
     def table(self) -> "pd.DataFrame":
-        """A row for each arm: mean, half width of its 95 % interval, the paired difference and what it says.
+        """A row for each arm: mean, half the width of its 95 % interval, paired difference from the baseline, and verdict.
 
-        Where budgets differ it shows them too: pictures seen, and multiply-adds as a multiple of the baseline's. Where several
-        arms are held against the baseline, "Holm" is what is left of the verdicts once their number is allowed for.
+        All in the metric's unit. Where budgets differ it shows them too: pictures seen, and multiply-adds as a multiple of the
+        baseline's. Where several arms are compared with the baseline, "Holm" is the verdict that is left once their number is
+        allowed for.
         """
         import pandas as pd
 
@@ -253,9 +259,9 @@ class Comparison:
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"{len(self.scores)} seeds")
 
     def figure(self, **settings):
-        """Every seed's scores, and each arm's paired difference with its interval: `plots.estimation`.
+        """A figure of every seed's scores, and of each arm's paired difference with its interval: `plots.estimation`.
 
-        Without a rival, each seed and the mean: `plots.comparison`. settings: theirs, such as ylabel.
+        Where there is only one arm, each seed and the mean: `plots.comparison`. settings: of these two, such as ylabel.
         """
         from kdcourse import plots
 
@@ -273,7 +279,8 @@ def keep(
 ) -> Path:
     """Keep a comparison as `<name>-<data>.json`: scores, seeds, device, commit, versions, and each arm's description.
 
-    folder: default the one named by KDCOURSE_RESULTS, else `results` in the cache. Returns the file's path.
+    descriptions: arm -> what its `describe` gives. folder: default the one named by KDCOURSE_RESULTS, else `results` in the
+    cache. Returns the file's path.
     """
     folder = folder or Path(os.environ.get("KDCOURSE_RESULTS") or cache_folder() / "results")
     entry = {
@@ -302,9 +309,10 @@ def keep(
 
 
 def stored(name: str, data: ImageData | str) -> Comparison:
-    """A comparison that the course ships. For data that it keeps none for, a public set's, with a message.
+    """A comparison that the course ships, read from its ledger. It holds scores and no students.
 
-    Raises `ValueError` for a name under which nothing is kept.
+    name: such as "05-relations". data: a data set, or its name. Where nothing is kept for it, a public set's outcome is given,
+    and a printed line says so. Raises `ValueError` for a name under which nothing is kept.
     """
     import pandas as pd
 

@@ -25,11 +25,13 @@ from kdcourse.training.cache import TeacherCache
 
 
 class Ensemble(nn.Module):
-    """Several teachers as one: its logits, softened at `temperature`, are the ensemble's softened target.
+    """Several teachers as one model, whose logits, softened at `temperature`, are the ensemble's softened target.
 
-    (N, C, H, W) -> (N, C). models: teachers over the same classes. mean: "probabilities" averages the softened probabilities
-    (T · log of their mean stands for logits), "logits" averages the logits. weights: one for each teacher, 0 or more,
-    default equal; they are scaled to add to 1.
+    Forward: pictures (N, C, H, W) -> logits (N, classes). models: M teachers over the same classes. temperature: T > 0,
+    default 4. mean: "probabilities" (default) averages the softened probabilities, Σ w softmax(z / T), and gives T · log of
+    their mean as logits; "logits" averages the logits, Σ w z. weights: M numbers w of 0 or more, default equal; they are scaled
+    to add to 1.
+    Raises `ValueError` for no model, another mean, a temperature that is not above 0, and weights that do not fit.
     Source: Hinton, Vinyals, Dean (2015), §1: "arithmetic or geometric mean of their individual predictive distributions".
     """
 
@@ -59,7 +61,7 @@ class Ensemble(nn.Module):
         return self.combine(torch.stack([member(images) for member in self.members]))
 
     def combine(self, logits: Tensor) -> Tensor:
-        """The members' logits (M, N, C) -> the ensemble's (N, C)."""
+        """The logits of the M members, (M, N, C), as the ensemble's logits (N, C)."""
         if self.mean == "logits":
             return torch.einsum("m,mnc->nc", self.weights, logits)
         log_p = (logits / self.temperature).log_softmax(dim=2)
@@ -72,9 +74,9 @@ class Ensemble(nn.Module):
 
 @dataclass(frozen=True)
 class Committee:
-    """Members that are trained one by one and answer together: run(seed) gives an `Ensemble`.
+    """Members that are trained one by one and answer together; an arm that `compare` can run.
 
-    recipes: one for each member. temperature, mean: as in `Ensemble`. Members of one run have seeds of their own.
+    recipes: one for each member. temperature, mean: as in `Ensemble`, default 4 and "probabilities".
     """
 
     recipes: Sequence[Recipe]
@@ -96,6 +98,7 @@ class Committee:
         return sum((recipe.work(1000 * number + seed) for number, recipe in enumerate(self.recipes)), Work())
 
     def run(self, seed: int = 0, *, progress: bool = False) -> Ensemble:
+        """Train all members and give their `Ensemble`, frozen. Member k of a run has the seed 1000 · k + seed."""
         members = [recipe.run(1000 * number + seed) for number, recipe in enumerate(self.recipes)]
         return Ensemble(members, temperature=self.temperature, mean=self.mean).eval().requires_grad_(False)
 
@@ -107,8 +110,8 @@ class Committee:
 class Peers(nn.Module):
     """Several students as one model, so that the loop trains them at once: pictures -> logits (N, K, C).
 
-    models: the peers; they share no parameter, so each gets the gradient of its own terms only. evaluated: the positions of
-    those whose accuracy `peer_accuracy` reports, default all.
+    models: the K ≥ 2 peers; they share no parameter, so each gets the gradient of its own terms only. evaluated: the positions
+    of those whose accuracy `peer_accuracy` reports, default all. Raises `ValueError` for fewer than two.
     """
 
     def __init__(self, models: Sequence[nn.Module], evaluated: Sequence[int] | None = None):
@@ -124,7 +127,7 @@ class Peers(nn.Module):
 
 
 def peer_accuracy(model: nn.Module, split: Split) -> float:
-    """Right answers in percent: the mean over the evaluated peers, or those of a single model."""
+    """Right answers on the split in percent: the mean over the evaluated peers, or the accuracy of a single model."""
     evaluated = [model.members[number] for number in model.evaluated] if isinstance(model, Peers) else [model]
     return sum(measure.accuracy(one, split) for one in evaluated) / len(evaluated)
 
@@ -152,7 +155,7 @@ class MutualLearning(Method):
         return sum(self.of_peer(number, peers, batch.labels) for number in range(len(peers)))
 
     def of_peer(self, number: int, peers: Sequence[Tensor], labels: Tensor) -> Tensor:
-        """One peer's own loss, given all peers' logits, each (N, C)."""
+        """The loss of the peer at position `number`. peers: the logits of all, each (N, C). labels: (N,)."""
         own, others = peers[number], [peer for other, peer in enumerate(peers) if other != number]
         # soft_target cuts its second argument off from the graph.
         imitation = sum(soft_target(own, other, temperature=self.temperature) for other in others) / len(others)
@@ -166,7 +169,8 @@ class CoTraining(Method):
     """A teacher and its student trained at once: the first of two `Peers` learns from labels, the second from both.
 
     cross-entropy(teacher) + (1 − alpha) · cross-entropy(student) + alpha · soft_target(student, teacher), the teacher's output
-    cut off from the graph. alpha: in [0, 1], default 0.5. temperature: T > 0, default 4.
+    cut off from the graph, so that its imitation does not move the teacher. For `Peers`. alpha: in [0, 1], default 0.5.
+    temperature: T > 0, default 4. Raises `ValueError` for values outside these.
     """
 
     needs_teacher, needs_labels = False, True
@@ -191,7 +195,8 @@ class Chain:
     """One model after another, each the teacher of the next: assistants, or generations of one architecture.
 
     stages: a recipe for each, in order. The first keeps its own teacher, or needs none; every later one is taught by the
-    stage before it. The last gives the final student.
+    stage before it. The last gives the final student. An arm that `compare` can run.
+    Raises `ValueError` for no stage, and for a later stage whose method asks no teacher.
     Sources: Mirzadeh et al. (2020), *Improved Knowledge Distillation via Teacher Assistant*; Furlanello et al. (2018),
     *Born-Again Neural Networks*.
     """
@@ -223,7 +228,7 @@ class Chain:
         return work
 
     def train(self, seed: int = 0) -> list[nn.Module]:
-        """Every stage's model, in order, frozen."""
+        """Train all stages; every stage's model, in order, frozen."""
         trained: list[nn.Module] = []
         for number, recipe in enumerate(self.stages, start=1):
             # The last stage has the run's own seed, so that it is paired with a student trained without a chain.
@@ -234,7 +239,7 @@ class Chain:
         return trained
 
     def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module:
-        """The last stage's student."""
+        """Train all stages; the last stage's student."""
         return self.train(seed)[-1]
 
     def describe(self, student: nn.Module) -> dict:
@@ -247,7 +252,8 @@ class Chain:
 class WarmStart:
     """Students that have learnt something before: called as student(seed=...), it gives a copy of what `recipe` trained.
 
-    Every arm of a seed goes on from the same weights, which are trained once; the work is counted for each arm.
+    All arms go on, seed by seed, from the same weights. These are trained once for each seed, and their work is counted for
+    each arm.
     """
 
     pretrained = True

@@ -30,13 +30,15 @@ def search(
     file: str | Path | None = None,
     progress: bool = True,
 ) -> "optuna.Study":
-    """Maximise `objective` over `trials` finished trials, and go on from the file if some of them are there already.
+    """Search for the settings with the highest score, and go on from a file where some trials are there already.
 
-    objective: optuna's: takes a trial, asks it for settings, returns a score; may report steps and raise
-        `optuna.TrialPruned`. trials: finished or pruned ones in all, those in the file included.
+    objective: as optuna wants it: takes a trial, asks it for settings, returns a score; may report steps and raise
+        `optuna.TrialPruned`. trials: how many there are to be in all, finished or pruned, those in the file included.
     name: the study's. file: a journal, default `searches/<name>.log` in the cache folder. Each trial is written when it
-        ends, so that an interrupt, or a killed kernel, loses the trial at hand and no other.
-    Raises `ValueError` for fewer than one trial.
+        ends, so that an interrupt, or a killed kernel, loses the trial at hand and no other. progress: whether a bar is shown,
+        default True.
+    Settings are proposed by optuna's tree-structured Parzen estimator after five random trials. Raises `ValueError` for fewer
+    than one trial. Source: Akiba, Sano, Yanase, Ohta, Koyama (2019), *Optuna*; Bergstra et al. (2011) for the estimator.
     """
     import optuna
 
@@ -97,7 +99,10 @@ def finished(study: "optuna.Study") -> list:
 
 
 def front(costs, scores) -> np.ndarray:
-    """Positions of what is worth its cost, cheapest first: no other is at most as costly and better. (K,), (K,) -> (F,)."""
+    """Positions of what is worth its cost, cheapest first: nothing that costs as much or less has a higher score.
+
+    costs, scores: (K,), of K candidates. Returns (F,) int64. Raises `ValueError` for other shapes and for no candidate.
+    """
     costs, scores = array(costs).astype(float), array(scores).astype(float)
     if costs.ndim != 1 or costs.shape != scores.shape or not len(costs):
         raise ValueError(f"costs and scores must be (K,) and (K,), got shapes {costs.shape} and {scores.shape}")

@@ -29,7 +29,7 @@ from kdcourse.plots.grids import sweep, traced
 from kdcourse.plots.inside import alignment, neighbours, pixel_maps, relations
 from kdcourse.plots.paired import estimation
 from kdcourse.plots.palette import Figure
-from kdcourse.plots.plane import landscape, profiles
+from kdcourse.plots.plane import landscape, profiles, triangles
 from kdcourse.plots.regions import decisions, regions
 from kdcourse.plots.schemes import (
     adopted,

@@ -1,16 +1,15 @@
 """Figures of what happens inside networks: layers compared, relations within a batch, nearest neighbours."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.colors import Normalize
 
 from kdcourse.plots.palette import (
     Figure,
     array,
     check_pictures,
     check_table,
-    colour_bar,
     frame_cell,
     heatmap,
     plural,
@@ -49,34 +48,33 @@ def layers_compared(axes, matrix, students: Sequence[str], teachers: Sequence[st
 def relations(tables: Mapping[str, np.ndarray], labels, classes: Sequence[str], *, what: str = "distance") -> Figure:
     """N×N tables over one batch side by side, pictures sorted by class, classes divided by lines.
 
-    tables: name -> (N, N). labels: (N,) class numbers. what: what the tables hold.
+    tables: name -> (N, N). labels: (N,) class numbers. what: what the tables hold. One scale of colours serves all tables.
     """
     labels = array(labels)
+    tables = {name: check_table(name, values, len(labels), len(labels)) for name, values in tables.items()}
+    scale = Normalize(min(map(np.min, tables.values())), max(map(np.max, tables.values())))
     order = labels.argsort(kind="stable")
     ordered = labels[order]
-    columns = min(len(tables), 2)
-    rows = math.ceil(len(tables) / columns)
-    figure = Figure(3.8 * columns + 0.6, 3.0 * rows)
+    figure = Figure(2.5 * len(tables) + 1.2, 3.0)
     apart = ordered[:, None] != ordered[None, :]
     same = ~apart & ~np.eye(len(labels), dtype=bool)
     borders = np.flatnonzero(np.diff(ordered)) + 0.5
     middles = [np.flatnonzero(ordered == label).mean() for label in np.unique(ordered)]
-    parts, panels = [], figure.subplots(rows, columns, squeeze=False)
-    for axes in panels.flat[len(tables) :]:
-        axes.set_axis_off()
-    for axes, (name, values) in zip(panels.flat, tables.items(), strict=False):
-        values = check_table(name, values, len(labels), len(labels))[np.ix_(order, order)]
-        colour_bar(axes, axes.imshow(values, cmap="cividis"), what)
+    parts, panels = [], figure.subplots(1, len(tables), squeeze=False, sharey=True)[0]
+    for axes, (name, values) in zip(panels, tables.items(), strict=True):
+        values = values[np.ix_(order, order)]
+        image = axes.imshow(values, cmap="cividis", norm=scale)
         for border in borders:
             axes.axhline(border, color="white", linewidth=0.6)
             axes.axvline(border, color="white", linewidth=0.6)
         axes.set_title(wrapped(name, 24), fontsize=9)
-        axes.set(xticks=[], yticks=[], xlabel="pictures, by class", ylabel="pictures, by class")
+        axes.set(xticks=[], xlabel="picture")
         parts.append(
             f"{name}: mean {what} {values[same].mean():.2f} within a class, {values[apart].mean():.2f} between"
         )
-    for axes in panels[:, 0]:
-        axes.set_yticks(middles, [classes[label] for label in np.unique(ordered)], fontsize=8)
+    panels[0].set_yticks(middles, [classes[label] for label in np.unique(ordered)], fontsize=8)
+    panels[0].set_ylabel("picture")
+    figure.colorbar(image, ax=panels, label=what, shrink=0.8)
     figure.description = f"{what.capitalize()}s of {plural(len(labels), 'picture')}. " + "; ".join(parts) + "."
     return figure
 

@@ -1,4 +1,4 @@
-"""Figures on plain axes, and in the triangle of all distributions over three classes."""
+"""Figures on plain axes, in the triangle of all distributions over three classes, and of triangles between three examples."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,15 +9,18 @@ from kdcourse.plots.palette import (
     FAINT,
     INK,
     MARKERS,
+    ON_PAPER,
     Figure,
     array,
     check_table,
     check_vector,
     colour_bar,
     plain,
+    wrapped,
 )
 
 DASHES = ("-", "--", ":", "-.")
+NO_LENGTH = 1e-4  # of the mean distance: shorter than this, a side has no direction
 
 
 def profiles(
@@ -113,6 +116,69 @@ def _arrows(axes, start: np.ndarray, arrows: Mapping[str, Sequence[float]]) -> N
         ends = {"arrowstyle": "->", "shrinkA": 0, "shrinkB": 0}
         axes.annotate("", start + _cartesian(arrow), start, arrowprops={**ends, **look})
         axes.plot([], [], label=name, **look)
+
+
+def cosines(sides: Sequence[float]) -> np.ndarray:
+    """Of a triangle's angles at A, B and C, (3,), from the lengths of its sides AB, AC and BC, (3,).
+
+    A side without length has no direction: the cosines at both of its ends are 0, as in `losses.angles`.
+    """
+    ab, ac, bc = sides
+    return np.array([_cosine(ab, ac, bc), _cosine(ab, bc, ac), _cosine(ac, bc, ab)])
+
+
+def _cosine(one: float, other: float, opposite: float) -> float:
+    if min(one, other) < NO_LENGTH:
+        return 0.0
+    return float(np.clip((one**2 + other**2 - opposite**2) / (2 * one * other), -1, 1))
+
+
+def triangle_corners(sides: np.ndarray, cosines: np.ndarray) -> np.ndarray:
+    """The triangle in its true shape, (3, 2): A at the origin, B to its right, longest side 1."""
+    height = np.sqrt(1 - cosines[0] ** 2)
+    corners = np.array([(0, 0), (sides[0], 0), (sides[1] * cosines[0], sides[1] * height)])
+    return corners / max(sides.max(), NO_LENGTH)
+
+
+def draw_triangle(axes, corners: np.ndarray) -> None:
+    """A triangle with its letters. corners: A, B, C, (3, 2), as of `triangle_corners`."""
+    axes.plot(*np.vstack([corners, corners[:1]]).T, color=INK, linewidth=1)
+    for letter, corner in zip("ABC", corners, strict=True):
+        axes.annotate(letter, corner, ha="center", va="center", bbox=ON_PAPER)
+    axes.set(aspect="equal", xlim=(-0.75, 1.25), ylim=(-0.25, 1.25))
+    axes.set_axis_off()
+
+
+def triangles(sides: Mapping[str, Sequence[float]]) -> Figure:
+    """The same three examples in several networks, each a triangle in its true shape, with its sides and angles as numbers.
+
+    sides: network -> the distances AB, AC and BC, (3,), in any unit, such as the batch's mean distance. A triangle is flat in a
+    space of any dimension, so nothing is lost on paper.
+    """
+    figure = Figure(3.6 * len(sides), 2.9)
+    parts = []
+    for axes, (name, lengths) in zip(figure.subplots(1, len(sides), squeeze=False)[0], sides.items(), strict=True):
+        lengths = check_vector(name, lengths, 3)
+        angles = np.degrees(np.arccos(cosines(lengths)))
+        corners = triangle_corners(lengths, cosines(lengths))
+        draw_triangle(axes, corners)
+        look = {"ha": "center", "va": "center", "fontsize": 9}
+        middles = corners[[[0, 1], [0, 2], [1, 2]]].mean(axis=1)
+        for place, length in zip(_outwards(middles, corners, 0.16), lengths, strict=True):
+            axes.annotate(f"{length:.2f}", place, **look)
+        for place, angle in zip(_outwards(corners, corners, 0.2), angles, strict=True):
+            axes.annotate(f"{angle:.0f}°", place, color=COLOURS[0], **look)
+        axes.set_title(wrapped(name, 30), fontsize=9)
+        said = ", ".join(f"{side} {length:.2f}" for side, length in zip(("AB", "AC", "BC"), lengths, strict=True))
+        parts.append(f"{name}: {said}, angles {', '.join(f'{angle:.0f}°' for angle in angles)}")
+    figure.description = "Sides and angles, at A, B and C, of one triangle. " + "; ".join(parts) + "."
+    return figure
+
+
+def _outwards(points: np.ndarray, corners: np.ndarray, by: float) -> np.ndarray:
+    """Points (3, 2) of a triangle's edge, so far away from its middle."""
+    away = points - corners.mean(axis=0)
+    return points + by * away / np.linalg.norm(away, axis=1, keepdims=True).clip(NO_LENGTH)
 
 
 def _cartesian(distributions) -> np.ndarray:

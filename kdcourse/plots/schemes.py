@@ -43,7 +43,8 @@ def teacher_and_student(
     figure = Figure(*PAPER_INCHES)
     figure.set_layout_engine("none")
     width, height = PAPER_INCHES
-    page = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height), frame_on=False, xticks=[], yticks=[])
+    page = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
+    page.set_axis_off()
     show_picture(figure.add_axes((0.02, 0.4, 0.12, 0.24)), check_picture(picture), "a picture")
     _box(page, (1.65, 2.4, 1.35, 1.3), f"teacher\n\n{parameters[0]:,}\nparameters\n(fixed)", 0)
     _box(page, (1.8, 0.55, 1.05, 0.95), f"student\n{parameters[1]:,}\nparameters\n(trained)", 1)

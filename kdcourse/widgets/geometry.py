@@ -12,7 +12,6 @@ import torch
 from kdcourse.losses import distances
 from kdcourse.plots.palette import (
     INK,
-    ON_PAPER,
     PAPER,
     Figure,
     array,
@@ -23,12 +22,12 @@ from kdcourse.plots.palette import (
     style,
     wrapped,
 )
+from kdcourse.plots.plane import NO_LENGTH, cosines, draw_triangle, triangle_corners
 from kdcourse.widgets.linked import WIDE, LinkedView, linked, numbered
 from kdcourse.widgets.live import LiveFigure
 from kdcourse.widgets.wording import fixed
 
 MAX_CLASSES = 6  # classes that shape and colour tell apart, in the browser too
-NO_LENGTH = 1e-4  # of the mean distance: shorter than this, a side has no direction
 
 
 def principal_plane(embeddings) -> tuple[np.ndarray, float]:
@@ -49,20 +48,10 @@ def procrustes(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def sides_and_cosines(apart: np.ndarray, corners: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Sides AB, AC, BC, (3,), and the cosines of the angles at A, B, C, (3,), from distances (N, N) and three pictures.
-
-    A side without length has no direction: the cosines at both of its ends are 0, as in `losses.angles`.
-    """
+    """Sides AB, AC, BC, (3,), and the cosines of the angles at A, B, C, (3,), from distances (N, N) and three pictures."""
     a, b, c = corners
-    ab, ac, bc = apart[a][b], apart[a][c], apart[b][c]
-    return np.array([ab, ac, bc]), np.array([_cosine(ab, ac, bc), _cosine(ab, bc, ac), _cosine(ac, bc, ab)])
-
-
-def triangle_corners(sides: np.ndarray, cosines: np.ndarray) -> np.ndarray:
-    """The triangle in its true shape, (3, 2): A at the origin, B to its right, longest side 1."""
-    height = np.sqrt(1 - cosines[0] ** 2)
-    corners = np.array([(0, 0), (sides[0], 0), (sides[1] * cosines[0], sides[1] * height)])
-    return corners / max(sides.max(), NO_LENGTH)
+    sides = np.array([apart[a][b], apart[a][c], apart[b][c]])
+    return sides, cosines(sides)
 
 
 def smooth_l1(one: np.ndarray, other: np.ndarray) -> float:
@@ -118,12 +107,6 @@ def batch_geometry(
         "networks": [{**one, "plane": one["plane"].tolist(), "apart": one["apart"].tolist()} for one in networks],
     }
     return linked("geometry", content, draw, **_controls(names, marks, list(embeddings)[1:]))
-
-
-def _cosine(one: float, other: float, opposite: float) -> float:
-    if min(one, other) < NO_LENGTH:
-        return 0.0
-    return float(np.clip((one**2 + other**2 - opposite**2) / (2 * one * other), -1, 1))
 
 
 def _lengths(sides: np.ndarray) -> str:
@@ -195,12 +178,7 @@ def _draw_triangles(figure, triangles: Mapping[str, tuple]) -> None:
     """Each network's triangle in its true shape, longest side 1: a triangle is flat in any space."""
     teacher = next(iter(triangles.values()))
     for axes, (name, one) in zip(figure.subplots(1, len(triangles)), triangles.items(), strict=True):
-        corners = triangle_corners(*one)
-        axes.plot(*np.vstack([corners, corners[:1]]).T, color=INK, linewidth=1)
-        for letter, corner in zip("ABC", corners, strict=True):
-            axes.annotate(letter, corner, ha="center", va="center", bbox=ON_PAPER)
-        axes.set(aspect="equal", xlim=(-0.75, 1.25), ylim=(-0.25, 1.25))
-        axes.set_axis_off()
+        draw_triangle(axes, triangle_corners(*one))
         title = f"{wrapped(name, 30)}\n{_lengths(one[0])}\n{_angle(*one)}"
         if one is not teacher:
             title += f"\nRKD: {_losses(teacher, one)}"

@@ -1,5 +1,6 @@
 """A widget and the figure that stands in for it where widgets do not live: an exported page, a notebook without its kernel."""
 
+import json
 import uuid
 from collections.abc import Sequence
 
@@ -8,7 +9,7 @@ import ipywidgets
 from kdcourse.plots import Figure
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-EXPORT = "application/vnd.kdcourse.view+json"  # what a page of HTML needs to make the view move, see pages.py
+EXPORT = "application/vnd.kdcourse.view+json"  # JSON: what a page of HTML needs to make the view move, see pages.py
 
 
 class Page:
@@ -26,7 +27,8 @@ class Page:
         from IPython.display import display
 
         show_widget(self.box)
-        self._export = {} if export is None else {EXPORT: export}
+        # As one line of text: a notebook would write each of its numbers on a line of its own.
+        self._export = {} if export is None else {EXPORT: json.dumps(export)}
         self._still = display(self._bundle(figure), raw=True, display_id=True)
 
     def update(self, figure: Figure, picture: str = "") -> None:

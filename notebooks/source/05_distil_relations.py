@@ -13,13 +13,14 @@
 # %% [markdown]
 # # Distil relations
 #
-# A feature belongs to one picture and one network. A *relation*, that this boot is closer to that sneaker than to that bag, belongs to
-# the pictures, and any network can be asked for it. Most relation losses need no regressor and no common width: they compare tables of
-# N×N numbers.
+# Lab 04 matched features: what one layer gives for one picture, compared number by number, as in the FitNets hint. The two networks had
+# different widths, so a regressor, a small learnt layer, had to stand between them. A *relation* is something between pictures instead:
+# this boot is closer to that sneaker than to that bag. Every network can be asked for it, whatever its width: N pictures give a table of
+# N×N numbers. So most relation losses need no regressor.
 #
-# **You will** look at the geometry of a batch, write five relation losses, and judge students by accuracy and by retrieval.
+# **You will** look at the geometry of a batch, write relation losses by hand, and judge students by accuracy and by retrieval.
 # **You will learn** what distances and angles carry, and why a gain in retrieval must be held against the pixels themselves.
-# **You need** lab 04. **Time:** 70 minutes of yours; the machine needs about a minute and a quarter in all.
+# **You need** lab 04. **Time:** 75 minutes of yours; the machine needs about a minute and a quarter in all.
 
 # %% tags=["setup"]
 import kdcourse as kd
@@ -41,24 +42,32 @@ teacher = kd.zoo.teacher("convnet", data)
 # %% [markdown]
 # ## The setting: classes that the student never meets
 #
-# The student trains on 1,000 labelled pictures of six classes. The other four, which look much alike, it never sees: neither picture
-# nor label. Then we ask for something that needs no name: *find another picture like this one*. Recall@1 says how often the
-# nearest neighbour, among all test pictures of the four new classes, is of the same class. (The teacher has learnt all ten. It
-# hands its sense of likeness on through pictures of the six.)
+# The student trains on 1,000 labelled pictures of six classes. The other four classes look much alike, and the student never sees them:
+# neither a picture nor a label. Afterwards we ask for something that needs no name: *find another picture like this one*. The
+# measure is **recall@1**: take each test picture of the four new classes, find its nearest neighbour among all the others, and count
+# how often that neighbour is of the same class.
 #
-# (The first four classes that we held out, shirt, sneaker, bag and boot, are so unlike that validation recall left a method hardly any
-# room. We changed them to four that look alike before any test score was computed.)
+# The *teacher*, a larger network that is trained already, has learnt all ten classes. Through pictures of the six it can hand on its
+# sense of what is alike.
+#
+# (The first four classes that we held out, shirt, sneaker, bag and boot, are so unlike each other that validation recall, the measure
+# by which we choose, left hardly any room for a method to be better. We changed them to four that look alike before any test score
+# was computed.)
 
 # %%
 relations = kd.study("05-relations", data)
 seen, unseen = kd.studies.lab_05.SEEN, kd.studies.lab_05.UNSEEN
+
+# %%
 kd.say(
     f"Seen: {', '.join(kd.verbatim(data.classes[label]) for label in seen)}. "
     f"Never seen: {', '.join(kd.verbatim(data.classes[label]) for label in unseen)}."
 )
 
 # %% [markdown]
-# Two students to look at: one before training, one after 600 steps on labels only; and one that also matches the teacher's angles.
+# We need students to look at: one with its first, random weights; one after 600 steps of training on labels only; and one that has also
+# matched the teacher's angles, by a loss that you will write below. Each comes from a *recipe*, all that is needed to train one network.
+# The *seed* is the number that fixes what is random in a run, the first weights among it.
 
 # %%
 recipes = relations.recipes
@@ -72,6 +81,11 @@ networks = {
     "student, RKD angle": angled,
 }
 
+# %% [markdown]
+# The *embedding* of a picture is what the layer named "flatten", the last before the classifier, gives for it: $D$ numbers. For $N$
+# pictures they are a table $X$ of shape $(N, D)$, and $x_i$, its row $i$, belongs to picture $i$. $D$ is 256 in the teacher and 32 in
+# the students. In what follows $x^s$ is the student's embedding and $x^t$ the teacher's.
+
 # %%
 new = data.test.only(*unseen)
 embeddings = {
@@ -83,10 +97,11 @@ embeddings = {
 # %% [markdown]
 # ## Look at the geometry of a batch
 #
-# Forty pictures of the new classes, all distances between them. Dark blocks on the diagonal mean that a class keeps together.
+# The figure below shows forty pictures of the new classes, ten of each, and all distances between them: one table for each network, dark
+# for near and bright for far, in units of the table's own mean. Look for dark blocks along the diagonal: there a class keeps together.
 #
-# **Predict**: none of the students has ever seen these classes. Which of them keeps them furthest apart? We ask how far pictures of two
-# classes lie from each other on average, over the same for pictures of one class.
+# **Predict**: none of the students has ever seen these classes. Which of them keeps them furthest apart? We divide the average distance
+# between pictures of two classes by the average distance between pictures of one class.
 
 # %%
 apart = kd.predict(
@@ -110,11 +125,22 @@ apart.answer(
 )
 
 # %% [markdown]
-# Three pictures span a triangle, in any space; RKD compares the lengths of its sides, over the batch's mean distance, and its
-# angles. Choose A, B and C with the sliders or by hand in a plane, and a student beside the teacher.
-#
-# A plane shows only the two main components of a network's many dimensions, so it is a map. The table and the triangles
-# below it are measured in the full space, and so are RKD's losses of this triplet.
+# Three pictures A, B and C span a triangle, in a space of any dimension. Its three sides are distances, and it has three angles. Here is one
+# triplet, in the teacher and in two students: A and B are of one class, C is of another. The numbers at the sides are distances, in units
+# of the mean distance. If the students saw the pictures as the teacher does, the three triangles would have one shape. *RKD*, relational
+# knowledge distillation, makes two losses of this: one of the sides, and one of the angles.
+
+# %%
+triplet = torch.tensor([0, 1, 39])
+shown = ("teacher", "student, untrained", "student, RKD angle")
+kd.plots.triangles(
+    {name: tables[name][triplet[[0, 0, 1]], triplet[[1, 2, 2]]] for name in shown}
+)
+
+# %% [markdown]
+# Now choose A, B and C yourself, with the controls or by a click in a plane, and a student beside the teacher. A plane shows only the two
+# main components of a network's many dimensions, so it is a map: lengths on it are only roughly right. The table and the triangles below it
+# are measured in the full space, and so are RKD's losses of this triplet.
 
 # %%
 triangle = kd.widgets.batch_geometry(
@@ -133,9 +159,21 @@ with triangle.restored():
         assert ("no angle" in triangle.description) == (a == b)
 
 # %% [markdown]
-# ## Write the relations by hand
+# ## Seven methods, each with its formula
 #
-# Distances first. Networks measure in units of their own, so RKD divides each table by its mean.
+# Each method makes a table for each of the two networks and compares them. You write three of the losses here, and the angles of a fourth.
+# The headings are the names that the methods have in the study below.
+#
+# ### RKD distance
+#
+# *Which pictures are far apart, and which are near?* Each network measures in a unit of its own: multiply all its embeddings by ten, and
+# nothing about the pictures has changed. So each table of distances is divided by its own mean:
+#
+# $$d_{ij} = \frac{\lVert x_i - x_j \rVert}{\mu}$$
+#
+# $$\mu = \text{the mean of all } \lVert x_i - x_j \rVert \text{ that are above } 0$$
+#
+# where $\lVert x_i - x_j \rVert$ is the Euclidean distance of pictures $i$ and $j$, and $d$ has shape $(N, N)$ and no unit.
 
 # %%
 kd.exercise("05.relative_distances")
@@ -149,6 +187,16 @@ def relative_distances(embeddings):
 
 # %%
 relative_distances = kd.exercise("05.relative_distances").check(relative_distances)
+
+# %% [markdown]
+# The loss compares the student's table $d^s$ with the teacher's $d^t$, entry by entry (Park et al. 2019):
+#
+# $$L_{\text{distance}} = \frac{1}{N^2} \sum_{i,j} \ell\left(d^s_{ij} - d^t_{ij}\right)$$
+#
+# $$\ell(u) = \begin{cases} u^2 / 2 & \text{if } |u| < 1 \\ |u| - 1/2 & \text{otherwise} \end{cases}$$
+#
+# $\ell$ is the *Huber* or smooth-L1 loss of one gap $u$: a square for small gaps, and a straight line for large ones, so that a single
+# far-off pair does not outweigh all others. $L$ is one number. The teacher's table is a constant: no gradient goes into it.
 
 # %%
 kd.exercise("05.rkd_distance")
@@ -164,8 +212,18 @@ def rkd_distance(student, teacher):
 rkd_distance = kd.exercise("05.rkd_distance").check(rkd_distance)
 
 # %% [markdown]
-# Now angles, and a trap. An angle divides two ways by their lengths, and the way from a picture to itself has none: zero over zero,
-# in every batch.
+# ### RKD angle
+#
+# *What shape has each triangle?* At its corner $j$, two sides lead to the pictures $i$ and $k$. With $e_{ji}$ for the direction from $j$ to
+# $i$, a vector of length 1, the cosine of the angle between the two sides is an inner product, and the loss compares all of them:
+#
+# $$a_{jik} = \langle e_{ji}, e_{jk} \rangle, \quad e_{ji} = \frac{x_i - x_j}{\lVert x_i - x_j \rVert}$$
+#
+# $$L_{\text{angle}} = \frac{1}{N^3} \sum_{j,i,k} \ell\left(a^s_{jik} - a^t_{jik}\right)$$
+#
+# $a$ has shape $(N, N, N)$ and lies between −1 and 1; $\ell$ is the Huber loss from above. An angle needs no unit, so there is no mean.
+#
+# There is a trap. The way from a picture to itself has length zero and so no direction: zero over zero, in every batch. There $e_{jj} = 0$.
 
 # %%
 kd.exercise("05.angles")
@@ -181,9 +239,11 @@ def angles(embeddings):
 angles = kd.exercise("05.angles").check(angles)
 
 # %% [markdown]
-# `F.normalize` would divide by 10⁻¹² there. The values are right. And the gradient? Where the teacher's way has no length either (a picture
-# and itself, or its copy), both cosines are 0, and the loss pulls at nothing. It is another matter where the *student* has
-# collapsed two pictures that the teacher tells apart.
+# The first idea is `F.normalize`. It divides by the length or by 10⁻¹², whichever is larger, so the values are right: a way of length zero
+# stays zero. In the gradient, however, that divisor is a factor of 10¹².
+#
+# Two cases differ. Where the teacher's way has no length either (a picture and itself, or its copy), both cosines are 0. The gap is 0, and
+# the loss has no gradient there. But a *student* may give two pictures one embedding that the teacher tells apart: it has collapsed them.
 #
 # **Predict**: with `F.normalize`, which of three batches has by far the largest gradient?
 
@@ -194,6 +254,11 @@ largest = kd.predict(
     options=["all pictures differ", "one picture twice", "the student collapses two"],
 )
 largest
+
+
+# %% [markdown]
+# The table has the largest entry of the loss's gradient at the student's embeddings, for `F.normalize` and for your function: in a batch of
+# eight random embeddings; in one where the third picture is the first again, for both networks; and where that is so for the student alone.
 
 
 # %%
@@ -236,11 +301,19 @@ kd.say(
     "A picture that is in the batch twice does no harm: "
     f"{gradients['one picture twice']['F.normalize']}. A collapse that the teacher does not share gives "
     f"**{gradients['the student collapses two']['F.normalize']}**, and one such step ends the training. (A ReLU whose "
-    "outputs are all zero for two pictures is enough.) Yours leaves that way out."
+    "outputs are all zero for two pictures is enough.) Your function leaves that way out."
 )
 
 # %% [markdown]
-# And similarities, as SP compares them.
+# ### Similarity
+#
+# *Which pictures activate a layer alike?* Similarity-preserving distillation (SP; Tung, Mori 2019) takes inner products in place of
+# distances: $G_{ij} = \langle x_i, x_j \rangle$. Together they are the *Gram matrix* $G$, of shape $(N, N)$. Each of its rows is divided by
+# its own length, and the loss is the mean squared gap:
+#
+# $$\hat G_{ij} = \frac{G_{ij}}{\sqrt{\sum_k G_{ik}^2}}$$
+#
+# $$L_{\text{SP}} = \frac{1}{N^2} \sum_{i,j} \left(\hat G^s_{ij} - \hat G^t_{ij}\right)^2$$
 
 # %%
 kd.exercise("05.similarity_preserving")
@@ -256,8 +329,58 @@ def similarity_preserving(student, teacher):
 similarity_preserving = kd.exercise("05.similarity_preserving").check(similarity_preserving)
 
 # %% [markdown]
-# The last one asks across the two networks. Each student embedding looks for the teacher's embedding of *its own* picture, among those of
-# the whole batch. This is InfoNCE, the loss behind contrastive distillation. Both need one width; a linear layer sees to that.
+# ### Probabilistic
+#
+# *Which neighbours would a picture choose?* Probabilistic knowledge transfer (PKT; Passalis, Tefas 2018) turns each row of cosines into a
+# distribution over the $N$ pictures of the batch. It compares the distributions as lab 02 did, by a divergence:
+#
+# $$c_{ij} = \frac{\langle x_i, x_j \rangle}{\lVert x_i \rVert \, \lVert x_j \rVert}$$
+#
+# $$p_{ij} = \frac{(c_{ij} + 1) / 2}{\sum_k (c_{ik} + 1) / 2}$$
+#
+# $$L_{\text{PKT}} = \frac{1}{N^2} \sum_{i,j} p^t_{ij} \log \frac{p^t_{ij} + \varepsilon}{p^s_{ij} + \varepsilon}$$
+#
+# $c_{ij}$ is the cosine of the embeddings of pictures $i$ and $j$; $c$ and $p$ have shape $(N, N)$, and each row of $p$ adds to 1.
+# $\varepsilon = 10^{-7}$ keeps the logarithm finite.
+#
+# ### Congruence
+#
+# *How strongly are pictures correlated, if only near ones count?* Correlation congruence (CC; Peng et al. 2019) takes a Gaussian kernel of the
+# embeddings' directions, $\exp(-\gamma \lVert u_i - u_j \rVert^2)$ with $u_i = x_i / \lVert x_i \rVert$. It is near 1 for pictures that
+# point the same way. It depends on the cosines $c_{ij}$ alone, and the first three terms of its Taylor series stand for it:
+#
+# $$k_{ij} = e^{-2\gamma} \sum_{m=0}^{2} \frac{(2\gamma)^m}{m!} \, c_{ij}^{\,m}$$
+#
+# $$L_{\text{CC}} = \frac{1}{N^2} \sum_{i,j} \left(k^s_{ij} - k^t_{ij}\right)^2$$
+#
+# $k$ has shape $(N, N)$. $\gamma = 0.4$ says how fast the kernel falls; $m$ counts the terms.
+#
+# ### Flow
+#
+# *How does a picture change from one layer to the next?* The flow of solution procedure (FSP; Yim et al. 2017) relates layers, not pictures.
+# Take the maps $A$ of an earlier stage, of shape $(N, C_a, P)$, and $B$ of a later one, $(N, C_b, P)$: $C_a$ and $C_b$ channels at $P$
+# positions (the larger maps are first averaged down to the smaller). For each picture $n$ there is a Gram matrix between the channels:
+#
+# $$F_{nab} = \frac{1}{P} \sum_{p=1}^{P} A_{nap} \, B_{nbp}$$
+#
+# $$L_{\text{flow}} = \frac{1}{N C_a C_b} \sum_{n,a,b} \left(F^s_{nab} - F^t_{nab}\right)^2$$
+#
+# $F$ has shape $(N, C_a, C_b)$, which must be one for both networks. So a learnt regressor, a 1×1 convolution, first brings the student's maps
+# to the teacher's channels, at each of the two stages, here the second and the third.
+#
+# ### Contrastive
+#
+# *Can the student find its own picture among the teacher's?* This loss compares across the two networks. Each student embedding
+# looks for the teacher's embedding of *its own* picture, among those of the whole batch. It is called InfoNCE, and it is the loss behind
+# contrastive distillation (Tian et al. 2020). It is a cross-entropy over $N$ pictures in place of classes:
+#
+# $$c_{ij} = \frac{\langle x^s_i, x^t_j \rangle}{\lVert x^s_i \rVert \, \lVert x^t_j \rVert}$$
+#
+# $$L_{\text{NCE}} = -\frac{1}{N} \sum_i \log \frac{\exp(c_{ii} / \tau)}{\sum_j \exp(c_{ij} / \tau)}$$
+#
+# $c$, of shape $(N, N)$, holds the cosines of student and teacher; the right answer of row $i$ is column $i$. $\tau$ is a temperature
+# (0.1 in the study): the smaller, the sharper the choice. The loss is in nats, units of the natural logarithm. Both embeddings must have
+# one width $D$: in the study a learnt linear layer brings the student's 32 numbers to the teacher's 256.
 
 # %%
 kd.exercise("05.info_nce")
@@ -273,7 +396,7 @@ def info_nce(student, teacher, temperature):
 info_nce = kd.exercise("05.info_nce").check(info_nce)
 
 # %% [markdown]
-# Yours and the package's agree:
+# Your functions and the package's agree. (The cell says nothing if they do.)
 
 # %%
 ours, theirs = embeddings["student, labels only"][:20], embeddings["teacher"][:20]
@@ -284,19 +407,32 @@ torch.testing.assert_close(
 )
 
 # %% [markdown]
-# How well do two students, taught differently, know a picture again? Here the one with angles stands for the teacher.
+# How well does one student know a picture again that another has embedded? Both have 32 numbers, so no linear layer is needed. The
+# student with angles stands for the teacher. A student without any idea of which picture is which would give each of $N$ the
+# probability $1/N$, and its loss would be $\log N$.
 
 # %%
 other = embeddings["student, RKD angle"][:20]
 nats = info_nce(ours, other, 0.1)
 torch.testing.assert_close(nats, kd.losses.contrastive(ours, other, temperature=0.1))
 chance = torch.tensor(float(len(ours))).log()
+
+# %%
 kd.say(
     f"Among {len(ours)} pictures InfoNCE is **{nats:.2f} nats**. Without any idea of which is which it would be log {len(ours)}, {chance:.2f}."
 )
 
 # %% [markdown]
 # ## Write the measure by hand
+#
+# Recall@1, in percent. $y_i$ is the class of picture $i$, of $N$ in all, and $n(i)$ is its nearest other picture, by the cosine $c_{ij}$
+# of their embeddings within one network:
+#
+# $$\text{recall@1} = \frac{100}{N} \sum_i [\, y_{n(i)} = y_i \,]$$
+#
+# $$n(i) = \mathrm{argmax}_{j \neq i} c_{ij}$$
+#
+# where $[\cdot]$ is 1 if what stands in it is true, and 0 otherwise. The labels are used to judge, and for nothing else.
 
 # %%
 kd.exercise("05.recall_at_1")
@@ -313,6 +449,8 @@ recall_at_1 = kd.exercise("05.recall_at_1").check(recall_at_1)
 
 # %%
 found = {name: float(recall_at_1(table, new.labels)) for name, table in embeddings.items()}
+
+# %%
 kd.say(
     "Recall@1 on classes never seen: "
     + ", ".join(f"{name} **{r:.1f} %**" for name, r in found.items())
@@ -320,7 +458,8 @@ kd.say(
 )
 
 # %% [markdown]
-# What does that look like? Six queries, and what each network finds nearest.
+# What does that look like? The top row has six query pictures. Below each stands what each network finds nearest to it, marked ✓ where
+# it is of the right class.
 
 # %%
 queries = forty[3::7][:6]
@@ -344,26 +483,38 @@ kd.plots.neighbours(
 # %% [markdown]
 # ## Measure, twice
 #
-# Seven relation methods, each together with the labels, beside labels alone and plain KD. Five paired seeds, one budget; weights chosen
-# on validation data with other seeds. Stored, because it outgrows the lab's minute (`kdcourse results 05` repeats it).
+# Now the study. Each *arm*, as the recipes that are compared are called, trains the student with the loss
 #
-# | method | what it compares | source |
-# |---|---|---|
-# | RKD distance, RKD angle | pairs, triplets | Park et al. 2019 |
-# | similarity-preserving | rows of Gram matrices | Tung, Mori 2019 |
-# | probabilistic transfer | each picture's distribution over neighbours | Passalis, Tefas 2018 |
-# | correlation congruence | a Gaussian kernel | Peng et al. 2019 |
-# | flow | Gram matrices between two layers | Yim et al. 2017 |
-# | contrastive | your own picture among the others | Tian et al. 2020 |
+# $$L = L_{\text{labels}} + w \cdot L_{\text{relation}}$$
 #
-# Five of the seven compare N×N tables alone. Contrastive learns a linear layer from the student's width to the teacher's, and flow a
-# regressor at each layer; flow needs maps of both networks, too.
+# where $L_{\text{labels}}$ is the cross-entropy with the labels, and the weight $w$ belongs to the method. The weights were chosen on
+# validation data with seeds of their own. Beside the seven stand *labels only* ($w = 0$) and plain *KD* from lab 03, which softens the
+# logits: $L = \alpha T^2 \, \mathrm{KL} + (1 - \alpha) L_{\text{labels}}$ with $\alpha = 0.9$, the temperature $T = 4$, and the divergence KL of
+# the teacher's softened probabilities and the student's.
+#
+# | arm | what it compares | $w$ | learns layers beside the student? | source |
+# |---|---|---|---|---|
+# | RKD distance | pairs | 10 | no | Park et al. 2019 |
+# | RKD angle | triplets | 10 | no | Park et al. 2019 |
+# | similarity | rows of Gram matrices | 100 | no | Tung, Mori 2019 |
+# | probabilistic | each picture's distribution over neighbours | 10,000 | no | Passalis, Tefas 2018 |
+# | congruence | a Gaussian kernel | 100 | no | Peng et al. 2019 |
+# | flow | Gram matrices between two layers | 1 | a regressor at each stage | Yim et al. 2017 |
+# | contrastive | your own picture among the others | 1 | a linear layer | Tian et al. 2020 |
+#
+# The first five compare N×N tables alone, of the batch's 32 pictures. Flow needs maps of both networks, too.
+#
+# All arms have the same steps and *paired* seeds: five of them, and with each seed all arms share the first weights and the pictures, so that
+# the luck which they share cancels in the difference. The study outgrows the lab's minute, so its scores are *stored* in a file, the ledger
+# (`kdcourse results 05` repeats it).
 #
 # What differs besides the loss? The labels, the steps and the student are the same. But every arm except *labels only* also asks a
 # teacher, which has learnt from the labels of all ten classes, the four new ones among them.
 #
-# **The cheapest rivals** learn from no label and no teacher: the pixels as they are; the pictures' main components (PCA, a linear
-# layer of the student's width, from the same 1,000 pictures); and the student with its first, random weights.
+# **The cheapest rivals**, what could do as well at less cost, learn from no label and no teacher. They are the pixels as they are; the
+# pictures' main components; and the student with its first, random weights. The main components (PCA) are a linear layer of the
+# student's width, from the same 1,000 pictures: $x = V (b - \bar b)$, with the pixels $b$ of a picture, their mean $\bar b$, and the
+# 32 directions $V$ in which the pictures differ most, of shape (32, number of pixels).
 #
 # **Predict**: do the trained students find their like more often than the raw pixels do, on classes that they have never seen?
 
@@ -406,7 +557,8 @@ recall_of = relations.metrics["-recall"]
 unlearnt = kd.experiment.Comparison.evaluate(rivals, data, recall_of, seeds, "raw pixels")
 
 # %% [markdown]
-# A part of the study again, here and now. Where no results are stored for your data, this part is all there is.
+# A part of the study runs again, here and now. It should come close to what is stored. Where no results are stored for your data, this part
+# is all there is.
 
 # %%
 kept = data.name in kd.studies.family_of(relations.name).sets
@@ -415,6 +567,8 @@ recall_again = again.evaluated_by(recall_of, data)
 accuracy, recall = (
     (relations.stored(), relations.stored("-recall")) if kept else (again, recall_again)
 )
+
+# %%
 kd.say(
     "Stored for these data."
     if kept
@@ -422,7 +576,10 @@ kd.say(
 )
 
 # %% [markdown]
-# First by what relations are for: recall@1 on the four classes that no student has seen. Every arm is held against the raw pixels.
+# First by what relations are for: recall@1 on the four classes that no student has seen. In the table every arm is held against the raw
+# pixels. *Mean* and *±* are those of its five seeds. The *difference* is paired, with its 95 % interval in brackets. The *verdict* is
+# "helps" where the interval lies above zero, "hurts" where it lies below, and "no clear difference" where it holds zero. Among many
+# comparisons a few look clear by luck alone; *Holm* is what is left of the verdict once that is allowed for.
 
 # %%
 beside_pixels = replace(
@@ -443,26 +600,36 @@ beaten.answer(
     on=beside_pixels.figure(ylabel="recall@1 on new classes, %"),
 )
 
+# %%
+methods = [arm for arm in recall.scores if arm not in ("labels only", "KD")]
+kd.say(
+    f"The best arm by validation recall is *{winner}*. "
+    + (
+        f"Its formula stands above, under the heading *{winner[0].upper()}{winner[1:]}*."
+        if winner in methods
+        else "It compares logits, and no relations: its formula stands above the table of the arms."
+    )
+)
+
 # %% [markdown]
-# The same arms against labels alone:
+# The same arms against labels alone. Now the question is what the relation adds to the labels.
 
 # %%
 recall.table()
 
 # %% [markdown]
-# Then by accuracy on the six classes that were learnt.
+# Then by accuracy on the six classes that were learnt. Here names count, which a relation does not know.
 
 # %%
 accuracy.table()
 
 # %%
-methods = [arm for arm in recall.scores if arm not in ("labels only", "KD")]
 better = [arm for arm in methods if recall.difference(arm).verdict == "helps"]
 in_words = {"helps": "beats", "hurts": "stays below", "no clear difference": "is not clear of"}
 kd.say(
     f"Over labels alone {len(better)} of {len(methods)} relation methods improve recall"
     + (f" ({', '.join(better)})" if better else "")
-    + f". The best arm by validation recall is *{winner}*. It {in_words[to_pixels.verdict]} the raw pixels: "
+    + f". The best arm by validation recall, *{winner}*, {in_words[to_pixels.verdict]} the raw pixels: "
     f"**{to_pixels}**; and {in_words[to_pca.verdict]} PCA with as many numbers: {to_pca}."
 )
 if kept:
@@ -477,7 +644,8 @@ if kept:
 # %% [markdown]
 # ## When it does not help: the pixels win
 #
-# We believed: training on six classes throws away what tells the other four apart. The untrained network is the control.
+# Why do the pixels do so well? We believed that training on six classes throws away what tells the other four apart. The *control* for
+# that belief, an arm that differs in one thing only, is the student before any training.
 
 # %%
 learnt_away = beside_pixels.difference("labels only", "untrained")
@@ -493,10 +661,13 @@ kd.say(
 )
 
 # %% [markdown]
-# So most is lost in the network's build, before it learns anything. Where? Each stage halves the maps, and the last one leaves a single
-# position: the embedding says what there is, and not where. These pictures are centred, and in centred pictures the place says
-# much. Test it at the untrained network's third stage, where positions are left: the means of its maps over all positions, against as many
-# main components of the maps with their positions.
+# So most is lost in the way the network is built, before it learns anything. Where? Each stage halves the maps, and the last one leaves a
+# single position. So the embedding says what there is in the picture, and not where. These pictures are centred, and in centred pictures
+# the place says much.
+#
+# We test this at the untrained network's third stage, where positions are left. Its maps have shape $(N, C, H, W)$. The first embedding
+# has no positions: the mean of each channel over all $H \cdot W$ positions, $C$ numbers. The second has them: as many main components of
+# the maps as they are, with all their $C \cdot H \cdot W$ numbers.
 
 # %%
 third = "stage3"
@@ -514,6 +685,8 @@ for seed, model in zip(seeds, untrained, strict=True):
     where.append(kd.measure.recall_at_1(components, new.labels))
     what.append(kd.measure.recall_at_1(channels, new.labels))
 place = kd.difference([a - b for a, b in zip(where, what, strict=True)])
+
+# %%
 kd.say(
     f"{channels.shape[1]} numbers with positions find their like in **{kd.difference(where).mean:.1f} %**, "
     f"{channels.shape[1]} without in {kd.difference(what).mean:.1f} %: {place} ({place.verdict})."
@@ -522,6 +695,8 @@ kd.say(
 # %% [markdown]
 # ### Beside the published figures
 #
+# Accuracies in percent, as the papers give them. DA is RKD's distance and angle together.
+#
 # | | labels only | with relations | setting |
 # |---|---|---|---|
 # | RKD, accuracy | 71.26 | 72.97 (KD + RKD-DA 74.66) | VGG11 on CIFAR-100, Park et al. 2019 |
@@ -529,11 +704,12 @@ kd.say(
 # | CRD, accuracy | 72.50 | 75.51 | the same |
 #
 # Theirs are colour pictures of 100 classes, 50,000 labels and students of half a million parameters or more. Two papers do not agree
-# on the sign of RKD for accuracy. On what the loss is made for, distances between pictures, it is judged by retrieval.
+# on the sign of RKD for accuracy. RKD is made for distances between pictures, and those are judged by retrieval. (CRD, contrastive
+# distillation as published, chooses its wrong pictures from a memory of thousands; ours takes those of the batch.)
 #
 # ## When it does not help either: relations alone
 #
-# A relation says nothing of names. Leave the labels out and ask the student for classes.
+# A relation says nothing of names. What if we leave the labels out, train by the angles alone, and ask the student for classes?
 #
 # **Predict** its accuracy on the six classes.
 
@@ -552,6 +728,8 @@ nameless = replace(
 ).run(seed=0)
 learnt = kd.measure.accuracy(nameless, data.test.only(*seen))
 retrieved = relations.metrics["-recall"](nameless, data.test)
+
+# %%
 assert learnt < 50
 nameless_accuracy.answer(learnt)
 kd.say(
@@ -564,10 +742,10 @@ kd.say(
 # ## Recap
 #
 # - Most relation losses compare tables of N×N numbers, of any two architectures. Contrastive and flow learn layers between the two.
-# - Each table is divided by a unit of its own (a mean, a row's length), or the networks' scales are compared.
-# - Guard directions of length zero, in value and in gradient: a student may collapse what its teacher tells apart.
+# - Each table is divided by a unit of its own (a mean, a row's length). Otherwise the two networks' scales would be compared.
+# - Take care of directions of length zero, in value and in gradient: a student may collapse what its teacher tells apart.
 # - They are judged by what they are for. A gain in retrieval need not be one in accuracy.
-# - A gain over labels alone is not yet a use. Hold it against the pixels, their main components and the first weights.
+# - A gain over labels alone is not yet a use. Compare it with the pixels, their main components and the first weights.
 #
 # ### Check yourself
 

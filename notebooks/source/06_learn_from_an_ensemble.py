@@ -13,13 +13,14 @@
 # %% [markdown]
 # # Learn from an ensemble
 #
-# Four hospitals have 2,000 labelled pictures each and may show them to nobody. What each may hand out is a network. Asked together,
-# the four know more than each alone. Running them all is costly; distilled into one student, much of what they gain can be had at the
-# price of one.
+# Four hospitals have 2,000 labelled pictures each, and may show them to nobody. What each may hand out is a trained network. Asked
+# together, the four networks know more than each alone. Several networks whose answers are averaged are an *ensemble*, or a committee;
+# each of them is a *member*. Running all of them costs four times as much as running one. So one student is distilled from the
+# committee: it keeps much of the gain at the price of one network.
 #
-# **You will** build committees, hold them against the controls that they need, look at who is too sure, and mix teachers by hand.
+# **You will** build committees, compare them with the controls that they need, look at who is too sure, and mix teachers by hand.
 # **You will learn** when a committee is worth its cost, how a wrong teacher is outvoted, and how much of the gain one student keeps.
-# **You need** lab 03. **Time:** 50 minutes of yours; the machine needs about a minute and a half in all.
+# **You need** lab 03. **Time:** 55 minutes of yours; the machine needs about a minute and a half in all.
 
 # %% tags=["setup"]
 import kdcourse as kd
@@ -39,9 +40,23 @@ data = kd.load_images()
 # %% [markdown]
 # ## Train members that differ
 #
-# 25,000 of the training pictures are private: each time, 8,000 of them are drawn and dealt out to the four, so that no two hold the same
-# picture. The other 30,000 are public, and nobody has labelled them. A member is a perceptron with 64 hidden units. Three ways to get
-# four of them: the pictures of one hospital with other first weights; each hospital's own pictures; other architectures.
+# 25,000 of the training pictures are private. For each seed (the number that fixes what is random in a run), 8,000 of them are drawn and
+# dealt out to the four hospitals, so that no two hold the same picture. The other 30,000 are public, and nobody has labelled them. A
+# member is a perceptron with 64 hidden units, the numbers that it computes between its input and its logits.
+#
+# A committee only helps if its members do not all make the same mistakes. There are three ways to get four members that differ: the
+# pictures of one hospital with other first weights; each hospital's own pictures; or other architectures on the pictures of one hospital.
+#
+# We measure how much they differ by their *disagreement*: the share of pictures on which two members decide differently. The *logits* of
+# member $m$, its numbers before the softmax, are $z^m$, of shape $(N, C)$ for $N$ pictures and $C$ classes. It decides for the class with
+# the largest of them:
+#
+# $$\hat y^m_n = \mathrm{argmax}_c z^m_{nc}$$
+#
+# $$D_{ab} = \frac{1}{N} \sum_n [\, \hat y^a_n \neq \hat y^b_n \,]$$
+#
+# where $\hat y^m_n$ is the decision of member $m$ on picture $n$, and $[\cdot]$ is 1 if what stands in it is true, and 0 otherwise. For $M$
+# members $D$ has shape $(M, M)$, and its diagonal is 0.
 #
 # **Predict**: which four will disagree most?
 
@@ -84,8 +99,9 @@ committees = {
 }
 
 # %% [markdown]
-# The first two are trained five times, beside two controls that are looked at further down: one network on the pooled pictures of all
-# four, trained as long as one member, and as long as four.
+# The first two committees are trained with five seeds, beside two *controls*, networks that differ in one thing only: one network on the
+# pooled pictures of all four hospitals, trained as long as one member, and one trained as long as four. We look at the controls further
+# down.
 
 # %%
 in_one_place = replace(member, train=pooled)
@@ -115,6 +131,10 @@ answers = {
     for name, ensemble in ensembles.items()
 }  # name -> (4, 10,000, 10)
 
+# %% [markdown]
+# For each committee we now have the logits of its four members on all test pictures. Write the disagreement. The figure below shows it for
+# all three committees, in percent: a row and a column for each member, named by its layers' sizes. Look at the cells off the diagonal.
+
 # %%
 kd.exercise("06.disagreement")
 
@@ -142,8 +162,17 @@ most_apart.answer(
 # %% [markdown]
 # ## Average them
 #
-# Two means are in use. The mean of probabilities asks everybody and bounds what each can say; the mean of logits is the geometric
-# mean of the probabilities, and lets one very sure member shout.
+# How do four answers become one? Two means are in use. Each is softened by a temperature $T$, as in lab 02:
+#
+# $$\bar p_{nc} = \frac{1}{M} \sum_{m=1}^{M} \mathrm{softmax}(z^m_n / T)_c$$
+#
+# or
+#
+# $$\bar p_n = \mathrm{softmax}\left(\frac{1}{M} \sum_{m=1}^{M} z^m_n / T\right)$$
+#
+# $\bar p$, of shape $(N, C)$, holds the committee's probabilities for picture $n$ and class $c$; each row adds to 1. The first is the *mean
+# of probabilities*. Each member has a share of $1/M$ and no more, however sure it is. The second is the *mean of logits*. It is the
+# geometric mean of the members' probabilities, scaled to add to 1. A logit has no bound, so one very sure member can outweigh the others.
 
 # %%
 kd.exercise("06.ensemble_target")
@@ -165,11 +194,11 @@ torch.testing.assert_close(
 )
 
 # %% [markdown]
-# ## Hold it against its controls
+# ## Compare it with its controls
 #
-# Does the committee gain because its members err differently, or because the four have seen four times as many labels? Two controls
-# tell. *Other weights*: four networks again, all with the 2,000 labels of one hospital. *Pooled*: one network with all 8,000 labels, as if
-# the pictures might leave the hospitals; trained as long as one member, and as long as four.
+# Is the committee better because its members make different mistakes, or because the four have seen four times as many labels? Two
+# controls can tell. *Other weights*: four networks again, all with the 2,000 labels of one hospital. *Pooled*: one network with all 8,000
+# labels, as if the pictures might leave the hospitals; trained as long as one member, or as long as four.
 #
 # **Predict**: is the committee of four hospitals better than one network on their pooled pictures?
 
@@ -181,8 +210,17 @@ against_pool = kd.predict(
 )
 against_pool
 
+# %% [markdown]
+# The table has a row for each *arm*, as what is compared is called. *Mean* and *±* are those of five seeds. The *difference* to one member
+# is *paired*, taken seed by seed, with its 95 % interval in brackets. The *verdict* says whether the interval lies above zero (helps), below
+# it (hurts), or holds it (no clear difference); *Holm* is the verdict once it is allowed for that several arms are compared.
+
 # %%
 worth.table()
+
+# %% [markdown]
+# Of the two pooled networks, the one that is better on validation data, which neither train nor judge, now meets the committee. The
+# figure shows each seed's accuracy, and below it the paired differences.
 
 # %%
 pool = worth.best(among=["pooled", "pooled, 4 × the steps"])
@@ -190,7 +228,8 @@ beside_pool = worth.difference("own pictures", pool)
 against_pool.answer(beside_pool.verdict, on=worth.figure())
 
 # %% [markdown]
-# What else differs? Count the labels, and the arithmetic of training.
+# What else differs between the arms? The next table counts the different pictures that each has looked at, the labels, the steps of
+# training, and the multiply-adds, the arithmetic that training took.
 
 # %%
 worth.differs()
@@ -221,7 +260,15 @@ kd.say(
 # %% [markdown]
 # ## Ask who is too sure
 #
-# A model that says 90 % should be right nine times in ten. Bars below the dashed line are too sure of themselves.
+# A network's *confidence* in a picture is the largest of its probabilities. If it says 90 %, it should be right nine times in ten.
+# The *expected calibration error* measures how far it is from that. Put the pictures into ten bins of equal width by their confidence:
+# those up to 0.1, those above 0.1 and up to 0.2, and so on. In each bin compare how often the network was right with how sure it was:
+#
+# $$\mathrm{ECE} = \sum_{k=1}^{10} \frac{|B_k|}{N} \, \left| \, \mathrm{acc}(B_k) - \mathrm{conf}(B_k) \, \right|$$
+#
+# $B_k$ is the set of pictures in bin $k$ and $|B_k|$ their number, of $N$ in all. $\mathrm{acc}(B_k)$ is the share of them that the network
+# gets right, and $\mathrm{conf}(B_k)$ their mean confidence. Empty bins count nothing. The error is a share between 0 and 1; times 100 it
+# is in points (Guo et al. 2017).
 
 # %%
 kd.exercise("06.calibration_error")
@@ -239,9 +286,17 @@ calibration_error = kd.exercise("06.calibration_error").check(calibration_error)
 # %% [markdown]
 # ## Distil the committee
 #
-# A committee for each seed, those of above. The student has one member's architecture and budget, and learns from soft targets on the
-# 30,000 public pictures, without labels. Is it the committee, or only the pictures? So one student asks a single member about the
-# very same pictures. And the network on the pooled labels is there again.
+# For each seed there is a committee from above. The student has one member's architecture and budget, the number of pictures that its
+# steps see. It learns from the committee's soft targets, probabilities in place of labels, on the 30,000 public pictures:
+#
+# $$L = T^2 \cdot \frac{1}{N} \sum_n \mathrm{KL}\left(\bar p_n \,\|\, \mathrm{softmax}(z^{\text{student}}_n / T)\right)$$
+#
+# $\bar p_n$ is the committee's mean for picture $n$ at the temperature $T = 2$, $z^{\text{student}}$ are the student's logits, of shape $(N, C)$ for
+# a batch of $N$ pictures, and $\mathrm{KL}(p \,\|\, q) = \sum_c p_c \log (p_c / q_c)$. It is the soft loss of lab 03 with a mean in the
+# teacher's place.
+#
+# Is a gain the committee's, or does it come from the 30,000 pictures? To tell, one student asks a single member about the very same pictures.
+# And the network on the pooled labels is there again. The table and the figure read as above; the baseline is a member that learnt from labels.
 
 # %%
 trained = worth.students["own pictures"]
@@ -273,9 +328,13 @@ outcome.figure()
 outcome.differs()
 
 # %% [markdown]
-# (The members' own training is not counted there; it is in the table above. The labels that a teacher has seen come to its student only
-# through answers. And the students have 30,000 pictures more to look at than *pooled*: where one of them beats it, part of that may be
-# theirs.)
+# (The members' own training is not counted there; it is in the table further up. A student gets the labels that its teacher has seen only
+# through the teacher's answers. And the students have 30,000 pictures more to look at than *pooled*: where one of them beats it, part of
+# that may come from those pictures.)
+
+# %% [markdown]
+# How much of the committee's gain does the student keep? We divide the student's mean gain over one member by the committee's. (A share of
+# two noisy means is noisy itself: trust the differences and their intervals first.)
 
 # %%
 gain = worth.difference("own pictures")
@@ -299,11 +358,18 @@ kd.say(
 # %% [markdown]
 # ## Is a committee calibrated?
 #
-# It is often said so: members that differ moderate each other. The cheapest rival is a single member and a single number. *Temperature
-# scaling* divides its logits by the temperature that fits the validation labels best (Guo et al. 2017); no decision changes.
+# It is often said that it is: members that differ moderate each other. The cheapest *rival*, what could do as well at less cost, is a single
+# member and a single number. *Temperature scaling* (Guo et al. 2017) divides a network's logits by one temperature $t$, the one that fits the
+# validation labels best:
 #
-# A committee's confidence depends on the temperature of its mean. At T = 1 it is the plain mean of the probabilities. The student's
-# targets are softened at T = 2; read at 1 they are surer than the plain mean.
+# $$t^\ast = \mathrm{argmin}_t \; -\frac{1}{N} \sum_n \log \mathrm{softmax}(z_n / t)_{y_n}$$
+#
+# with the logits $z$, of shape $(N, C)$, and the labels $y_n$ of the $N$ validation pictures. No decision changes, because the largest logit
+# stays the largest.
+#
+# A committee's confidence depends on the temperature of its mean. At $T = 1$ it is the plain mean of the probabilities. For the student's
+# targets the mean was taken at $T = 2$. For logits such a committee gives $T \log \bar p_{nc}$: softened at $T$ they are $\bar p$ again. Read
+# at 1, they are probabilities in proportion to $\bar p_{nc}^{\,2}$, which are surer.
 #
 # **Predict**: is the plain mean, at T = 1, better calibrated than one member?
 
@@ -340,6 +406,11 @@ as_is, scaled = (
 )
 
 
+# %% [markdown]
+# The table shows the mean error of five seeds with its 95 % interval: of each model as it is, and after its logits were scaled. *Student* is
+# the one that was taught by the committee.
+
+
 # %%
 def with_interval(values):
     spread = kd.difference(values)
@@ -352,6 +423,11 @@ pd.DataFrame(
         for title, table in (("as it is", as_is), ("temperature scaled", scaled))
     }
 ).rename_axis("calibration error, points")
+
+
+# %% [markdown]
+# The *reliability diagrams* of the first seed show where the errors come from: one bar for each bin of confidence, as high as the share that
+# is right. A bar below the dashed line means: too sure.
 
 
 # %%
@@ -382,7 +458,8 @@ kd.say(
 # %% [markdown]
 # ## When it does not help: a teacher that is wrong on purpose
 #
-# A fifth member has learnt every class under the next class's name. Alone it is right almost never, and it is sure.
+# A fifth member has learnt every class under the next class's name. Alone it is almost never right, and it is sure. In the mean of the
+# probabilities it has one share of five.
 #
 # **Predict**: how often is the average right, if the fifth has the same weight as each of the four?
 
@@ -396,8 +473,19 @@ of_five = kd.predict(
 of_five
 
 # %% [markdown]
-# Then mix by hand: each slider is one teacher's weight. The browser mixes 500 validation pictures at once; those that the four good
-# members dispute come first. Which mean bears the wrong teacher longer?
+# Then mix by hand. Each slider is one teacher's weight $w_m$, and the means become
+#
+# $$\bar p_n = \sum_m v_m \, \mathrm{softmax}(z^m_n / T)$$
+#
+# or
+#
+# $$\bar p_n = \mathrm{softmax}\left(\sum_m v_m z^m_n / T\right)$$
+#
+# $$v_m = \frac{w_m}{\sum_j w_j}$$
+#
+# where $v_m$, the shares, add to 1. With equal weights these are the two means from above. The browser mixes 500 validation pictures at
+# once. The pictures to choose from come first among those on which the four good members disagree. Raise the wrong teacher's weight: which
+# mean stays right longer?
 
 # %%
 draw = data.train.sample(2000, seed=99)
@@ -441,13 +529,14 @@ def right(target):
 
 good = right(ensemble_target(z[:4], 2.0))
 spoilt = {"probabilities": right(ensemble_target(z, 2.0)), "logits": right(z.mean(dim=0))}
+
+# %%
 assert kd.measure.accuracy(wrong, data.test) < 20 and spoilt["probabilities"] > good - 10
 kd.say(
     f"Four good members: {good:.1f} %. With the fifth, equal weights: "
     f"**{spoilt['probabilities']:.1f} %** by the mean of "
-    f"probabilities, **{spoilt['logits']:.1f} %** by the mean of logits. Four votes bear one "
-    "wrong one; a majority of wrong "
-    "teachers they would not, and a student cannot tell."
+    f"probabilities, **{spoilt['logits']:.1f} %** by the mean of logits. Four right voices outvote "
+    "one wrong one. A majority of wrong teachers would win, and a student could not tell."
 )
 of_five.answer(spoilt["probabilities"])
 
@@ -459,7 +548,7 @@ of_five.answer(spoilt["probabilities"])
 # - A mean of answers is less sure than they are. Whether that is calibration must be measured, beside one scaled member.
 # - The mean of probabilities bounds what a member can say; the mean of logits does not.
 # - One student, taught by the committee on pictures without labels, keeps much of the gain at one member's cost.
-# - Averages bear a wrong teacher as long as it is alone. Look at members before you average them.
+# - An average stands a wrong teacher as long as it is alone. Look at the members before you average them.
 #
 # ### Check yourself
 
