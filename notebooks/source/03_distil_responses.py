@@ -334,8 +334,8 @@ kd.measure.summary(rows, data.test)
 #
 # ## Measure: how much teacher, how much label?
 #
-# We compare eight recipes, or *arms*. The student, the number of steps and T = 2 are the same in all. The pictures that a student learns
-# from are its *transfer set*.
+# We compare eight recipes, or *arms*. All have the same student and the same number of steps, and where a teacher is asked, T = 2. The
+# pictures that a student learns from are its *transfer set*.
 #
 # - *labels only*: 1,000 pictures with their labels. This is the *baseline*, with which the others are compared.
 # - *smoothed*: the same with labels smoothed by hand, a *rival* that could explain a gain as well and costs less (lab 01).
