@@ -938,7 +938,7 @@ quiz.try_every_option()
 #
 # - `kd.Decoupled() + kd.HardTarget()`, `kd.Correlation() + kd.HardTarget()`, `kd.StandardizedSoftTarget()`, `kd.LogitMSE()`: put them beside
 #   `kd.Distillation()` at 1,000 labels. Does any beat it by an interval clear of zero?
-# - Give `rich` three times the steps, or T = 1. Does the recipe still lose?
+# - Give `rich` three times the steps, or T = 1. Does the verdict change?
 # - Leave out two classes. Does one raised bias each still bring them back?
 # - A convolutional student, `partial(kd.models.convnet, (8, 16, 32, 32))`, with `kd.zoo.teacher("convnet", data)`.
 #
@@ -959,6 +959,6 @@ full = kd.at_full_size(
 # %% [markdown]
 # ### Read further
 #
-# - Hinton, Vinyals, Dean (2015), *Distilling the Knowledge in a Neural Network*, §2–3.
+# - Hinton, Vinyals, Dean (2015), *Distilling the Knowledge in a Neural Network*, §1–3.
 # - Beyer et al. (2022), *Knowledge distillation: A good teacher is patient and consistent*: same pictures for both, and long training.
 # - Stanton et al. (2021), *Does Knowledge Distillation Really Work?*: a student can gain without matching its teacher.
