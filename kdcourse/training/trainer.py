@@ -38,14 +38,15 @@ ADAPTERS = "distillation_adapters"  # the student's attribute that holds them wh
 class DistillationTrainingArguments(TrainingArguments):
     """`TrainingArguments` and what distillation adds.
 
-    temperature: T > 0. alpha: the teacher's share within [0, 1]; 1 is the teacher alone (pure KD), 0 the labels alone. Some
-    sources, the Transformers cookbook among them, give alpha to the labels: their alpha is our 1 − alpha.
-    hidden: weight of the cosine loss between hidden states (Sanh et al. 2019), 0 for none. attention: weight of the squared
-    difference of attention probabilities (after Jiao et al. 2020, who match scores before the softmax), 0 for none.
-    sentence: weight of the cosine loss between the two [CLS] states of the last layer, 0 for none; each example brings the
-    teacher's as `teacher_states`, so a teacher with another tokenizer can teach it.
-    layers: student's layer -> teacher's, counted from 0, for both; default: spread evenly, last to last.
-    Two defaults are not the Trainer's own: every adapter is used, and a loss that is no number is not hidden but ends training.
+    temperature: T > 0, default 4. alpha: the teacher's share, from 0 (the labels alone) to 1 (the teacher alone), default 0.9.
+    Some sources, the Transformers cookbook among them, give alpha to the labels: their alpha is our 1 − alpha.
+    hidden: weight of the cosine loss between hidden states (Sanh et al. 2019), default 0: none. attention: weight of the squared
+    difference of attention probabilities (after Jiao et al. 2020, who match scores before the softmax), default 0: none.
+    sentence: weight of the cosine loss between the two [CLS] states of the last layer, default 0: none. Each example then brings
+    the teacher's state as `teacher_states`, so that a teacher with another tokenizer can teach.
+    layers: student's layer -> teacher's, counted from 0, for hidden and attention; default: spread evenly, last to last.
+    Two defaults are not the Trainer's own: every adapter counts as used, and a loss that is no number ends training and is not
+    hidden. Raises `ValueError` for numbers outside these ranges.
     """
 
     temperature: float = 4.0
@@ -255,7 +256,10 @@ class Examples(torch.utils.data.Dataset):
 
 @dataclass
 class Looking:
-    """A collator that looks at the answers that examples bring, while they are where a look makes no GPU wait."""
+    """A collator that checks the answers which examples bring, as long as they are on the CPU, where a check makes no GPU wait.
+
+    collate: the collator that makes the batch. Raises `ValueError` for answers with NaN or +∞.
+    """
 
     collate: Callable[[list], Mapping]
 
@@ -273,7 +277,10 @@ def _look_at_answers(batch: Mapping) -> None:
 
 
 class Divergence(TrainerCallback):
-    """Ends training at a loss that is no number, before it is logged, or weights saved. losses: (step, loss), on the device."""
+    """Ends training at a loss that is NaN or infinite, before it is logged or weights are saved.
+
+    losses: pairs (step, loss), still on the device. Raises `FloatingPointError` with the step.
+    """
 
     def __init__(self):
         self.losses: list[tuple[int, Tensor]] = []
@@ -291,7 +298,7 @@ class Divergence(TrainerCallback):
 
 
 class Bar(TrainerCallback):
-    """A progress bar like the training loop's, gone when training is."""
+    """A progress bar like the training loop's; it goes away when training ends."""
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.bar = tqdm(total=state.max_steps, desc="training", unit="step", leave=False)

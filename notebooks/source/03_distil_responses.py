@@ -334,8 +334,8 @@ kd.measure.summary(rows, data.test)
 #
 # ## Measure: how much teacher, how much label?
 #
-# We compare eight recipes, or *arms*. The student, the number of steps and T = 2 are the same in all. The pictures that a student learns
-# from are its *transfer set*.
+# We compare eight recipes, or *arms*. All have the same student and the same number of steps, and where a teacher is asked, T = 2. The
+# pictures that a student learns from are its *transfer set*.
 #
 # - *labels only*: 1,000 pictures with their labels. This is the *baseline*, with which the others are compared.
 # - *smoothed*: the same with labels smoothed by hand, a *rival* that could explain a gain as well and costs less (lab 01).
@@ -937,7 +937,7 @@ quiz.try_every_option()
 #
 # - `kd.Decoupled() + kd.HardTarget()`, `kd.Correlation() + kd.HardTarget()`, `kd.StandardizedSoftTarget()`, `kd.LogitMSE()`: put them beside
 #   `kd.Distillation()` at 1,000 labels. Does any beat it by an interval clear of zero?
-# - Give `rich` three times the steps, or T = 1. Does the recipe still lose?
+# - Give `rich` three times the steps, or T = 1. Does the verdict change?
 # - Leave out two classes. Does one raised bias each still bring them back?
 # - A convolutional student, `partial(kd.models.convnet, (8, 16, 32, 32))`, with `kd.zoo.teacher("convnet", data)`.
 #
@@ -958,6 +958,6 @@ full = kd.at_full_size(
 # %% [markdown]
 # ### Read further
 #
-# - Hinton, Vinyals, Dean (2015), *Distilling the Knowledge in a Neural Network*, §2–3.
+# - Hinton, Vinyals, Dean (2015), *Distilling the Knowledge in a Neural Network*, §1–3.
 # - Beyer et al. (2022), *Knowledge distillation: A good teacher is patient and consistent*: same pictures for both, and long training.
 # - Stanton et al. (2021), *Does Knowledge Distillation Really Work?*: a student can gain without matching its teacher.

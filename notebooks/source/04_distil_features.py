@@ -465,7 +465,7 @@ activation_boundary = kd.exercise("04.activation_boundary").check(activation_bou
 # **Neuron selectivity**, NST (Huang, Wang 2017): do both layers have the same spatial patterns among their channels? $s_{ni}$ is channel i of the
 # student's maps for picture n, laid flat to H·W numbers and scaled to length 1; $t_{nj}$ likewise. The dot is the inner product of two such rows.
 #
-# $k$ is the mean of their squares over all pairs of channels.
+# $k$ is the mean of the squared products over all pairs of channels.
 #
 # $$L = \frac{1}{N} \sum_{n=1}^{N} \left( k(t_n, t_n) + k(s_n, s_n) - 2 k(s_n, t_n) \right)$$
 #
