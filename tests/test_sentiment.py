@@ -264,6 +264,10 @@ def test_finetuning_passes_on_what_the_trainer_can_do(split, tmp_path, monkeypat
     assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
     saved = safetensors.torch.load_file(tmp_path / "checkpoint-4" / "model.safetensors")
     assert all(torch.equal(value, saved[name]) for name, value in student.bert.state_dict().items())
+    again = bert(16, 1, heads=2, seed=7)
+    settings |= {"resume_from_checkpoint": str(tmp_path / "checkpoint-2"), "validation": split, "eval_steps": 2}
+    found = kd.finetune(again, split, teacher=teacher, steps=4, learning_rate=1e-3, **settings)
+    assert torch.equal(again.predict(TEXTS), student.predict(TEXTS)) and len(found) == 2
 
 
 def test_finetuning_that_diverges_says_at_which_step(split, small):

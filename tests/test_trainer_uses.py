@@ -6,6 +6,7 @@ import safetensors.torch
 import torch
 import transformers
 from torch import nn
+from torch.nn import functional as F
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from kdcourse import losses
@@ -76,6 +77,15 @@ def test_the_parts_of_the_loss_are_logged_each_by_itself(student, teacher, tmp_p
     alone.train()
     assert history(alone, "soft_loss") == pytest.approx(history(alone, "loss"), rel=1e-5)
     assert not history(alone, "hard_loss") and not history(alone, "hidden_loss")
+    mixed = trainer(small(), teacher, tmp_path, alpha=0.25, temperature=3.0)
+    student.bert.train()
+    mixed.model = student.bert
+    for labels in (None, LABELS):  # the labels come in when something has been counted
+        mixed.compute_loss(student.bert, batch(student, labels))
+    mixed.log({"loss": 0.0})
+    own = losses.soft_target(student(TEXTS), teacher.eval()(TEXTS), temperature=3.0).item()
+    assert history(mixed, "soft_loss") == pytest.approx([own], rel=1e-5)
+    assert history(mixed, "hard_loss") == pytest.approx([F.cross_entropy(student(TEXTS), LABELS).item()], rel=1e-5)
 
 
 def test_a_second_run_goes_on_with_what_was_learnt_beside_the_student(student, teacher, tmp_path):

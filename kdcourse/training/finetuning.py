@@ -44,12 +44,10 @@ def finetune(
     teacher: None for labels only. Its logits are computed once, unless inner losses need it at each step.
     answers: (N, 2), a teacher's logits that are there already. states: (N, D), its [CLS] states, for the setting `sentence`.
     learning_rate: the peak of a schedule that warms up over a tenth of the steps and falls to 0. seed: order and dropout.
-    validation: labelled sentences to be judged on, by default as often as losses are logged: eval_loss and eval_accuracy in the
-    history of what is returned.
-    settings: of `DistillationTrainingArguments`, such as temperature, alpha, hidden, attention, layers; or of the Trainer, such
-    as lr_scheduler_type, warmup_steps, report_to. save_strategy other than "no" needs output_dir, a folder.
-    Raises `ValueError` for arguments that cannot be meant, and as the trainer does; `FloatingPointError` with the step at which
-    the loss is no number.
+    validation: labelled sentences to be judged on with each loss: eval_loss and eval_accuracy in the history of what is returned.
+    settings: of `DistillationTrainingArguments`, such as temperature, alpha, hidden, layers, or lr_scheduler_type, warmup_steps,
+    report_to; save_strategy other than "no" needs output_dir, and resume_from_checkpoint goes on from there.
+    Raises `ValueError` as the trainer does and for what cannot be meant; `FloatingPointError` for a loss that is no number.
     """
     steps, batch_size = check_finetuning(student, split, teacher, steps, batch_size, learning_rate)
     _check_settings(settings, validation)
@@ -57,11 +55,11 @@ def finetune(
         if split.labels is None:
             raise ValueError("split has no labels, so it needs a teacher: pass teacher=")
         settings["alpha"] = 0.0
+    settings |= {"max_steps": steps, "per_device_train_batch_size": batch_size, "learning_rate": learning_rate}
     examples = _examples(student, split, teacher, answers, states)
     validation = None if validation is None else _examples(student, validation, teacher)
-    settings |= {"max_steps": steps, "per_device_train_batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     try:
-        return _train(student, teacher, examples, validation, progress, settings)
+        return _train(student, teacher, examples, validation, progress, settings | {"seed": seed})
     finally:
         student.eval()
 
@@ -108,7 +106,7 @@ def _train(student, teacher, examples, validation, progress: bool, settings: dic
         trainer.remove_callback(transformers.PrinterCallback)
         if progress:
             trainer.add_callback(Bar())
-        trainer.train()
+        trainer.train(resume_from_checkpoint=settings.get("resume_from_checkpoint"))
     found = Losses(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
     found.history = trainer.state.log_history
     return found

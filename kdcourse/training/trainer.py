@@ -167,9 +167,10 @@ class DistillationTrainer(Trainer):
     def log(self, logs, *args, **kwargs):
         """As `Trainer.log`; beside the loss of training stand its parts, without their weights: soft_loss, hard_loss, …"""
         if "loss" in logs and self.sums:
-            sums = self.accelerator.gather(torch.stack([*self.sums.values()])[None]).sum(dim=0)
-            means = (sums / sums[-1]).tolist()  # the last is how much of the batches that were counted is in the others
-            logs = {**logs, **{f"{name}_loss": mean for name, mean in zip(list(self.sums)[:-1], means, strict=False)}}
+            names = sorted(self.sums)  # in one order on all processes
+            sums = self.accelerator.gather(torch.stack([self.sums[name] for name in names])[None]).sum(dim=0)
+            means = (sums[:, 0] / sums[:, 1].clamp(min=1e-12)).tolist()
+            logs = {**logs, **{f"{name}_loss": mean for name, mean in zip(names, means, strict=True)}}
             self.sums.clear()
         super().log(logs, *args, **kwargs)
 
@@ -197,7 +198,7 @@ class DistillationTrainer(Trainer):
         weights = {"soft": alpha, "hard": 1 - alpha, **{name: getattr(args, name) for name in INNER}}
         loss = sum(weights[name] * part for name, part in parts.items())
         if learning:
-            self._keep({**parts, "share": torch.as_tensor(share, device=loss.device)})
+            self._keep(parts, share)
         self.loss_is_scaled_for_ga = items is not None
         if items is not None and args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
@@ -217,11 +218,13 @@ class DistillationTrainer(Trainer):
         if counted is None:
             return None
         replicas = 1 if self.args.average_tokens_across_devices else max(1, self.args.n_gpu)
-        return torch.as_tensor(counted).flatten()[0] * replicas
+        return (torch.as_tensor(counted).flatten()[0] * replicas).clamp(min=1)
 
-    def _keep(self, parts: Mapping[str, Tensor]) -> None:
+    def _keep(self, parts: Mapping[str, Tensor], share: float | Tensor) -> None:
+        """Add a batch's parts, and its share in the step's labels, to what is logged next."""
         for name, part in parts.items():
-            self.sums[name] = self.sums.get(name, 0.0) + part.detach().float()
+            both = torch.stack([part.detach().float(), torch.as_tensor(share, dtype=torch.float32, device=part.device)])
+            self.sums[name] = self.sums.get(name, 0.0) + both
 
     def _save(self, output_dir=None, state_dict=None):
         with self.inner.apart(self.model):
