@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.ticker import LogLocator
 
 from kdcourse.evaluation.intervals import difference
 from kdcourse.plots.palette import (
@@ -173,6 +174,10 @@ def lines(x: Sequence[float], series: Mapping[str, Sequence[float]], *, xlabel: 
         axes.annotate(name, (x[-1], values[-1]), (8, 0), textcoords="offset points", va="center", color=look["color"])
         parts.append(f"{name} goes from {values[0]:.2g} to {values[-1]:.2g}")
     axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
+    low, high = axes.get_ylim()
+    # The default's labels are formulas, which no figure of the course reads as such.
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.margins(x=0.05)
     _ticks_at(axes, x, True)
     figure.description = f"{ylabel} against {xlabel} from {x[0]:g} to {x[-1]:g}: " + "; ".join(parts) + "."
