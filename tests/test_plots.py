@@ -460,6 +460,15 @@ def test_errors_name_the_argument(name, call):
         call()
 
 
+def test_a_logarithmic_axis_has_numbers_that_can_be_read():
+    figure = plots.lines([1, 2, 4], {"loss": [0.3, 0.1, 0.04]}, xlabel="step", ylabel="loss")
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    low, high = axes.get_ylim()
+    shown = [label for label in axes.yaxis.get_majorticklabels() if low <= label.get_position()[1] <= high]
+    assert [label.get_text() for label in shown] == ["0.05", "0.1", "0.2"] and not axes.yaxis.get_minorticklabels()
+
+
 XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])  # from linear sRGB
 
 

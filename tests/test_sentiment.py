@@ -5,6 +5,7 @@ import os
 import re
 
 import pytest
+import safetensors.torch
 import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
@@ -225,6 +226,10 @@ def test_what_finetuning_is_given_is_looked_at_before_it_trains(split, small):
         ({"steps": 2.5}, "steps must be a whole number of at least 1, got 2.5"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
         ({"learning_rate": -1.0}, "learning_rate must be a finite number above 0, got -1.0"),
+        ({"max_steps": 3}, "steps must be given in place of max_steps, got max_steps=3"),
+        ({"validation": TEXTS}, r"validation must be Sentences, such as data\.validation, got tuple"),
+        ({"validation": split.unlabelled()}, "validation must hold labelled sentences to be judged on, got none"),
+        ({"save_strategy": "steps"}, "output_dir must be given where save_strategy is 'steps': a folder"),
         ({"answers": torch.zeros(31, 2)}, "teacher_logits must hold one entry for each of 32 texts, got 31"),
         ({"answers": torch.full((32, 2), float("nan"))}, "teacher_logits must not hold NaN, got 64 of 64 values"),
     ):
@@ -232,6 +237,37 @@ def test_what_finetuning_is_given_is_looked_at_before_it_trains(split, small):
         with pytest.raises(ValueError, match=message):
             kd.finetune(**{"student": small, "split": split, "steps": 1, "progress": False, **settings})
         assert all(torch.equal(value, before[name]) for name, value in small.state_dict().items())
+
+
+def test_finetuning_passes_on_what_the_trainer_can_do(split, tmp_path, monkeypatch):
+    heard = []
+
+    class Reporter(transformers.TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            heard.append(logs)
+
+    monkeypatch.setitem(transformers.integrations.integration_utils.INTEGRATION_TO_CALLBACK, "own", Reporter)
+    student, teacher = bert(16, 1, heads=2, seed=1), bert(16, 2, heads=2, seed=5)
+    settings = {"lr_scheduler_type": "constant", "warmup_steps": 0, "logging_steps": 2, "report_to": "own"}
+    settings |= {"save_strategy": "steps", "save_steps": 2, "output_dir": str(tmp_path), "progress": False}
+    found = kd.finetune(
+        student, split, teacher=teacher, steps=4, learning_rate=1e-3, validation=split, eval_steps=2, **settings
+    )
+    rates = [line["learning_rate"] for line in found.history if "learning_rate" in line]
+    judged = [line["eval_accuracy"] for line in found.history if "eval_accuracy" in line]
+    assert (
+        rates == [1e-3, 1e-3]
+        and len(found) == 2
+        and all("soft_loss" in line for line in found.history if "loss" in line)
+    )
+    assert judged[-1] == pytest.approx(measure.accuracy(student, split)) and len(judged) == 2
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
+    saved = safetensors.torch.load_file(tmp_path / "checkpoint-4" / "model.safetensors")
+    assert all(torch.equal(value, saved[name]) for name, value in student.bert.state_dict().items())
+    again = bert(16, 1, heads=2, seed=7)
+    settings |= {"resume_from_checkpoint": str(tmp_path / "checkpoint-2"), "validation": split, "eval_steps": 2}
+    found = kd.finetune(again, split, teacher=teacher, steps=4, learning_rate=1e-3, **settings)
+    assert torch.equal(again.predict(TEXTS), student.predict(TEXTS)) and len(found) == 2
 
 
 def test_finetuning_that_diverges_says_at_which_step(split, small):

@@ -13,7 +13,8 @@ from transformers import DataCollatorWithPadding, TrainingArguments
 
 from kdcourse import losses
 from kdcourse.models import sentiment
-from kdcourse.training.trainer import ADAPTERS, DistillationTrainer, DistillationTrainingArguments, Examples
+from kdcourse.training.inner import ADAPTERS
+from kdcourse.training.trainer import DistillationTrainer, DistillationTrainingArguments, Examples
 
 TEXTS = ["a good film", "the plot is not gripping .", "what a lovely pan , but the lid is rusty .", "I regret it ."] * 4
 LABELS = torch.tensor([1, 0, 0, 0] * 4)
@@ -39,6 +40,7 @@ def trainer(
     states=None,
     build=None,
     function=None,
+    metrics=None,
     **settings,
 ):
     defaults = {
@@ -55,6 +57,8 @@ def trainer(
         teacher.bert if teacher is not None else None,
         args=DistillationTrainingArguments(str(folder), **{**defaults, **settings}),
         train_dataset=Examples(student.encode(texts), labels, cached, states),
+        eval_dataset=Examples(student.encode(texts), labels) if "eval_strategy" in settings else None,
+        compute_metrics=metrics,
         data_collator=DataCollatorWithPadding(student.tokenizer),
         compute_loss_func=function,
     )
@@ -94,7 +98,7 @@ def test_inner_losses_are_the_packages(student, teacher, tmp_path):
         teacher.bert.eval()(**inputs, **more),
         inputs["attention_mask"],
     )
-    adapters = getattr(student.bert, ADAPTERS)
+    adapters = one.inner.adapters
     expected = F.cross_entropy(ours.logits, LABELS)
     for own, other in ((0, 1), (1, 3)):
         state = adapters[f"layer{own}"](ours.hidden_states[own + 1])
@@ -109,7 +113,7 @@ def test_a_sentence_state_of_another_tokenizers_teacher_is_matched(student, tmp_
     one = trainer(student, None, tmp_path, states=states, **settings)
     inputs = batch(student, None)
     ours = student.bert.train()(**inputs, output_hidden_states=True)
-    mapped = getattr(student.bert, ADAPTERS)["sentence"](ours.hidden_states[-1][:, 0])
+    mapped = one.inner.adapters["sentence"](ours.hidden_states[-1][:, 0])
     expected = F.cross_entropy(ours.logits, LABELS) + 2 * (1 - F.cosine_similarity(mapped, states, dim=1)).mean()
     torch.testing.assert_close(one.compute_loss(student.bert, {**batch(student), "teacher_states": states}), expected)
     one.train()
@@ -118,15 +122,15 @@ def test_a_sentence_state_of_another_tokenizers_teacher_is_matched(student, tmp_
 
 
 def test_layers_are_spread_evenly_by_default(student, teacher, tmp_path):
-    assert trainer(student, teacher, tmp_path, hidden=1.0).layers == {0: 1, 1: 3}
-    assert trainer(student, teacher, tmp_path).layers == {}
+    assert trainer(student, teacher, tmp_path, hidden=1.0).inner.layers == {0: 1, 1: 3}
+    assert trainer(student, teacher, tmp_path).inner.layers == {}
 
 
 def test_training_moves_the_student_and_its_adapters_and_leaves_the_teacher(student, teacher, tmp_path):
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     start = {name: value.clone() for name, value in student.state_dict().items()}
     one = trainer(student, teacher, tmp_path, hidden=1.0, attention=1.0)
-    adapters = getattr(student.bert, ADAPTERS)
+    adapters = one.inner.adapters
     first = adapters["layer0"].weight.detach().clone()
     one.train()
     assert not torch.equal(adapters["layer0"].weight, first), "the optimiser never saw the adapters"
@@ -287,14 +291,28 @@ def test_a_class_that_the_teacher_rules_out_can_be_learnt(student, tmp_path):
     torch.testing.assert_close(loss, -4 * (student(TEXTS) / 2).log_softmax(dim=1)[:, 0].mean())
 
 
-def test_where_no_teacher_is_asked_the_examples_to_judge_by_bring_its_answers_too(student, tmp_path):
-    encoded, answers = student.encode(TEXTS), torch.zeros(16, 2)
+def test_examples_to_judge_by_need_no_answers(student, teacher, tmp_path):
+    """The loss is then that of their labels, and a warning says so; with answers, or with a teacher, it is of both."""
+    encoded, answers = student.encode(TEXTS), teacher.predict(TEXTS)
+    with_answers, labelled, bare = Examples(encoded, LABELS, answers), Examples(encoded, LABELS), Examples(encoded)
+    settings = {"alpha": 0.75, "temperature": 2.0}
+    alone, beside = (
+        trainer(student, None, tmp_path, cached=answers, **settings),
+        trainer(student, teacher, tmp_path, **settings),
+    )
+    hard = F.cross_entropy(student.predict(TEXTS), LABELS).item()
+    soft = losses.soft_target(student.predict(TEXTS), answers, temperature=2.0).item()
+    with pytest.warns(
+        UserWarning, match="bring no teacher_logits, and there is no teacher: their loss is that of the labels"
+    ):
+        assert alone.evaluate(labelled)["eval_loss"] == pytest.approx(hard, rel=1e-5)
+    assert alone.evaluate(with_answers)["eval_loss"] == pytest.approx(0.75 * soft + 0.25 * hard, rel=1e-5)
+    assert beside.evaluate(labelled)["eval_loss"] == pytest.approx(0.75 * soft + 0.25 * hard, rel=1e-5)
     arguments = DistillationTrainingArguments(str(tmp_path), report_to="none", use_cpu=True)
-    known, unknown = Examples(encoded, LABELS, answers), Examples(encoded, LABELS)
-    for judged in (unknown, {"one": known, "other": unknown}):
+    DistillationTrainer(student.bert, None, arguments, train_dataset=with_answers, eval_dataset={"known": labelled})
+    for part in ({"eval_dataset": bare}, {"train_dataset": labelled}):
         with pytest.raises(ValueError, match="or each example must bring teacher_logits, got neither"):
-            DistillationTrainer(student.bert, None, arguments, train_dataset=known, eval_dataset=judged)
-    DistillationTrainer(student.bert, None, arguments, train_dataset=known, eval_dataset=known)
+            DistillationTrainer(student.bert, None, arguments, **{"train_dataset": with_answers, **part})
 
 
 class Breaks(DistillationTrainer):

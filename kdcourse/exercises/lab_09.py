@@ -1,5 +1,6 @@
 """The exercises of lab 09, Distil BERT for sentiment."""
 
+import inspect
 from collections import UserDict
 from types import SimpleNamespace
 
@@ -324,7 +325,8 @@ def _trainer_step(answer) -> dict[str, object]:
     # Made here, and so on the device that is the default now.
     mask, labels = torch.tensor(MASK.tolist()).repeat(2, 1), torch.tensor(LABELS.tolist())
     inputs = {"input_ids": torch.arange(30).view(6, 5) % 7, "attention_mask": mask, "labels": labels}
-    loss = filled(answer(trainer, student, dict(inputs), num_items_in_batch=torch.tensor(6)))
+    counted = {"num_items_in_batch": torch.tensor(6)} if _takes(answer, "num_items_in_batch") else {}
+    loss = filled(answer(trainer, student, dict(inputs), **counted))
     loss.backward()
     both = filled(answer(trainer, student, dict(inputs), return_outputs=True))
     pair = isinstance(both, tuple | list) and len(both) == 2
@@ -335,15 +337,27 @@ def _trainer_step(answer) -> dict[str, object]:
         "teacher asked": bool(teacher.asked),
         "loss and outputs with return_outputs": pair,
         "logits of the outputs": torch.as_tensor(both[1]["logits"] if pair else 0.0).detach(),
+        "num_items_in_batch taken": bool(counted),
     }
+
+
+def _takes(function, name: str) -> bool:
+    """Whether a function can be given an argument of this name."""
+    try:
+        named = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # not every callable of C tells
+        return True
+    return name in named or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in named.values())
 
 
 @define(
     "09.trainer_loss",
-    goal="compute_loss as transformers' Trainer calls it: ask both networks, mix, return the loss, with the outputs if asked.",
+    goal="Mend the cookbook's compute_loss: the Trainer must be able to call it, and alpha is the teacher's share. Ask both "
+    "networks, mix, return the loss, with the outputs if asked.",
     difficulty="moderate",
     minutes="eight minutes",
-    hints=("The batch is a dict: model(**inputs).logits, trainer.teacher(**inputs).logits.",
+    hints=("What does the Trainer hand over that the cookbook's signature has no name for? And whose share is its alpha?",
+           "The batch is a dict: model(**inputs).logits, trainer.teacher(**inputs).logits.",
            "with torch.no_grad(): around the teacher's pass. T and alpha are trainer.args.temperature and trainer.args.alpha.",
            "return (loss, outputs) if return_outputs else loss."),
     probe=_trainer_step,
@@ -361,6 +375,23 @@ def trainer_loss(trainer, model, inputs, return_outputs=False, num_items_in_batc
 def _cookbook(trainer, model, inputs, return_outputs=False, num_items_in_batch=None):
     args = SimpleNamespace(temperature=trainer.args.temperature, alpha=1 - trainer.args.alpha)
     return trainer_loss(SimpleNamespace(teacher=trainer.teacher, args=args), model, inputs, return_outputs)
+
+
+_UNCOUNTED = (
+    "The Trainer says how many items a step has: without that name in the signature the first step is an error."
+)
+
+
+@trainer_loss.mistake("num_items_in_batch is missing", _UNCOUNTED)
+def _uncounted(trainer, model, inputs, return_outputs=False):
+    return trainer_loss(trainer, model, inputs, return_outputs)
+
+
+@trainer_loss.mistake(
+    "the cookbook's method as it stands", f"{_UNCOUNTED} And its alpha is the labels' share: here it is the teacher's."
+)
+def _as_it_stands(trainer, model, inputs, return_outputs=False):
+    return _cookbook(trainer, model, inputs, return_outputs)
 
 
 @trainer_loss.mistake(

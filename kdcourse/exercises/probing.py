@@ -48,7 +48,7 @@ class Observed:
     running = 0  # how many are at work now, one within another
 
     def __init__(self, function: Callable):
-        self.function = function
+        self.function = self.__wrapped__ = function  # so that its signature is that of the function
         self.arguments: list[tuple] = []
         self.returned: list[object] = []
         self.error: Exception | None = None

@@ -124,8 +124,8 @@ def _check_classifier(name: str, model: object) -> None:
 def check_answers(examples: object, alpha: float, *, taught: bool) -> None:
     """Raise `ValueError` for a first example whose label is a word, or that brings no answer where no teacher is asked.
 
-    examples: a data set, a dictionary of several, or None; only where it can be indexed there is a look. taught: whether a
-    teacher is asked.
+    examples: a data set, a dictionary of several, or None; only where it can be indexed there is a look. alpha: the teacher's
+    share; 0 for examples to be judged on, whose labels are enough. taught: whether a teacher is asked.
     """
     for part in examples.values() if isinstance(examples, Mapping) else [examples]:
         first = part[0] if hasattr(part, "__getitem__") and hasattr(part, "__len__") and len(part) else None

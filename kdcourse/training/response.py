@@ -18,10 +18,10 @@ IGNORED = -100  # the label of what does not count, as everywhere in transformer
 
 @dataclass(frozen=True)
 class Response:
-    """alpha · soft loss + (1 − alpha) · hard loss of a batch. The student says how its answers are to be read.
+    """The soft and the hard loss of a batch, for alpha · soft + (1 − alpha) · hard.
 
-    student: a model of `transformers`. own: takes the place of the hard loss, called as `Trainer`'s compute_loss_func is; default
-    None. smoothing: the labels' smoothing, from 0 to 1, default 0.
+    student: a model of `transformers`, which says how its answers are to be read. own: takes the place of the hard loss, called
+    as `Trainer`'s compute_loss_func is; default None. smoothing: the labels' smoothing, from 0 to 1, default 0.
     """
 
     student: nn.Module
@@ -30,27 +30,28 @@ class Response:
 
     def __call__(
         self, outputs, taught: Tensor | None, labels: Tensor | None, mask: Tensor | None, items, *, alpha, temperature
-    ):
-        """The loss, a scalar, and this batch's share in `items`, the number of labels in all batches of a step.
+    ) -> tuple[dict[str, Tensor], float | Tensor]:
+        """The losses "soft" and "hard", where alpha asks for them, and this batch's share in `items`, which is in them.
 
         outputs: the student's, with logits (N, C) of classes or (N, L, V) of tokens. taught: the teacher's logits, of one shape
         with these, needed where alpha > 0. labels: (N,) or (N, L), or None. mask: (N, L), 1 where a token is real, or None.
-        items: None where labels are not counted. alpha, temperature: as in `losses.distillation`.
+        items: the labels of all batches of a step; None where none are counted, and then the share is 1.
         """
         logits = logits_of("model", outputs)
         rows, taught, targets = self.rows(logits, taught, labels, mask)
         share = 1.0 if items is None or labels is None else targets.numel() / items
+        wanted = [name for name, weight in (("soft", alpha), ("hard", 1 - alpha)) if weight]
         if not len(rows):  # no position has a label
-            return logits.sum() * 0.0, share
-        loss = 0.0
-        if alpha:
+            return dict.fromkeys(wanted, logits.sum() * 0.0), share
+        parts = {}
+        if "soft" in wanted:
             soft = losses.multi_label if is_multi_label(self.student) else losses.soft_target
-            loss = alpha * share * soft(rows, taught, temperature=temperature)
-        if alpha < 1 and self.own is not None:
-            loss = loss + (1 - alpha) * self.own(outputs, labels, num_items_in_batch=items)
-        elif alpha < 1:
-            loss = loss + (1 - alpha) * share * self.hard(rows, targets)
-        return loss, share
+            parts["soft"] = share * soft(rows, taught, temperature=temperature)
+        if "hard" in wanted and self.own is not None:
+            parts["hard"] = self.own(outputs, labels, num_items_in_batch=items)
+        elif "hard" in wanted:
+            parts["hard"] = share * self.hard(rows, targets)
+        return parts, share
 
     def rows(self, logits: Tensor, taught: Tensor | None, labels: Tensor | None, mask: Tensor | None) -> tuple:
         """What counts, as rows: the logits of both, (M, C), and the targets, (M,).

@@ -10,28 +10,28 @@ smoothing, columns of a data set that no model takes left out.
 """
 
 import inspect
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
-from kdcourse.losses import attention_mse, hidden_cosine
 from kdcourse.losses.checks import check_no_nan, check_share, check_temperature, check_tensor, check_weight
 from kdcourse.models.common import evaluating
 from kdcourse.models.tapping import unwrapped
-from kdcourse.system.generators import seeded_rng
 from kdcourse.training.gate import NO_ANSWERS, check_answers, check_kind, check_pair, check_student
+from kdcourse.training.inner import Inner
 from kdcourse.training.loop import refuse_divergence
 from kdcourse.training.response import Response, is_causal, logits_of
 
-STACK = ("num_hidden_layers", "hidden_size", "num_attention_heads")  # what the config of one stack of layers tells
+INNER = ("hidden", "attention", "sentence")  # the inner losses, each by the name of its weight
+UNTAUGHT = (
+    "examples to be judged on bring no teacher_logits, and there is no teacher: their loss is that of the labels alone"
+)
 ANSWERS = ("teacher_logits", "teacher_states")  # what an example may bring of a teacher's
-ADAPTERS = "distillation_adapters"  # the student's attribute that holds them while it trains
 
 
 @dataclass
@@ -75,14 +75,19 @@ class DistillationTrainer(Trainer):
     "multi_label_classification" in both configs) have `multi_label` and binary cross-entropy, mean over examples and classes.
     teacher: one with the same classes and vocabulary; asked in evaluation mode without gradients, moved and cast like the
     student, its own flags left as they are. It may be None where each example brings `teacher_logits`, its cached answer; there
-    −∞ rules a class out. Examples without labels are learnt from the teacher alone, whatever alpha is. Each model is given those
-    columns that it takes. `label_smoothing_factor` softens the labels of the cross-entropy, `compute_loss_func` takes its place.
-    Where hidden states differ in width, a linear map from the student's to the teacher's is learnt beside the student; it is
-    kept in checkpoints, so that training resumes exactly, and taken off when training ends. The inner losses are means over
-    the tokens of each process's own batch.
+    −∞ rules a class out. Examples without labels are learnt from the teacher alone, whatever alpha is. Examples to be judged on
+    need no answers: without any, and without a teacher, `eval_loss` is that of their labels, and a warning says so. Each model
+    is given those columns that it takes. `label_smoothing_factor` softens the labels of the cross-entropy, `compute_loss_func`
+    takes its place. With each `loss` of training its parts are logged without their weights, as `soft_loss`, `hard_loss`,
+    `hidden_loss`, `attention_loss` and `sentence_loss`.
+    Where hidden states differ in width, a linear map from the student's to the teacher's is learnt beside the student. It lies
+    in checkpoints, in a file of its own, so that training resumes exactly; a further `train()` goes on with it. The inner
+    losses are means over the tokens of each process's own batch, and are not in `eval_loss`.
+    FSDP and DeepSpeed: the teacher stays whole on each device, and maps are refused. DeepSpeed and more than one process of FSDP
+    were not tried.
     Source of the loss: Hinton, Vinyals, Dean (2015), §2. Raises `ValueError` for a teacher with other classes or another
-    vocabulary, for a regression, and for logits that hold NaN or +∞; `FloatingPointError` for a loss that is no number, before
-    anything is logged or saved of that step.
+    vocabulary, for a regression, for maps that would not be learnt, and for logits that hold NaN or +∞; `FloatingPointError`
+    for a loss that is no number, before anything is logged or saved of that step.
     """
 
     args: DistillationTrainingArguments
@@ -94,9 +99,11 @@ class DistillationTrainer(Trainer):
         self.train_dataset = kwargs.get("train_dataset")
         if model is not None:
             self._join(model)
-        for part in ("train_dataset", "eval_dataset"):
-            check_answers(kwargs.get(part), self.args.alpha, taught=teacher is not None)
+        for part, alpha in (("train_dataset", self.args.alpha), ("eval_dataset", 0.0)):
+            check_answers(kwargs.get(part), alpha, taught=teacher is not None)
+        self.sums: dict[str, Tensor] = {}  # of the parts of the loss, since they were logged last
         super().__init__(model=model, args=self.args, **kwargs)
+        self._check_adapters(kwargs.get("optimizers", (None, None))[0])
         self.model_accepts_loss_kwargs = True  # this loss takes the number of labels, whatever the model's own does
         self.label_names = self.label_names or ["labels"]  # and labels, where its forward does not take them
         self._loss_shifts_labels = is_causal(unwrapped(self.model))
@@ -107,26 +114,39 @@ class DistillationTrainer(Trainer):
             teacher.to(self.args.device)
 
     def _join(self, student: nn.Module) -> None:
-        """A look whether the two suit each other; the student is given what is learnt beside it."""
+        """A look whether the two suit each other, and what is compared within them."""
         ours, theirs, args = unwrapped(student), unwrapped(self.teacher), self.args
         check_pair(ours, theirs)
         self.response = Response(ours, self.compute_loss_func, args.label_smoothing_factor)
         self.taken = {"student": _taken(ours), "teacher": _taken(theirs)}
-        self.layers = _layers(args, ours, theirs)
-        widths = _widths(args, ours, theirs, self.layers, self.train_dataset)
-        if widths:
-            with seeded_rng(args.seed):
-                linear = partial(nn.Linear, ours.config.hidden_size, bias=False, dtype=ours.dtype)
-                ours.add_module(ADAPTERS, nn.ModuleDict({name: linear(width) for name, width in widths.items()}))
-        if args.attention:  # the fused kernels keep their attention to themselves
-            for network in (ours, theirs):
-                network.set_attn_implementation("eager")
+        self.inner = Inner(args, ours, theirs, self.train_dataset)
+
+    def _check_adapters(self, optimizer) -> None:
+        """Raise `ValueError` where what is learnt beside the student would not be learnt, or not rightly."""
+        names = ", ".join(self.inner.adapters) if hasattr(self, "inner") else ""
+        if not names:
+            return
+        advice = f"{names} of student and teacher differ in width, and a map between them is learnt beside the student"
+        if optimizer is not None:
+            raise ValueError(
+                f"optimizers must be left to the trainer: {advice}; optimizer_cls_and_kwargs names another"
+            )
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            which = "fsdp" if self.is_fsdp_enabled else "deepspeed"
+            raise ValueError(
+                f"{which} must not cut a model whose inner losses need maps: {advice}, outside of its forward"
+            )
 
     def call_model_init(self, trial=None):
         """As `Trainer.call_model_init`; each student that it builds is joined to the teacher."""
         student = super().call_model_init(trial)
         self._join(student)
         return student
+
+    def create_optimizer(self, *args, **kwargs):
+        """As `Trainer.create_optimizer`; what is learnt beside the student is in it."""
+        self.inner.join(self.model)
+        return super().create_optimizer(*args, **kwargs)
 
     def train(self, *args, **kwargs):
         """As `Trainer.train`; afterwards the student is as it was built, without what was learnt beside it."""
@@ -136,15 +156,24 @@ class DistillationTrainer(Trainer):
             return super().train(*args, **kwargs)
         finally:
             self.divergence.losses.clear()
-            student = unwrapped(self.model)
-            if hasattr(student, ADAPTERS):
-                delattr(student, ADAPTERS)
+            self.sums.clear()
+            self.inner.leave(self.model)
 
     def training_step(self, *args, **kwargs):
         """As `Trainer.training_step`; the loss is kept until it is looked at."""
         loss = super().training_step(*args, **kwargs)
         self.divergence.losses.append((self.state.global_step + 1, loss))
         return loss
+
+    def log(self, logs, *args, **kwargs):
+        """As `Trainer.log`; beside the loss of training stand its parts, without their weights: soft_loss, hard_loss, …"""
+        if "loss" in logs and self.sums:
+            names = sorted(self.sums)  # in one order on all processes
+            sums = self.accelerator.gather(torch.stack([self.sums[name] for name in names])[None]).sum(dim=0)
+            means = (sums[:, 0] / sums[:, 1].clamp(min=1e-12)).tolist()
+            logs = {**logs, **{f"{name}_loss": mean for name, mean in zip(names, means, strict=True)}}
+            self.sums.clear()
+        super().log(logs, *args, **kwargs)
 
     def prediction_step(self, model, inputs, *args, **kwargs):
         """As `Trainer.prediction_step`; without labels the student is asked alone, and given what it takes."""
@@ -153,27 +182,61 @@ class DistillationTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The loss of one batch. `num_items_in_batch`: the labels of all accumulated batches on all processes."""
-        inputs, args = dict(inputs), self.args
+        inputs, args, learning = dict(inputs), self.args, self.model.training
         labels, cached, states = (inputs.pop(name, None) for name in ("labels", *ANSWERS))
         if labels is not None and "decoder_input_ids" not in inputs:
             inputs.update(_decoder_inputs(self.model, labels))
-        more = self._more() if self.model.training else {}
+        more, mask = self.inner.asked if learning else {}, inputs.get("attention_mask")
         outputs = _answers(model, _only(inputs, self.taken["student"]), more)
-        alpha = args.alpha if labels is not None else 1.0
-        theirs = self._ask(inputs, more) if (alpha and cached is None) or (more and self.layers) else None
-        # Each batch counts by its labels: the mean over all of them, whatever way they were cut into batches.
-        items = None if num_items_in_batch is None else torch.as_tensor(num_items_in_batch).flatten()[0]
+        alpha = self._alpha(labels, cached)
+        theirs = self._ask(inputs, more) if (alpha and cached is None) or (more and self.inner.layers) else None
         taught = cached if cached is not None or theirs is None else logits_of("teacher", theirs)
-        mask = inputs.get("attention_mask")
-        loss, share = self.response(outputs, taught, labels, mask, items, alpha=alpha, temperature=args.temperature)
-        if more and self.layers:
-            loss = loss + share * self._inner(outputs, theirs, mask)
-        if more and args.sentence:
-            loss = loss + share * args.sentence * self._sentence(outputs.hidden_states[-1][:, 0], states)
+        # Each batch counts by its labels: the mean over all of them, whatever way they were cut into batches.
+        items = self._items(num_items_in_batch)
+        parts, share = self.response(outputs, taught, labels, mask, items, alpha=alpha, temperature=args.temperature)
+        if more:
+            parts |= {name: share * part for name, part in self.inner.losses(outputs, theirs, states, mask).items()}
+        weights = {"soft": alpha, "hard": 1 - alpha, **{name: getattr(args, name) for name in INNER}}
+        loss = sum(weights[name] * part for name, part in parts.items())
+        if learning:
+            self._keep(parts, share)
         self.loss_is_scaled_for_ga = items is not None
         if items is not None and args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
         return (loss, {"loss": loss, "logits": outputs.logits}) if return_outputs else loss
+
+    def _alpha(self, labels: Tensor | None, cached: Tensor | None) -> float:
+        """The teacher's share in a batch: all of it without labels, none where a student is judged without any answers."""
+        if labels is None:
+            return 1.0
+        if self.args.alpha and not self.model.training and self.teacher is None and cached is None:
+            warnings.warn(UNTAUGHT, stacklevel=2)
+            return 0.0
+        return self.args.alpha
+
+    def _items(self, counted) -> Tensor | None:
+        """The labels of a step; DataParallel's outputs come together on one device, so that they are counted at once."""
+        if counted is None:
+            return None
+        replicas = 1 if self.args.average_tokens_across_devices else max(1, self.args.n_gpu)
+        return (torch.as_tensor(counted).flatten()[0] * replicas).clamp(min=1)
+
+    def _keep(self, parts: Mapping[str, Tensor], share: float | Tensor) -> None:
+        """Add a batch's parts, and its share in the step's labels, to what is logged next."""
+        for name, part in parts.items():
+            both = torch.stack([part.detach().float(), torch.as_tensor(share, dtype=torch.float32, device=part.device)])
+            self.sums[name] = self.sums.get(name, 0.0) + both
+
+    def _save(self, output_dir=None, state_dict=None):
+        with self.inner.apart(self.model):
+            super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            self.inner.save(output_dir or self.args.output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        with self.inner.apart(self.model):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.inner.load(resume_from_checkpoint)
 
     def _set_signature_columns_if_needed(self) -> None:
         """What is kept of each example: what one of the two takes, labels, and the teacher's answers."""
@@ -192,38 +255,6 @@ class DistillationTrainer(Trainer):
         }
         with evaluating(self.teacher), torch.no_grad(), self.accelerator.autocast():
             return _answers(self.teacher, inputs, more)
-
-    def _inner(self, ours, theirs, mask: Tensor | None) -> Tensor:
-        """The hidden-state and attention losses, each the mean over the pairs of layers. mask: of real tokens, default all."""
-        total = 0.0
-        for own, other in self.layers.items():
-            if self.args.hidden:  # hidden_states[0] are the embeddings
-                state, taught = (
-                    self._adapted(f"layer{own}", ours.hidden_states[own + 1]),
-                    theirs.hidden_states[other + 1],
-                )
-                real = state.new_ones(state.shape[:2]) if mask is None else mask
-                total = total + self.args.hidden * hidden_cosine(state, taught, real)
-            if self.args.attention:
-                seen, taught = ours.attentions[own], theirs.attentions[other]
-                real = seen.new_ones(seen.shape[0], seen.shape[2]) if mask is None else mask
-                total = total + self.args.attention * attention_mse(seen, taught, real)
-        return total / len(self.layers)
-
-    def _sentence(self, ours: Tensor, theirs: Tensor) -> Tensor:
-        """1 − cosine of the [CLS] states (N, D), mean over the batch."""
-        return (1 - F.cosine_similarity(self._adapted("sentence", ours), theirs, dim=1)).mean()
-
-    def _adapted(self, name: str, state: Tensor) -> Tensor:
-        adapters = getattr(unwrapped(self.model), ADAPTERS, {})
-        return adapters[name](state) if name in adapters else state
-
-    def _more(self) -> dict[str, bool]:
-        """What is asked of both models beside logits."""
-        if not self.layers and not self.args.sentence:
-            return {}
-        states = self.args.hidden > 0 or self.args.sentence > 0
-        return {"output_hidden_states": states, "output_attentions": self.args.attention > 0}
 
 
 class Examples(torch.utils.data.Dataset):
@@ -344,41 +375,3 @@ def _decoder_inputs(student: nn.Module, labels: Tensor) -> dict[str, Tensor]:
     """What a translator's decoder reads, the labels shifted by one: it makes them itself only where it is given the labels."""
     shifted = getattr(unwrapped(student), "prepare_decoder_input_ids_from_labels", None)
     return {} if shifted is None else {"decoder_input_ids": shifted(labels=labels)}
-
-
-def _widths(args: DistillationTrainingArguments, student, teacher, layers: Mapping, examples) -> dict[str, int]:
-    """What the student's states must be mapped to, where the teacher's are wider or narrower: name -> the teacher's width."""
-    widths = {}
-    if args.hidden:
-        widths = {f"layer{own}": teacher.config.hidden_size for own in layers}
-    if args.sentence:
-        states = getattr(examples, "more", {}).get("teacher_states")
-        if states is None:
-            raise ValueError("train_dataset must be Examples with teacher_states for the sentence loss, got none")
-        widths["sentence"] = states.shape[1]
-    return {name: width for name, width in widths.items() if width != student.config.hidden_size}
-
-
-def _layers(args: DistillationTrainingArguments, student: nn.Module, teacher: nn.Module | None) -> dict[int, int]:
-    """The pairs of layers to be matched; none where neither inner loss is asked for."""
-    if not args.hidden and not args.attention:
-        return {}
-    if teacher is None:
-        raise ValueError("teacher must be given for hidden-state and attention losses, got None")
-    for name, model in (("model", student), ("teacher", teacher)):
-        if model.config.is_encoder_decoder or not all(hasattr(model.config, part) for part in STACK):
-            kind = type(model).__name__
-            raise ValueError(f"{name} must be one stack of layers for hidden-state and attention losses, got {kind}")
-    ours, theirs = student.config, teacher.config
-    if args.attention and ours.num_attention_heads != theirs.num_attention_heads:
-        raise ValueError(
-            "teacher must have as many attention heads as the student for the attention loss, got "
-            f"{theirs.num_attention_heads} and {ours.num_attention_heads}"
-        )
-    depths = ours.num_hidden_layers, theirs.num_hidden_layers
-    layers = args.layers or {own: (own + 1) * depths[1] // depths[0] - 1 for own in range(depths[0])}
-    layers = {int(own): int(other) for own, other in layers.items()}  # JSON turns numbers that are keys into strings
-    for own, other in layers.items():
-        if not (0 <= own < depths[0] and 0 <= other < depths[1]):
-            raise ValueError(f"layers must be within 0–{depths[0] - 1} -> 0–{depths[1] - 1}, got {own} -> {other}")
-    return layers

@@ -159,6 +159,12 @@ WRONG["09.trainer_loss"] = {
         (model(**inputs).loss, model(**inputs)) if return_outputs else model(**inputs).loss
     ),
     "the teacher's graph is kept": handed_over,
+    "num_items_in_batch is missing": lambda trainer, model, inputs, return_outputs=False: politely(
+        trainer, model, inputs, return_outputs
+    ),
+    "the cookbook's method as it stands": lambda trainer, model, inputs, return_outputs=False: politely(
+        trainer, model, inputs, return_outputs, share=1 - trainer.args.alpha
+    ),
 }
 UNKNOWN["09.trainer_loss"] = [
     lambda *given, **more: politely(*given, **more, share=0.35),
