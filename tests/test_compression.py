@@ -14,6 +14,7 @@ from kdcourse.deployment.compression import (
     least_squares_scale,
     linear_layers,
     prune,
+    prune_groups,
     prune_units,
     quantize,
     remove_masks,
@@ -155,3 +156,22 @@ def test_the_best_scales_hold_in_a_network_and_follow_it(network):
     assert not torch.equal(behind, weight)
     with pytest.raises(ValueError, match="scales must be one of largest, best, got 'smallest'"):
         round_weights(network, 3, scales="smallest")
+
+
+def test_of_every_four_neighbours_the_two_largest_stay(network):
+    pruned = prune_groups(network)
+    for old, new in zip(linear_layers(network), linear_layers(pruned), strict=True):
+        left = (new.weight != 0).unflatten(1, (-1, 4))
+        assert left.sum(2).eq(2).all()
+        groups = old.weight.abs().unflatten(1, (-1, 4))
+        assert groups.masked_fill(~left, 9).amin(2).ge(groups.masked_fill(left, 0).amax(2)).all()
+    assert torch.equal(
+        linear_layers(pruned)[1].weight != 0, kd.exercise("12.two_of_four")(linear_layers(network)[1].weight)
+    )
+    kd.train(pruned, SPLIT, steps=5, progress=False)
+    assert zeros(remove_masks(pruned)) == [120, 160, 24] and zeros(network) == [0, 0, 0]
+    assert zeros(prune_groups(network, keep=1)) == [180, 240, 36]
+    with pytest.raises(ValueError, match="of must divide the inputs of every layer, got 8 for a layer of 12"):
+        prune_groups(network, of=8)
+    with pytest.raises(ValueError, match="keep must be a whole number from 1 to 4, got 5"):
+        prune_groups(network, keep=5)

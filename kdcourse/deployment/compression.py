@@ -29,6 +29,25 @@ def prune(model: nn.Module, share: float) -> nn.Module:
     return pruned
 
 
+def prune_groups(model: nn.Module, keep: int = 2, of: int = 4) -> nn.Module:
+    """A copy in which, of every `of` neighbours in a row of weights, the `keep` largest magnitudes stay and the others are zero.
+
+    Groups lie along a layer's inputs. 2 of 4 is the pattern that NVIDIA's sparse tensor cores skip the zeros of. Masks are those
+    of `prune`. Source: Mishra et al. (2021), *Accelerating Sparse Deep Neural Networks*, §2.
+    Raises `ValueError` for `keep` outside 1 to `of`, for a layer whose inputs do not fall into whole groups, and as `prune`.
+    """
+    of = whole_number("of", of)
+    keep = whole_number("keep", keep, most=of)
+    pruned = _trainable(model)
+    for layer in linear_layers(pruned):
+        if layer.in_features % of:
+            raise ValueError(f"of must divide the inputs of every layer, got {of} for a layer of {layer.in_features}")
+        groups = layer.weight.detach().abs().unflatten(1, (-1, of))
+        stay = torch.zeros_like(groups).scatter(2, groups.topk(keep, dim=2).indices, 1.0)
+        masks.custom_from_mask(layer, "weight", stay.flatten(1))
+    return pruned
+
+
 def remove_masks(model: nn.Module) -> nn.Module:
     """The same model with its masks written into the weights and gone: once training is over, and before it is copied."""
     for layer in linear_layers(model):

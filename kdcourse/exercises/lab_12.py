@@ -331,3 +331,56 @@ def _other_sign(activations):
     scale = (high - low) / 255
     zero = (low / scale).round()
     return ((activations / scale).round() + zero).clamp(0, 255).to(torch.uint8), scale, zero
+
+
+@define(
+    "12.two_of_four",
+    goal="A mask (O, I), torch.bool: of every four weights that follow each other in a row, True for the two largest magnitudes.",
+    difficulty="moderate",
+    minutes="six minutes",
+    hints=("weight.abs().unflatten(1, (-1, 4)) has the shape (O, I/4, 4): a group of four in the last axis.",
+           "groups.topk(2, dim=2).indices are the places of the two that stay, in each group.",
+           "torch.zeros_like(groups, dtype=torch.bool).scatter(2, places, True).flatten(1) puts True there."),
+    cases=lambda: [(_matrix(50, 8, 8),), (_matrix(51, 4, 12),)],
+)  # fmt: skip
+def two_of_four(weight):
+    groups = weight.abs().unflatten(1, (-1, 4))
+    places = groups.topk(2, dim=2).indices
+    return torch.zeros_like(groups, dtype=torch.bool).scatter(2, places, True).flatten(1)
+
+
+@two_of_four.mistake(
+    "groups along the outputs", "A group lies within a row: its weights meet four inputs of one output."
+)
+def _down_the_columns(weight):
+    return two_of_four(weight.T.contiguous()).T
+
+
+@two_of_four.mistake(
+    "half of the whole matrix", "That is unstructured: a group may then keep none of its weights, or all."
+)
+def _unstructured(weight):
+    return magnitude_mask(weight, 0.5)
+
+
+@two_of_four.mistake("half of each row", "Each group of four must keep two, not only each row its half.")
+def _half_rows(weight):
+    return _by_row(weight, 0.5)
+
+
+@two_of_four.mistake(
+    "the two smallest stay", "They carry least: topk takes the largest where largest=False is not said."
+)
+def _smallest(weight):
+    return ~two_of_four(weight)
+
+
+@two_of_four.mistake("the sign is not dropped", "−3 is far from zero too: compare weight.abs().")
+def _largest_signed(weight):
+    return two_of_four(weight - weight.min() + 1)
+
+
+@two_of_four.mistake("every fourth weight together", "A group is four neighbours: unflatten(1, (-1, 4)), not (4, -1).")
+def _strided(weight):
+    columns = weight.unflatten(1, (4, -1)).mT.flatten(1)
+    return two_of_four(columns).unflatten(1, (-1, 4)).mT.flatten(1)

@@ -250,6 +250,85 @@ kd.say(
 )
 
 # %% [markdown]
+# ### Zeros that hardware can skip: two of four
+#
+# Zeros save no time where nobody knows in advance where they lie. What if they lie in a fixed pattern? In *2:4 sparsity* every group of
+# four neighbours in a row keeps its two largest weights:
+#
+# $$M_{o,4g+j} = \begin{cases} 1 & |W_{o,4g+j}| \text{ is one of the two largest of } |W_{o,4g}|, \dots, |W_{o,4g+3}| \\ 0 & \text{otherwise} \end{cases} \qquad \hat W = M \odot W$$
+#
+# $W$ is the weight, of shape (O, I), for O outputs and I inputs. $o$ counts the outputs, $g$ the groups from 0 to I/4 − 1, and $j$ the
+# places in a group from 0 to 3, so a group lies along the inputs. $M$ is the mask, of shape (O, I), $\odot$ multiplies entry by entry,
+# and $\hat W$ is what the layer then computes with.
+#
+# The pattern is for the *sparse tensor cores* of NVIDIA's GPUs since the Ampere generation (2020). They store the two weights and, in
+# two bits each, their places: 36 bits for a group of four 16-bit numbers, in place of 64. They leave out half of the products, so that
+# a matrix product is up to twice as fast. This lab's processor has no such kernel. Masks that keep half of all weights wherever they
+# lie are called *unstructured*.
+
+# %%
+kd.exercise("12.two_of_four")
+
+
+# %% tags=["exercise"] exercise="12.two_of_four"
+def two_of_four(weight):
+    """Weight (O, I), I a multiple of 4 -> mask (O, I), torch.bool, True for the two largest of every four in a row."""
+    ...  # your code
+
+
+# %%
+two_of_four = kd.exercise("12.two_of_four").check(two_of_four)
+assert torch.equal(
+    kd.compression.linear_layers(kd.compression.prune_groups(network))[0].weight != 0,
+    two_of_four(matrix),
+)
+
+# %% [markdown]
+# The price of the pattern: it has to drop a large weight where four large ones are neighbours. The table sets it beside unstructured
+# masks with as many zeros; 1:4 keeps one weight of every four. Nothing is trained.
+
+# %%
+patterns = {
+    "nothing pruned": network,
+    "50 %, unstructured": kd.compression.prune(network, 0.5),
+    "50 %, 2:4": kd.compression.prune_groups(network),
+    "75 %, unstructured": kd.compression.prune(network, 0.75),
+    "75 %, 1:4": kd.compression.prune_groups(network, keep=1),
+}
+patterned = {
+    name: kd.compression.remove_masks(model).eval() for name, model in patterns.items()
+}
+first_layer = {
+    name: kd.compression.linear_layers(model)[0].weight for name, model in patterned.items()
+}
+by_pattern = pd.DataFrame(
+    {
+        "validation accuracy, %": [
+            kd.measure.accuracy(one, few) for one in patterned.values()
+        ],
+        "squares kept in layer 1, %": [
+            100 * (weight.square().sum() / matrix.square().sum()).item()
+            for weight in first_layer.values()
+        ],
+        "ms for 64": kd.costs.milliseconds(patterned, data.test, batch_size=64).values(),
+    },
+    index=list(patterned),
+)
+by_pattern.round(2)
+
+# %%
+scores_of = by_pattern["validation accuracy, %"]
+price = {
+    share: scores_of[f"{share}, {pattern}"] - scores_of[f"{share}, unstructured"]
+    for share, pattern in (("50 %", "2:4"), ("75 %", "1:4"))
+}
+kd.say(
+    f"At 50 % the pattern changes the validation accuracy by {price['50 %']:+.2f} points against unstructured zeros, at 75 % by {price['75 %']:+.2f}. "
+    "One network that trains nothing has no luck of seeds, so read only the size of these numbers. The times are those of dense matrices: the zeros "
+    "are there, and no kernel here knows it."
+)
+
+# %% [markdown]
 # ## Quantise: fewer bits
 #
 # A weight takes 32 bits. Eight of them leave 255 values: a whole number from −127 to 127, and one scale for each row.
@@ -398,7 +477,13 @@ kd.say(
 )
 
 # %% [markdown]
-# ### How few bits?
+# ### How few bits? A sensitivity scan
+#
+# Fewer than eight bits have no kernel here, but rounding alone can be tried. Which layer can spare the most? A *sensitivity scan*
+# rounds one layer at a time and leaves all others as they are. Read its table by columns, from the top down: the last row before the
+# validation accuracy falls says how many bits that layer needs when nothing else is rounded. Where layers differ, each may get bits of
+# its own (*mixed precision*). The columns do not add up: errors of several layers meet, so the first column, with all of them rounded,
+# is measured as well.
 #
 # Fewer than eight have no kernel here, but rounding alone can be tried. **Predict**: at how many bits does the accuracy break? And is it one
 # layer's fault?
@@ -858,4 +943,6 @@ full = kd.at_full_size(
 # - Jacob et al. (2018), *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference*.
 # - Bengio, Léonard, Courville (2013), *Estimating or Propagating Gradients Through Stochastic Neurons for Conditional Computation*.
 # - Liu et al. (2019), *Rethinking the Value of Network Pruning*.
+# - Mishra et al. (2021), *Accelerating Sparse Deep Neural Networks*.
+# - Hwang, Sung (2014), *Fixed-point Feedforward Deep Neural Network Design Using Weights +1, 0, and −1*.
 # - Polino, Pascanu, Alistarh (2018), *Model compression via distillation and quantization*.

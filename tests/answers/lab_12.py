@@ -57,6 +57,11 @@ def by_torch(x):
     return (back / s + z).round().to(torch.uint8), s, z
 
 
+def grouped(w, keep=2):
+    order = w.abs().reshape(len(w), -1, 4).argsort(2).argsort(2)
+    return (order >= 4 - keep).reshape(w.shape)
+
+
 RIGHT = {
     "12.milliseconds": [by_hand, clocked],
     "12.magnitude_mask": [
@@ -78,6 +83,10 @@ RIGHT = {
         codes,
     ],
     "12.to_uint8": [affine, by_torch],
+    "12.two_of_four": [
+        grouped,
+        lambda w: torch.stack([g.abs() >= g.abs().sort().values[2] for g in w.reshape(-1, 4)]).view_as(w),
+    ],
 }
 WRONG = {
     "12.milliseconds": {
@@ -117,6 +126,14 @@ WRONG = {
         "256 steps": lambda x: affine(x, steps=256),
         "the sign of the zero point": lambda x: affine(x, zero=lambda z: -z.round()),
     },
+    "12.two_of_four": {
+        "groups along the outputs": lambda w: grouped(w.T.contiguous()).T,
+        "half of the whole matrix": lambda w: threshold(w, 0.5),
+        "half of each row": lambda w: lengthwise(w, 0.5),
+        "the two smallest stay": lambda w: ~grouped(w),
+        "the sign is not dropped": lambda w: grouped(w - w.min() + 1),
+        "every fourth weight together": lambda w: grouped(w.view(len(w), 4, -1).transpose(1, 2).reshape(w.shape)).view(len(w), -1, 4).transpose(1, 2).reshape(w.shape),
+    },
 }  # fmt: skip
 UNKNOWN = {
     "12.milliseconds": [lambda r, c, n: clocked(r, c, n, unit=37), lambda r, c, n: clocked(r, c, n, summary=list)],
@@ -124,4 +141,5 @@ UNKNOWN = {
     "12.remove_units": [lambda w, b, n, k: (w[k], b[k]), lambda w, b, n, k: (n[:, k], b[k], w[k])],
     "12.to_int8": [lambda w: (codes(w)[0].tolist(), codes(w)[1]), lambda w: (codes(w)[0], codes(w)[1][:, 0])],
     "12.to_uint8": [lambda x: affine(x, steps=100), lambda x: affine(x)[:2]],
+    "12.two_of_four": [lambda w: w * grouped(w), lambda w: grouped(w, keep=1)],
 }  # fmt: skip
