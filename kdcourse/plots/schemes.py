@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, NullLocator
 
 from kdcourse.plots.palette import (
@@ -165,32 +166,42 @@ def per_class(scores: Mapping[str, np.ndarray], counts: Sequence[int], classes: 
 
 
 def front(
-    costs, scores, names: Sequence[str], kept, *, xlabel: str, ylabel: str, budget: float | None = None
+    costs, scores, names: Sequence[str], kept, *, xlabel: str, ylabel: str, budget: float | None = None, baselines=()
 ) -> Figure:
-    """Scores against cost, the front joined and named, a budget as a line. costs, scores: (K,). kept: positions."""
-    costs, scores, kept = array(costs), array(scores), array(kept)
+    """Scores against cost, the front joined and named, a budget as a line. costs, scores: (K,). kept: positions.
+
+    baselines: positions of what others are to be held against; they are ringed, and named whether kept or not.
+    """
+    costs, scores, kept, baselines = array(costs), array(scores), array(kept), list(baselines)
     figure = Figure(7.2, 3.6)
     axes = figure.subplots()
     axes.scatter(costs, scores, color=FAINT, marker="o", s=22, label="candidates")
     axes.plot(costs[kept], scores[kept], color=COLOURS[0], marker=MARKERS[1], label="worth their cost")
     if budget is not None:
         axes.axvline(budget, color=COLOURS[1], linestyle="--", label="budget")
+    if baselines:
+        ring = {"facecolors": "none", "edgecolors": COLOURS[1], "linewidths": 2, "s": 110, "zorder": 3}
+        axes.scatter(costs[baselines], scores[baselines], label="baselines", **ring)
     axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.margins(x=0.22, y=0.1)
     plain(axes)
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    _name_points(axes, np.column_stack([costs, scores]), names, kept)
-    steps = ", ".join(f"{names[place]} ({scores[place]:.1f})" for place in kept)
+    figure.legend(loc="outside upper center", ncols=4, frameon=False)
+    _name_points(axes, np.column_stack([costs, scores]), names, list(dict.fromkeys([*kept, *baselines])))
+    steps, held = (
+        ", ".join(f"{names[place]} ({scores[place]:.1f})" for place in places) for places in (kept, baselines)
+    )
     figure.description = f"{ylabel} against {xlabel} of {len(costs)} candidates; worth their cost: {steps}."
+    figure.description += f" Baselines: {held}." if baselines else ""
     return figure
 
 
 # Above and to the left of a rising front nothing else lies, so that is tried first.
 SIDES = ("right bottom", "left top", "center bottom", "center top", "left bottom", "right top")
 AWAY = {"right": -4, "left": 4, "center": 0, "bottom": 5, "top": -5}  # points
+DISTANCES = (1, 4, 8, 12)  # times as far away, where a name would lie on another
 
 
 def _name_points(axes, points: np.ndarray, names: Sequence[str], kept: Sequence[int]) -> None:
@@ -203,21 +214,31 @@ def _name_points(axes, points: np.ndarray, names: Sequence[str], kept: Sequence[
     crowd = np.concatenate([np.repeat(axes.transData.transform(points), 20, axis=0), *dots])
 
     def harm(note) -> float:
-        box = note.get_window_extent()
+        box = Text.get_window_extent(note)  # of the words alone: a line to the point may cross
         outside = frame.count_contains(box.corners()) < 4
         return box.padded(4).count_contains(crowd) + 100 * box.count_overlaps(taken) + 1000 * outside
 
     for place in kept:
-        tried = []
-        for side in SIDES:
-            across, up = side.split()
-            look = {"ha": across, "va": up, "fontsize": 8, "textcoords": "offset points", "bbox": ON_PAPER}
-            look["parse_math"] = False  # it is measured before `Figure.draw` sees to that
-            tried.append(axes.annotate(wrapped(names[place], 12), points[place], (AWAY[across], AWAY[up]), **look))
-        best = min(tried, key=harm)
-        taken.append(best.get_window_extent())
-        for note in set(tried) - {best}:
-            note.remove()
+        for distance in DISTANCES:
+            notes = [_note(axes, wrapped(names[place], 12), points[place], side.split(), distance) for side in SIDES]
+            best = min(notes, key=harm)
+            fits = harm(best) < 100
+            for note in notes:
+                if note is not best or not (fits or distance == DISTANCES[-1]):
+                    note.remove()
+            if fits:
+                break
+        taken.append(Text.get_window_extent(best))
+
+
+def _note(axes, text: str, point: np.ndarray, side: Sequence[str], distance: int):
+    """A name beside its point; from further away with a line to it."""
+    across, up = side
+    look = {"ha": across, "va": up, "fontsize": 8, "textcoords": "offset points", "bbox": ON_PAPER}
+    look["parse_math"] = False  # it is measured before `Figure.draw` sees to that
+    if distance > 1:
+        look["arrowprops"] = {"arrowstyle": "-", "color": FAINT, "shrinkA": 0, "shrinkB": 2}
+    return axes.annotate(text, point, (distance * AWAY[across], distance * AWAY[up]), **look)
 
 
 def adopted(axes, description: str) -> Figure:

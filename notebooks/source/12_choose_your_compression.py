@@ -791,8 +791,24 @@ kd.say(
 # %% [markdown]
 # ## Draw the front
 #
-# Every candidate in one runtime, so that only the networks differ: the network and three pruned copies of it, repaired by their teacher, and
-# the student from nothing; each in 32 bits and in 8, which ONNX Runtime has kernels for. **Predict**: which are worth their time?
+# Which candidates are worth their time? Those that no other beats: a candidate is on the *front* (the Pareto front) when no other is at
+# most as slow and more accurate.
+#
+# $$\text{candidate } i \text{ is on the front} \iff \text{there is no } j \text{ with } c_j \le c_i \text{ and } a_j > a_i$$
+#
+# $c_i$ is the latency of candidate $i$ in milliseconds and $a_i$ its validation accuracy in percent. (Of several that tie in both, one
+# is kept.)
+#
+# All candidates run in one runtime, so that only the networks differ: the network; three pruned copies of it that keep 1/2, 1/4 and 1/8
+# of its units, each repaired by its teacher; and the student from nothing, which has the shape of the smallest copy. Each stands there
+# in 32 bits and in 8, for which ONNX Runtime has kernels. Two of them are baselines, ringed in the figure: the network as it was, and
+# the student from nothing.
+#
+# This is a *grid of shapes*: somebody wrote down ten candidates and all of them are measured. No algorithm searched. *Neural
+# architecture search* would propose shapes by itself, score each after a short training, and propose the next from those scores, as lab
+# 10 does with temperature and alpha.
+#
+# **Predict**: which are worth their time?
 
 # %%
 worth_it = kd.predict(
@@ -807,8 +823,8 @@ cache = kd.TeacherCache(network)
 models = {"whole": network, "1/8, from nothing": again.students["small, teacher"][0]}
 for kept in (1 / 2, 1 / 4):
     student = lab.start_from(network, kd.compression.prune_units, 1 - kept)
-    models[f"1/{1 / kept:g}"] = lab.by_teacher(data, student, cache).run(0)
-models["1/8"] = repaired
+    models[f"1/{1 / kept:g} kept"] = lab.by_teacher(data, student, cache).run(0)
+models["1/8 kept"] = repaired
 
 candidates = {}
 for number, (name, model) in enumerate(models.items()):
@@ -821,9 +837,10 @@ measured = kd.costs.table(candidates, data.test)
 measured.drop(columns="MFLOPs")
 
 # %% [markdown]
-# Two of these have one and the same shape. How far their times differ is how far to trust a time.
+# Two of these have one and the same shape, 1/8 kept and 1/8 from nothing. How far their times differ is how far to trust a time.
 #
-# Choose on validation data; the test column above is for the report.
+# Choose on validation data; the test column above is for the report. In the figure fast is left and accurate is up. Named are the
+# candidates on the front, and the two baselines.
 
 # %%
 scores = [kd.measure.accuracy(model, data.validation) for model in candidates.values()]
@@ -859,11 +876,11 @@ with fronts.restored():
 # %%
 runs, size = measured["ms for 64"], measured["kB"]
 worth_it.answer(len(kd.tuning.front(runs.to_numpy(), scores)))
-assert runs["1/8"] < runs["whole"] / 2
+assert runs["1/8 kept"] < runs["whole"] / 2
 kd.say(
     f"On 64 pictures int8 is **{pace(runs['whole'], runs['whole, int8'])}** here, by kernels made for it; keeping one unit in eight is "
-    f"**{pace(runs['whole'], runs['1/8'])}**, and both together {pace(runs['whole'], runs['1/8, int8'])}. {size['whole']:,} kB have become "
-    f"{size['1/8, int8']:,} kB."
+    f"**{pace(runs['whole'], runs['1/8 kept'])}**, and both together {pace(runs['whole'], runs['1/8 kept, int8'])}. {size['whole']:,} kB have become "
+    f"{size['1/8 kept, int8']:,} kB."
 )
 
 # %% [markdown]
@@ -880,11 +897,43 @@ ways = {
     "pruning units + its teacher": repaired,
     "quantisation": coarse["int8, activations too"],
 }
-kd.costs.table(ways, data.test)
+by_way = kd.costs.table(ways, data.test)
+by_way
 
 # %% [markdown]
 # Fine-tuning has the first row's costs, to the byte.
 #
+# ### When to choose which
+#
+# The table puts the lab into words. Its numbers and verdicts are computed from what was measured above, on this network and this
+# processor. What speaks of two bits is from the stored five seeds.
+
+# %%
+kb, wait = by_way["kB"], by_way["ms for 64"]
+
+
+def cheaper(way):
+    return f"{kb['as it was'] / kb[way]:.1f} times fewer bytes, {pace(wait['as it was'], wait[way])}"
+
+
+# %%
+onnx_pace = pace(runs["whole"], runs["whole, int8"])
+repair = f"against labels its teacher **{by_teacher.verdict}**"
+eight = stored.difference("int8").mean
+choices = [
+    ("8 bits", f"{cheaper('quantisation')} in plain PyTorch, {onnx_pace} in ONNX Runtime", "a kernel for 8 bits, no data", f"first, and measured: here it changes the accuracy by {eight:+.1f} points"),
+    ("2 bits", "16 times fewer bits a weight; no time here, for want of a kernel", f"good scales; then training with the rounding, where a teacher in place of labels **{teaching.verdict}**", "when memory decides and the target has such a kernel"),
+    ("zeros, unstructured", cheaper("pruning weights"), "training afterwards, a kernel or a file format for zeros", "when files are sent compressed, or many zeros meet such a kernel"),
+    ("zeros, 2:4", "36 bits in place of 64 for four 16-bit numbers; no time here", "a GPU with sparse tensor cores", "when it will run on one"),
+    ("fewer units", cheaper("pruning units + its teacher"), f"pictures, labels or not: {repair}", "when time decides, the network is yours and its architecture will do"),
+    ("distillation from nothing", cheaper("distillation"), f"more steps or pictures than the cut network (from nothing against cut: inheriting **{inherited.verdict}**)", "when you need another architecture or have only answers"),
+    ("fine-tuning", "nothing", "labels of the new task", f"when the task has changed (on the old one it **{lost.verdict}**)"),
+]  # fmt: skip
+
+header = "| way | makes smaller | needs | take it |\n|---|---|---|---|\n"
+kd.say(header + "\n".join(f"| {' | '.join(row)} |" for row in choices))
+
+# %% [markdown]
 # ### Beside the published figures
 #
 # | what | figure | source |
