@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Choose your compression
 #
-# The network works, and it is too large for the place where it has to run. Lab 00 named four ways on. Here they are measured on one
-# and the same network, combined, and taken out of PyTorch altogether.
+# The network works, and it is too large for the place where it has to run. Lab 00 named four ways on: prune it, use fewer bits, distil
+# a smaller one, fine-tune it. Here they are measured on one and the same network, combined, and taken out of PyTorch altogether.
 #
 # **You will** prune, quantise, distil and fine-tune one network, export what comes out, and draw accuracy against latency.
 # **You will learn** what each way makes smaller and what it leaves as slow as before, what repairs the damage, and how the ways combine.
@@ -48,9 +48,17 @@ lab = kd.studies.lab_12
 # %% [markdown]
 # ## Warm up on a table
 #
-# Distillation needs answers, not pictures. Here are rows of 20 numbers in three classes. A teacher has learnt from all of them; a
-# student of 8 units gets 200 rows with labels, or the same 200 rows with the teacher's answers, or every row with the teacher's answers and no
-# label at all.
+# Does distillation need pictures? It needs answers. Here are rows of 20 numbers in three classes. A teacher has learnt from all of
+# them. A student with 8 hidden units gets one of three things: 200 rows with labels; the same 200 rows with the teacher's answers; or
+# every row with the teacher's answers and no label at all. The loss with answers is that of lab 03 at the temperature 1:
+#
+# $$L = \frac{1}{N} \sum_{n=1}^{N} \sum_{c=1}^{C} t_n(c) \log \frac{t_n(c)}{p_n(c)}$$
+#
+# $t$ are the teacher's probabilities and $p$ the student's, both of shape (N, C) for N rows and C = 3 classes.
+#
+# Each of the three is an *arm*, a recipe that is compared, and is trained with five *seeds*; a seed fixes all that is random in a run.
+# Differences are *paired*, taken seed by seed, and come with their 95 % *interval*, in which the mean over more seeds is expected. The
+# *verdict* is read off it: *helps* where it lies above zero, *hurts* where it lies below, *no clear difference* where it holds zero.
 #
 # **Predict** what the answers for all rows bring.
 
@@ -92,14 +100,18 @@ all_rows.answer(every.mean)
 kd.say(
     f"On the same 200 rows the teacher brings {same}: **{same.verdict}**. The teacher itself has "
     f"{kd.measure.accuracy(teacher, rows.test):.1f} %. The loop, the losses and the words are those of the picture labs: to them, a row "
-    f"is a picture of one pixel with 20 channels."
+    "is a picture of one pixel with 20 channels."
 )
 
 # %% [markdown]
 # ## One network, and a stopwatch
 #
 # The network is the perceptron that taught in the labs before. How long does it take? A single call tells you little: the first is slow
-# for its own reasons, and now and then another program holds one up.
+# for reasons of its own, and now and then another program holds one up. So warm up with five calls, time many more, and take the median:
+#
+# $$\text{latency} = 1000 \cdot \mathrm{median}(\tau_1, \dots, \tau_R)$$
+#
+# $\tau_r$ is how many seconds call $r$ took and $R$ the number of calls, so the latency is in milliseconds.
 
 # %%
 network = kd.zoo.teacher("perceptron", data)
@@ -134,7 +146,13 @@ kd.say(
 # %% [markdown]
 # ## Prune: weights, or units
 #
-# Many weights are close to zero. Take out those, and see how many the network needs.
+# How many of its weights does the network need? Many are close to zero. *Magnitude pruning* takes out those nearest to zero:
+#
+# $$M_{oi} = \begin{cases} 1 & |W_{oi}| > \theta \\ 0 & \text{otherwise} \end{cases} \qquad \hat W = M \odot W$$
+#
+# $W$ is a layer's weight, of shape (O, I), for O outputs and I inputs; $o$ counts outputs and $i$ inputs. $M$ is the mask, of the same
+# shape. The threshold $\theta$ is such that the wanted share of all O · I weights lies at or below it. $\odot$ multiplies entry by
+# entry, and $\hat W$ is what the layer then computes with.
 
 # %%
 kd.exercise("12.magnitude_mask")
@@ -158,9 +176,16 @@ kd.say(
 )
 
 # %% [markdown]
-# `torch.nn.utils.prune` does this for a whole network, and keeps the masks while it trains on; `kd.compression.prune` calls it.
+# `torch.nn.utils.prune` does this for a whole network at once, and keeps the masks while it trains on; `kd.compression.prune` calls it.
 #
-# The other way takes out whole units: a row of one matrix, and the column of the next one that listened to it.
+# The other way takes out whole hidden units. A unit is a row of its own layer's weight, an entry of its bias, and the column of the
+# next layer's weight that listened to it:
+#
+# $$W' = W_{K,:} \qquad b' = b_K \qquad V' = V_{:,K} \qquad K = \text{the } k \text{ units } h \text{ with the largest } \|W_{h,:}\|_2$$
+#
+# $W$ is the layer's weight, of shape (H, I), for H units and I inputs, and $b$ its bias, of shape (H,). $V$ is the next layer's weight,
+# of shape (O, H), for O outputs. $K$ holds the $k$ units that stay, and $\|W_{h,:}\|_2$ is the Euclidean length of unit $h$'s row. The
+# three with a prime are what is left, smaller matrices without zeros.
 
 # %%
 kd.exercise("12.remove_units")
@@ -183,8 +208,11 @@ weight, bias, _ = remove_units(first.weight, first.bias, second.weight, stronges
 assert torch.equal(narrow.weight, weight) and torch.equal(narrow.bias, bias)
 
 # %% [markdown]
-# **Predict**, before you move the slider: half the weights, or half the units: which hurts more? Which of the two becomes faster?
-# Models that are compared take turns under the stopwatch, so that a slow moment of the machine falls on all of them.
+# The slider below takes out more and more, in two panels: validation accuracy and time. Look for the share at which each accuracy
+# falls, and for the line whose time falls. Models that are compared take turns under the stopwatch, so that a slow moment of the
+# machine falls on all of them.
+#
+# **Predict**, before you move the slider: which hurts more, half the weights or half the units? And which of the two becomes faster?
 
 # %%
 worse = kd.predict(
@@ -331,7 +359,12 @@ kd.say(
 # %% [markdown]
 # ## Quantise: fewer bits
 #
-# A weight takes 32 bits. Eight of them leave 255 values: a whole number from −127 to 127, and one scale for each row.
+# Does a weight need its 32 bits? Eight bits leave 255 values: a whole number from −127 to 127, the *code*, and one scale for each row:
+#
+# $$s_o = \frac{\max_i |W_{oi}|}{127} \qquad q_{oi} = \mathrm{round}(W_{oi} / s_o) \qquad \hat W_{oi} = s_o\, q_{oi}$$
+#
+# $W$ is a weight of shape (O, I), for O outputs and I inputs; $s$ are the scales, of shape (O, 1), and $q$ the codes, of shape (O, I).
+# $\hat W$ is what the codes stand for. The number 0 has the code 0: this is *symmetric* quantisation.
 
 # %%
 kd.exercise("12.to_int8")
@@ -485,8 +518,7 @@ kd.say(
 # its own (*mixed precision*). The columns do not add up: errors of several layers meet, so the first column, with all of them rounded,
 # is measured as well.
 #
-# Fewer than eight have no kernel here, but rounding alone can be tried. **Predict**: at how many bits does the accuracy break? And is it one
-# layer's fault?
+# **Predict**: at how many bits does the accuracy break? And is it one layer's fault?
 
 # %%
 breaks = kd.predict(
@@ -576,7 +608,8 @@ kd.say(
 # %% [markdown]
 # ## Fine-tune: another task
 #
-# The fourth way of lab 00's table makes nothing smaller. It is for when the task has changed: here a new camera lies on its side.
+# And if the task has changed? The fourth way of lab 00's table makes nothing smaller. It trains the network on, with labels of the new
+# task and the cross-entropy of every lab. Here a new camera lies on its side.
 
 # %%
 turned = lab.rotated(data.test)
@@ -630,8 +663,10 @@ stored = study.stored()
 stored.table()
 
 # %% [markdown]
-# What trains nothing has no luck of seeds: its interval is a point, and its verdict says nothing of the luck of the test pictures. Now
-# those that do train, units only:
+# The table compares each arm with the network as it was. An arm that trains nothing has no luck of seeds. Its interval is a point, and
+# its verdict, *the same for every seed*, says nothing of the luck of the test pictures. "Holm" is the verdict that is left once the
+# number of comparisons is allowed for. The figure shows the arms that do train, for pruned units only: each seed's score, and each
+# arm's paired difference with its interval.
 
 # %%
 stored.only(
@@ -691,6 +726,9 @@ comes_back = kd.predict(
 )
 comes_back
 
+# %% [markdown]
+# The table holds each arm against the network as it was, over five seeds; in brackets the 95 % interval of the paired difference.
+
 # %%
 two_bits = kd.study("12-bits", data).stored()
 two_bits.table()
@@ -736,7 +774,7 @@ if two_bits.measured_on == data.name:
 # %% [markdown]
 # ## When it does not help: a student from nothing
 #
-# A distilled student may have any architecture. Here it has the pruned network's, and none of its weights.
+# A distilled student may have any architecture. Here it has the pruned network's, and none of its weights. What does that cost?
 
 # %%
 inherited = stored.difference("units pruned, teacher", "small, teacher")
@@ -754,8 +792,13 @@ kd.say(
 # %% [markdown]
 # ## Leave PyTorch
 #
-# Where a network ends up there is often no PyTorch. `torch.export` catches its operations as a graph, and
-# `torch.onnx.export` writes that graph as a file that other programs can read.
+# Where a network ends up there is often no PyTorch. How does it get there? `torch.export` catches its operations as a graph, and
+# `torch.onnx.export` writes that graph as a file that other programs can read. What has to be checked is that both give the same answers:
+#
+# $$\delta = \max_{n,c} |z^{\text{outside}}_{nc} - z^{\text{PyTorch}}_{nc}|$$
+#
+# $z$ are the logits, of shape (N, C), for the same N pictures, outside and in PyTorch; $\delta$ is the largest difference of any of
+# them. The list below is the graph: one operation a line.
 
 # %%
 repaired = again.students["units pruned, teacher"][0]
@@ -886,7 +929,8 @@ kd.say(
 # %% [markdown]
 # ### Lab 00's table, measured
 #
-# One way a row, in PyTorch; a dash stands for what this machine cannot read, such as energy where the processor shows no meter.
+# The table has a row for each way, in PyTorch. Compare each column with the first row. A dash stands for what cannot be read here, such
+# as energy where the processor shows no meter.
 
 # %%
 ways = {
@@ -967,8 +1011,8 @@ quiz.try_every_option()
 # - Three bits: `kd.compression.round_weights(network, 3, scales="best")`. How much is left for the teacher to repair?
 # - Prune in three small cuts with 100 steps after each, in place of one cut with 300.
 #
-# **At full size** (a GPU): all labelled pictures and eight times the steps, nearer to the full training that Liu et al. (2019) give the network
-# from nothing. This once the pictures go where the GPU is. Further on: `torch.compile` before the stopwatch,
+# **At full size** (a GPU): all labelled pictures and eight times the steps, nearer to the full training that Liu et al. (2019) give the
+# network from nothing. This once the pictures go where the GPU is. Further on: `torch.compile` before the stopwatch,
 # `kd.zoo.teacher("convnet", data)`, and filters in place of units.
 
 # %%
