@@ -219,16 +219,16 @@ def _name_points(axes, points: np.ndarray, names: Sequence[str], kept: Sequence[
         return box.padded(4).count_contains(crowd) + 100 * box.count_overlaps(taken) + 1000 * outside
 
     for place in kept:
+        notes = []
         for distance in DISTANCES:
-            notes = [_note(axes, wrapped(names[place], 12), points[place], side.split(), distance) for side in SIDES]
+            notes += [_note(axes, wrapped(names[place], 12), points[place], side.split(), distance) for side in SIDES]
             best = min(notes, key=harm)
-            fits = harm(best) < 100
-            for note in notes:
-                if note is not best or not (fits or distance == DISTANCES[-1]):
-                    note.remove()
-            if fits:
+            if not Text.get_window_extent(best).count_overlaps(taken):
                 break
         taken.append(Text.get_window_extent(best))
+        for note in notes:
+            if note is not best:
+                note.remove()
 
 
 def _note(axes, text: str, point: np.ndarray, side: Sequence[str], distance: int):

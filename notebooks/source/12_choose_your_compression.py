@@ -962,20 +962,22 @@ def cheaper(way):
 
 # %%
 onnx_pace = pace(runs["whole"], runs["whole, int8"])
-repair = f"against labels its teacher **{by_teacher.verdict}**"
 eight = stored.difference("int8").mean
-choices = [
-    ("8 bits", f"{cheaper('quantisation')} in plain PyTorch, {onnx_pace} in ONNX Runtime", "a kernel for 8 bits, no data", f"first, and measured: here it changes the accuracy by {eight:+.1f} points"),
-    ("2 bits", "16 times fewer bits a weight; no time here, for want of a kernel", f"good scales; then training with the rounding, where a teacher in place of labels **{teaching.verdict}**", "when memory decides and the target has such a kernel"),
-    ("zeros, unstructured", cheaper("pruning weights"), "training afterwards, a kernel or a file format for zeros", "when files are sent compressed, or many zeros meet such a kernel"),
-    ("zeros, 2:4", "36 bits in place of 64 for four 16-bit numbers; no time here", "a GPU with sparse tensor cores", "when it will run on one"),
-    ("fewer units", cheaper("pruning units + its teacher"), f"pictures, labels or not: {repair}", "when time decides, the network is yours and its architecture will do"),
-    ("distillation from nothing", cheaper("distillation"), f"more steps or pictures than the cut network (from nothing against cut: inheriting **{inherited.verdict}**)", "when you need another architecture or have only answers"),
-    ("fine-tuning", "nothing", "labels of the new task", f"when the task has changed (on the old one it **{lost.verdict}**)"),
-]  # fmt: skip
-
-header = "| way | makes smaller | needs | take it |\n|---|---|---|---|\n"
-kd.say(header + "\n".join(f"| {' | '.join(row)} |" for row in choices))
+kd.say(
+    "| way | makes smaller | needs | take it |\n|---|---|---|---|\n"
+    f"| 8 bits | {cheaper('quantisation')} in plain PyTorch, {onnx_pace} in ONNX Runtime | a kernel for 8 bits; no data "
+    f"| first, and measured: here it changes the accuracy by {eight:+.1f} points |\n"
+    "| 2 bits | 16 times fewer bits a weight; no time here, for want of a kernel | good scales; then training with the rounding, "
+    f"where a teacher in place of labels: **{teaching.verdict}** | when memory decides and the target has such a kernel |\n"
+    f"| zeros, unstructured | {cheaper('pruning weights')} | training afterwards; a kernel or a file format for zeros "
+    "| when files are sent compressed, or many zeros meet such a kernel |\n"
+    "| zeros, 2:4 | 36 bits in place of 64 for four 16-bit numbers; no time here | a GPU with sparse tensor cores | when it will run on one |\n"
+    f"| fewer units | {cheaper('pruning units + its teacher')} | pictures, with labels or without: its teacher in place of labels: **{by_teacher.verdict}** "
+    "| when time decides, the network is yours and its architecture will do |\n"
+    f"| distillation from nothing | {cheaper('distillation')} | more steps or pictures; inheriting weights instead: **{inherited.verdict}** "
+    "| when you need another architecture, or have only answers |\n"
+    f"| fine-tuning | nothing | labels of the new task | when the task has changed; on the old one: **{lost.verdict}** |"
+)
 
 # %% [markdown]
 # ### Beside the published figures
