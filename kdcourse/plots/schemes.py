@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
-from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, NullLocator
 
 from kdcourse.plots.palette import (
@@ -214,7 +213,7 @@ def _name_points(axes, points: np.ndarray, names: Sequence[str], kept: Sequence[
     crowd = np.concatenate([np.repeat(axes.transData.transform(points), 20, axis=0), *dots])
 
     def harm(note) -> float:
-        box = Text.get_window_extent(note)  # of the words alone: a line to the point may cross
+        box = note.get_window_extent()
         outside = frame.count_contains(box.corners()) < 4
         return box.padded(4).count_contains(crowd) + 100 * box.count_overlaps(taken) + 1000 * outside
 
@@ -223,21 +222,23 @@ def _name_points(axes, points: np.ndarray, names: Sequence[str], kept: Sequence[
         for distance in DISTANCES:
             notes += [_note(axes, wrapped(names[place], 12), points[place], side.split(), distance) for side in SIDES]
             best = min(notes, key=harm)
-            if not Text.get_window_extent(best).count_overlaps(taken):
+            if not best.get_window_extent().count_overlaps(taken):
                 break
-        taken.append(Text.get_window_extent(best))
+        taken.append(best.get_window_extent())
         for note in notes:
-            if note is not best:
-                note.remove()
+            note.remove()
+        distance = abs(best.xyann[1]) / AWAY["bottom"]
+        # Only the one that stays has a line, which would count as a part of the name.
+        line = {"arrowstyle": "-", "color": FAINT, "shrinkA": 0, "shrinkB": 2} if distance > 1 else None
+        _note(axes, best.get_text(), points[place], (best.get_ha(), best.get_va()), distance, line)
 
 
-def _note(axes, text: str, point: np.ndarray, side: Sequence[str], distance: int):
-    """A name beside its point; from further away with a line to it."""
+def _note(axes, text: str, point: np.ndarray, side: Sequence[str], distance: float, line: dict | None = None):
+    """A name beside its point, with a line to it where one is given."""
     across, up = side
-    look = {"ha": across, "va": up, "fontsize": 8, "textcoords": "offset points", "bbox": ON_PAPER}
+    look = {"ha": across, "va": up, "fontsize": 8, "textcoords": "offset points", "bbox": ON_PAPER, "arrowprops": line}
     look["parse_math"] = False  # it is measured before `Figure.draw` sees to that
-    if distance > 1:
-        look["arrowprops"] = {"arrowstyle": "-", "color": FAINT, "shrinkA": 0, "shrinkB": 2}
+    look["in_layout"] = False  # or the layout would move all points once a name is there
     return axes.annotate(text, point, (distance * AWAY[across], distance * AWAY[up]), **look)
 
 
