@@ -711,16 +711,17 @@ beside
 # computes with $\hat W$. The same with $L_{\text{teacher}}$ is *quantisation-aware distillation*: the network in 32 bits is the
 # teacher, at $T = 2$, and no label is needed.
 #
-# Every arm that trains gets the same 5,000 pictures, 100 steps and the scale of the largest weight, found anew at each step. The
-# rivals: the best scales, which train nothing; and the same network trained as long with labels in all its bits. (The teacher could
-# teach that one nothing: a network that is its own teacher has nothing to learn before it is rounded.)
+# Every arm that trains gets the same 5,000 pictures and 100 steps. Learning rates were chosen beforehand, by validation accuracy with a
+# seed that nothing here uses; labels and the teacher have the same one. The rivals: better scales, which train nothing; and the same
+# network trained as long with labels in all its bits, and rounded only then. (With the teacher that last arm would stay where it is: a
+# network that is its own teacher has nothing to learn before it is rounded.)
 #
 # **Predict**: how much comes back, and is it the teacher or the training?
 
 # %%
 comes_back = kd.predict(
     "12.two-bits",
-    "How many points does training with labels bring the network in two bits?",
+    "How many points does training with labels bring the network in two bits, with the best scales?",
     between=(0, 60),
     unit="points",
 )
@@ -734,42 +735,45 @@ two_bits = kd.study("12-bits", data).stored()
 two_bits.table()
 
 # %%
-trained = two_bits.only("2 bits, labels", "2 bits, teacher", "all bits, labels")
-comes_back.answer(two_bits.difference("2 bits, labels", "2 bits").mean, on=trained.figure())
+LABELS, TEACHER = "2 bits, best scales, labels", "2 bits, best scales, teacher"
+ROUNDED_LATER = "all bits, labels, then best scales"
+trained = two_bits.only(
+    "2 bits, labels", "2 bits, teacher", LABELS, TEACHER, "all bits, labels", ROUNDED_LATER
+)
+comes_back.answer(two_bits.difference(LABELS, "2 bits, best scales").mean, on=trained.figure())
 
 # %%
-training = two_bits.difference("2 bits, labels", "2 bits")
-teaching = two_bits.difference("2 bits, teacher", "2 bits, labels")
-left = two_bits.difference("2 bits, teacher")
-labels_alone = two_bits.difference("all bits, labels")
-kd.claim("Training on repairs what two bits broke", training, at_least=3)
+scaling = two_bits.difference("2 bits, best scales", "2 bits")
+plainly = two_bits.difference("2 bits, labels", "2 bits")
+rival = two_bits.difference("2 bits, teacher", "2 bits, best scales")
+training = two_bits.difference(LABELS, "2 bits, best scales")
+kd.claim("Training on repairs what two bits broke", plainly, at_least=3)
 kd.say(
-    f"Training with labels brings the network in two bits {training}. The teacher in place of labels, for the same steps: {teaching}, "
-    f"**{teaching.verdict}**. Against the network as it was it is at {left}: **{left.verdict}**. And the labels alone, without any "
-    f"rounding, take that network {labels_alone}: **{labels_alone.verdict}**."
+    f"Plain rounding: training with labels brings it {plainly}. But better scales, which train nothing, bring {scaling.mean:+.1f} points. "
+    f"Against those scales, training with a teacher and the plain scale has {rival}: **{rival.verdict}**. "
+    f"The two can be had together: on top of the best scales, training with labels brings {training}, **{training.verdict}**."
 )
-
-# %% [markdown]
-# And the cheapest rival? The best scales give each seed the same network, so their test accuracy is taken off each seed's score. Where
-# the stored scores are of another data set than yours, there is no such comparison.
 
 # %%
-best_scales = kd.measure.accuracy(
-    kd.compression.round_weights(network, 2, scales="best"), data.test
-)
-over_scales = {
-    arm: kd.difference(two_bits.scores[arm] - best_scales)
-    for arm in ("2 bits", "2 bits, labels", "2 bits, teacher")
+teaching = {
+    "the largest weight's scale": two_bits.difference("2 bits, teacher", "2 bits, labels"),
+    "the best scales": two_bits.difference(TEACHER, LABELS),
 }
-
-# %%
-if two_bits.measured_on == data.name:
-    kd.say(
-        f"The best scales alone have {best_scales:.1f} % of the test pictures right. Training with labels is at {over_scales['2 bits, labels']} from them: "
-        f"**{over_scales['2 bits, labels'].verdict}**. The teacher is at {over_scales['2 bits, teacher']}: **{over_scales['2 bits, teacher'].verdict}**. "
-        f"Plain rounding is at {over_scales['2 bits'].mean:+.1f} points. What training with the rounding is worth is its distance from the best scales, and not "
-        "from a scale that nobody chose."
+left = two_bits.difference(TEACHER)
+later = two_bits.difference(LABELS, ROUNDED_LATER)
+labels_alone = two_bits.difference("all bits, labels")
+kd.say(
+    "The teacher in place of labels, same steps and pictures: "
+    + "; ".join(f"with {name} {one}, **{one.verdict}**" for name, one in teaching.items())
+    + f". Training with the rounding against training as long and rounding afterwards: {later}, **{later.verdict}**. "
+    f"Two bits, best scales and the teacher are at {left} from the network as it was: **{left.verdict}**. Labels alone, without any "
+    f"rounding, take that network {labels_alone}: **{labels_alone.verdict}**. "
+    + (
+        "Part of what looks like the price of the bits is the price of training on with 5,000 pictures."
+        if labels_alone.high < 0
+        else "These seeds see no cost in training on, so what is missing is the price of the bits."
     )
+)
 
 # %% [markdown]
 # ## When it does not help: a student from nothing
@@ -962,14 +966,15 @@ def cheaper(way):
 
 
 # %%
+two_bit_teacher = teaching["the best scales"].verdict
 by_onnx = runs["whole"] / runs["whole, int8"]
 eight = stored.difference("int8").mean
 kd.say(
     "| way | makes smaller | needs | take it |\n|---|---|---|---|\n"
     f"| 8 bits | {cheaper('quantisation')} in plain PyTorch and {by_onnx:.1f} in ONNX Runtime | a kernel for 8 bits; no data "
     f"| first, and measured: here it changes the accuracy by {eight:+.1f} points |\n"
-    "| 2 bits | 16 times fewer bits a weight; no time here, for want of a kernel | good scales; then training with the rounding, "
-    f"where a teacher in place of labels: **{teaching.verdict}** | when memory decides and the target has such a kernel |\n"
+    "| 2 bits | 16 times fewer bits a weight; no time here, for want of a kernel | the best scales, no data; then training with the rounding: "
+    f"**{training.verdict}** (a teacher in place of labels: **{two_bit_teacher}**) | when memory decides and the target has such a kernel |\n"
     f"| zeros, unstructured | {cheaper('pruning weights')} | training afterwards; a kernel or a file format for zeros "
     "| when files are sent compressed, or many zeros meet such a kernel |\n"
     "| zeros, 2:4 | 36 bits in place of 64 for four 16-bit numbers; no time here | a GPU with sparse tensor cores | when it will run on one |\n"
