@@ -9,7 +9,17 @@ from torch import nn
 import kdcourse as kd
 from kdcourse import models
 from kdcourse.data.splits import Split
-from kdcourse.deployment.compression import linear_layers, prune, prune_units, quantize, remove_masks, round_weights
+from kdcourse.deployment.compression import (
+    largest_scale,
+    least_squares_scale,
+    linear_layers,
+    prune,
+    prune_groups,
+    prune_units,
+    quantize,
+    remove_masks,
+    round_weights,
+)
 from kdcourse.evaluation import measure
 
 SPLIT = Split(torch.randn(40, 1, 3, 4, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3)
@@ -115,3 +125,53 @@ def test_weights_of_few_bits_learn_on_and_stay_of_few_bits(network):
     torch.testing.assert_close(measure.predict(round_weights(network, 16), SPLIT), before, rtol=1e-2, atol=1e-2)
     with pytest.raises(ValueError, match="bits must be a whole number from 2 to 24, got 1"):
         round_weights(network, 1)
+
+
+def squared_error(weight, scale, steps):
+    return ((weight / scale).round().clamp(-steps, steps) * scale - weight).square().sum(1)
+
+
+def test_the_best_scale_leaves_less_error_than_the_largest_and_not_much_more_than_the_least():
+    weight = torch.randn(6, 200, generator=torch.Generator().manual_seed(3)) * torch.tensor(
+        [[1], [9], [0.1], [2], [3], [0]]
+    )
+    for steps in (1, 3, 7):
+        best = squared_error(weight, least_squares_scale(weight, steps), steps)
+        largest = largest_scale(weight, steps)
+        assert best[:5].lt(squared_error(weight, largest, steps)[:5]).all()
+        tried = torch.stack([squared_error(weight, largest * part, steps) for part in torch.linspace(0.1, 1, 200)])
+        assert best.le(1.4 * tried.min(0).values + 1e-6).all() and best.isfinite().all()
+    assert least_squares_scale(torch.tensor([[1.0, -1.0, 0.2, 3.0]]), 1, rounds=1).item() == 3  # one code is not 0
+
+
+def test_the_best_scales_hold_in_a_network_and_follow_it(network):
+    weight = linear_layers(network)[0].weight.detach()
+    best, largest = round_weights(network, 3, scales="best"), round_weights(network, 3)
+    error = {model: (linear_layers(model)[0].weight - weight).square().sum() for model in (best, largest)}
+    assert error[best] < error[largest]
+    kd.train(best, SPLIT, steps=5, progress=False)
+    learnt = linear_layers(best)[0]
+    behind = learnt.parametrizations.weight.original
+    torch.testing.assert_close((learnt.weight / least_squares_scale(behind, 3)).abs().max().item(), 3.0)
+    assert not torch.equal(behind, weight)
+    with pytest.raises(ValueError, match="scales must be one of largest, best, got 'smallest'"):
+        round_weights(network, 3, scales="smallest")
+
+
+def test_of_every_four_neighbours_the_two_largest_stay(network):
+    pruned = prune_groups(network)
+    for old, new in zip(linear_layers(network), linear_layers(pruned), strict=True):
+        left = (new.weight != 0).unflatten(1, (-1, 4))
+        assert left.sum(2).eq(2).all()
+        groups = old.weight.abs().unflatten(1, (-1, 4))
+        assert groups.masked_fill(~left, 9).amin(2).ge(groups.masked_fill(left, 0).amax(2)).all()
+    assert torch.equal(
+        linear_layers(pruned)[1].weight != 0, kd.exercise("12.two_of_four")(linear_layers(network)[1].weight)
+    )
+    kd.train(pruned, SPLIT, steps=5, progress=False)
+    assert zeros(remove_masks(pruned)) == [120, 160, 24] and zeros(network) == [0, 0, 0]
+    assert zeros(prune_groups(network, keep=1)) == [180, 240, 36]
+    with pytest.raises(ValueError, match="of must divide the inputs of every layer, got 8 for a layer of 12"):
+        prune_groups(network, of=8)
+    with pytest.raises(ValueError, match="keep must be a whole number from 1 to 4, got 5"):
+        prune_groups(network, keep=5)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.text import Text
 from scipy import stats
 
 from kdcourse import plots
@@ -574,6 +575,27 @@ def test_names_along_a_front_lie_inside_and_on_nothing():
     for number, box in enumerate(boxes):
         assert frame.count_contains(box.corners()) == 4, names[number]
         assert not box.count_overlaps(boxes[:number]) and not box.count_contains(points), names[number]
+
+
+def test_baselines_of_a_front_are_ringed_and_named_though_they_are_beaten():
+    look = {"xlabel": "ms", "ylabel": "accuracy, %", "baselines": [2, 1]}
+    figure = plots.front([1, 2, 2.1], [80.0, 90, 70], ["cut", "as it was", "from nothing"], [0, 1], **look)
+    (axes,) = figure.axes
+    assert {note.get_text().replace("\n", " ") for note in axes.texts} == {"cut", "as it was", "from nothing"}
+    (rings,) = [dots for dots in axes.collections if dots.get_label() == "baselines"]
+    assert rings.get_offsets().tolist() == [[2.1, 70], [2, 90]]
+    assert figure.description.endswith(
+        "worth their cost: cut (80.0), as it was (90.0). Baselines: from nothing (70.0), as it was (90.0)."
+    )
+
+
+def test_names_of_points_that_nearly_coincide_move_apart():
+    costs, scores = np.linspace(1, 1.004, 5), np.linspace(88, 88.02, 5)
+    names = [f"candidate {number}, int8" for number in range(5)]
+    figure = plots.front([*costs, 9], [*scores, 99], [*names, "far"], range(6), xlabel="ms", ylabel="accuracy, %")
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(note) for note in figure.axes[0].texts]
+    assert len(boxes) == 6 and not any(box.count_overlaps(boxes[:number]) for number, box in enumerate(boxes))
 
 
 def test_another_librarys_axes_are_adopted_under_a_sentence():

@@ -1,11 +1,12 @@
 """A trained network made smaller: weights set to zero, units taken out, numbers in fewer bits. What is given is not changed."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from numbers import Real
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vecdot
 from torch.nn.utils import parametrize
 from torch.nn.utils import prune as masks
 
@@ -25,6 +26,25 @@ def prune(model: nn.Module, share: float) -> nn.Module:
     pruned = _trainable(model)
     weights = [(layer, "weight") for layer in linear_layers(pruned)]
     masks.global_unstructured(weights, pruning_method=masks.L1Unstructured, amount=float(share))
+    return pruned
+
+
+def prune_groups(model: nn.Module, keep: int = 2, of: int = 4) -> nn.Module:
+    """A copy in which, of every `of` neighbours in a row of weights, the `keep` largest magnitudes stay and the others are zero.
+
+    Groups lie along a layer's inputs. 2 of 4 is the pattern that NVIDIA's sparse tensor cores skip the zeros of. Masks are those
+    of `prune`. Source: Mishra et al. (2021), *Accelerating Sparse Deep Neural Networks*, §2.
+    Raises `ValueError` for `keep` outside 1 to `of`, for a layer whose inputs do not fall into whole groups, and as `prune`.
+    """
+    of = whole_number("of", of)
+    keep = whole_number("keep", keep, most=of)
+    pruned = _trainable(model)
+    for layer in linear_layers(pruned):
+        if layer.in_features % of:
+            raise ValueError(f"of must divide the inputs of every layer, got {of} for a layer of {layer.in_features}")
+        groups = layer.weight.detach().abs().unflatten(1, (-1, of))
+        stay = torch.zeros_like(groups).scatter(2, groups.topk(keep, dim=2).indices, 1.0)
+        masks.custom_from_mask(layer, "weight", stay.flatten(1))
     return pruned
 
 
@@ -69,33 +89,66 @@ def quantize(model: nn.Module, *, activations: bool = False) -> nn.Module:
     return coarse
 
 
-def round_weights(model: nn.Module, bits: int, *, layers: Iterable[int] | None = None) -> nn.Module:
+def round_weights(
+    model: nn.Module, bits: int, *, layers: Iterable[int] | None = None, scales: str = "largest"
+) -> nn.Module:
     """A copy whose linear layers compute with weights of this many bits, and go on learning; the numbers still lie in 32.
 
     One scale for each row, 2^(bits − 1) − 1 steps on either side of zero. Training moves the weights in 32 bits: the gradient
     passes the rounding as if it were not there, a straight-through estimator. layers: which, counted from 0; all by default.
+    scales: "largest", the row's largest magnitude is the last step; or "best", the row's squared error is as small as
+    `least_squares_scale` makes it. Both follow the weights while they learn.
     Source: Bengio, Léonard, Courville (2013), *Estimating or Propagating Gradients Through Stochastic Neurons*; Jacob et al.
-    (2018). Raises `ValueError` for bits outside 2 to 24, which float32 holds, and as `prune` for a model.
+    (2018). Raises `ValueError` for bits outside 2 to 24, which float32 holds, for other scales, and as `prune` for a model.
     """
     bits = whole_number("bits", bits, least=2, most=24)
+    if scales not in SCALES:
+        raise ValueError(f"scales must be one of {', '.join(SCALES)}, got {scales!r}")
     rounded = _trainable(model)
     every = linear_layers(rounded)
     chosen = list(range(len(every)) if layers is None else layers)
     if len({whole_number("layers", number, least=0, most=len(every) - 1) for number in chosen}) < len(chosen):
         raise ValueError(f"layers must be different ones, got {chosen}")
     for number in chosen:
-        parametrize.register_parametrization(every[number], "weight", _Rounded(2 ** (bits - 1) - 1))
+        parametrize.register_parametrization(every[number], "weight", _Rounded(2 ** (bits - 1) - 1, SCALES[scales]))
     return rounded
 
 
+def largest_scale(weight: Tensor, steps: int) -> Tensor:
+    """The scale (O, 1) at which the largest magnitude of each row of the weight (O, I) is `steps` steps from zero."""
+    return weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / steps
+
+
+def least_squares_scale(weight: Tensor, steps: int, rounds: int = 5) -> Tensor:
+    """The scale s (O, 1) that lowers each row's squared error Σ (w − s·q)², with codes q = round(w/s) from −steps to steps.
+
+    Codes for the scale, then the scale for the codes, Σ w·q / Σ q², in turn; neither can raise the error. It starts from
+    `largest_scale`, and ends near a minimum, which need not be the lowest one. weight: (O, I).
+    Source: Hwang, Sung (2014), *Fixed-point Feedforward Deep Neural Network Design Using Weights +1, 0, and −1*, §3.
+    """
+    scale = largest_scale(weight, steps)
+    for _ in range(rounds):
+        codes = _codes(weight, scale, steps)
+        scale = (vecdot(weight, codes) / vecdot(codes, codes).clamp(min=1)).clamp(min=1e-12).unsqueeze(1)
+    return scale
+
+
+SCALES = {"largest": largest_scale, "best": least_squares_scale}
+
+
+def _codes(weight: Tensor, scale: Tensor, steps: int) -> Tensor:
+    return (weight / scale).round_().clamp_(-steps, steps)  # in place: this runs at every step of training
+
+
 class _Rounded(nn.Module):
-    def __init__(self, steps: int):
+    def __init__(self, steps: int, scaled: Callable[[Tensor, int], Tensor]):
         super().__init__()
-        self.steps = steps
+        self.steps, self.scaled = steps, scaled
 
     def forward(self, weight: Tensor) -> Tensor:
-        scale = weight.detach().abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / self.steps
-        return weight + ((weight / scale).round() * scale - weight).detach()
+        fixed = weight.detach()
+        scale = self.scaled(fixed, self.steps)
+        return weight + (_codes(fixed, scale, self.steps) * scale - fixed)
 
 
 def linear_layers(model: nn.Module) -> list[nn.Linear]:

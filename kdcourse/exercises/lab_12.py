@@ -234,3 +234,153 @@ def _upside_down(weight):
 def _floats(weight):
     codes, scale = to_int8(weight)
     return codes.float(), scale
+
+
+def _activations(seed: int) -> torch.Tensor:
+    """Rows on both sides of zero, above it as after a ReLU, above it throughout, and below it throughout."""
+    rows = _matrix(seed, 4, 9)
+    return torch.stack([4 * rows[0], rows[1].relu(), rows[2].abs() + 3, -0.1 - rows[3].abs()])
+
+
+def _zero_points(answer) -> dict[str, object]:
+    """Codes, scales, zero points, and whether the codes take one byte each, without a sign."""
+    found: dict[str, object] = {}
+    for number, seed in enumerate((40, 41), start=1):
+        codes, scale, zero = several(answer(_activations(seed)))
+        kind = torch.as_tensor(codes).dtype
+        found |= {f"codes {number}": codes, f"scale {number}": scale, f"zero point {number}": zero}
+        found[f"codes {number} are uint8"] = kind == torch.uint8
+    return found
+
+
+@define(
+    "12.to_uint8",
+    goal="Activations (N, D) as torch.uint8, a scale (N, 1) and a zero point (N, 1): a row ≈ scale · (codes − zero point).",
+    difficulty="moderate",
+    minutes="eight minutes",
+    hints=("The range of a row must hold zero: low = amin(dim=1, keepdim=True).clamp(max=0), high likewise with clamp(min=0).",
+           "256 codes have 255 steps between them: scale = (high − low) / 255.",
+           "The zero point is the code of the number 0, a whole number: (−low / scale).round().",
+           "((activations / scale).round() + zero).clamp(0, 255).to(torch.uint8)"),
+    probe=_zero_points,
+)  # fmt: skip
+def to_uint8(activations):
+    low = activations.amin(dim=1, keepdim=True).clamp(max=0)
+    high = activations.amax(dim=1, keepdim=True).clamp(min=0)
+    scale = (high - low) / 255
+    zero = (-low / scale).round()
+    return ((activations / scale).round() + zero).clamp(0, 255).to(torch.uint8), scale, zero
+
+
+def _affine(activations, low, high, *, steps=255, least=0, most=255, whole=torch.round):
+    scale = (high - low) / steps
+    zero = whole(-low / scale)
+    codes = (activations / scale + zero).round().clamp(least, most)
+    return codes.to(torch.int16).to(torch.uint8), scale, zero
+
+
+def _ranges(activations, **along):
+    return activations.amin(**along).clamp(max=0), activations.amax(**along).clamp(min=0)
+
+
+@to_uint8.mistake(
+    "the zero point is not rounded",
+    "Then no code stands for the number 0, and every zero comes back as something else.",
+)
+def _unrounded_zero(activations):
+    return _affine(activations, *_ranges(activations, dim=1, keepdim=True), whole=lambda zero: zero)
+
+
+@to_uint8.mistake("clamped to the signed range", "uint8 goes from 0 to 255; −128 to 127 is the range of int8.")
+def _signed_range(activations):
+    return _affine(activations, *_ranges(activations, dim=1, keepdim=True), least=-128, most=127)
+
+
+@to_uint8.mistake(
+    "one scale for all rows", "One picture with a large activation then takes the fine steps from all others."
+)
+def _one_for_all(activations):
+    low, high = _ranges(activations)
+    return _affine(activations, low.expand(len(activations), 1), high.expand(len(activations), 1))
+
+
+@to_uint8.mistake(
+    "a range without zero",
+    "A row above zero throughout gets a zero point below 0, which is no code: clamp low to at most 0.",
+)
+def _without_zero(activations):
+    return _affine(activations, activations.amin(dim=1, keepdim=True), activations.amax(dim=1, keepdim=True))
+
+
+@to_uint8.mistake("no zero point", "Without it all that is negative is clamped to the code 0, and lost.")
+def _no_zero_point(activations):
+    _, high = _ranges(activations, dim=1, keepdim=True)
+    return _affine(activations, torch.zeros_like(high), high.clamp(min=1e-12))
+
+
+@to_uint8.mistake("256 steps", "Of 256 codes the last is 255, so there are 255 steps from the first to the last.")
+def _one_step_more(activations):
+    return _affine(activations, *_ranges(activations, dim=1, keepdim=True), steps=256)
+
+
+@to_uint8.mistake(
+    "the sign of the zero point", "low lies below zero, and its code is 0: the zero point is −low / scale."
+)
+def _other_sign(activations):
+    low, high = _ranges(activations, dim=1, keepdim=True)
+    scale = (high - low) / 255
+    zero = (low / scale).round()
+    return ((activations / scale).round() + zero).clamp(0, 255).to(torch.uint8), scale, zero
+
+
+@define(
+    "12.two_of_four",
+    goal="A mask (O, I), torch.bool: of every four weights that follow each other in a row, True for the two largest magnitudes.",
+    difficulty="moderate",
+    minutes="six minutes",
+    hints=("weight.abs().unflatten(1, (-1, 4)) has the shape (O, I/4, 4): a group of four in the last axis.",
+           "groups.topk(2, dim=2).indices are the places of the two that stay, in each group.",
+           "torch.zeros_like(groups, dtype=torch.bool).scatter(2, places, True).flatten(1) puts True there."),
+    cases=lambda: [(_matrix(50, 8, 8),), (_matrix(51, 4, 12),)],
+)  # fmt: skip
+def two_of_four(weight):
+    groups = weight.abs().unflatten(1, (-1, 4))
+    places = groups.topk(2, dim=2).indices
+    return torch.zeros_like(groups, dtype=torch.bool).scatter(2, places, True).flatten(1)
+
+
+@two_of_four.mistake(
+    "groups along the outputs", "A group lies within a row: its weights meet four inputs of one output."
+)
+def _down_the_columns(weight):
+    return two_of_four(weight.T.contiguous()).T
+
+
+@two_of_four.mistake(
+    "half of the whole matrix", "That is unstructured: a group may then keep none of its weights, or all."
+)
+def _unstructured(weight):
+    return magnitude_mask(weight, 0.5)
+
+
+@two_of_four.mistake("half of each row", "Each group of four must keep two, not only each row its half.")
+def _half_rows(weight):
+    return _by_row(weight, 0.5)
+
+
+@two_of_four.mistake(
+    "the two smallest stay", "They carry least: topk takes the largest where largest=False is not said."
+)
+def _smallest(weight):
+    return ~two_of_four(weight)
+
+
+@two_of_four.mistake("the sign is not dropped", "−3 is far from zero too: compare weight.abs().")
+def _largest_signed(weight):
+    return two_of_four(weight - weight.min() + 1)
+
+
+@two_of_four.mistake("every fourth weight together", "A group is four neighbours: unflatten(1, (-1, 4)), not (4, -1).")
+def _strided(weight):
+    columns = weight.unflatten(1, (4, -1)).mT.flatten(1)
+    return two_of_four(columns).unflatten(1, (-1, 4)).mT.flatten(1)

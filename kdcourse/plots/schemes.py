@@ -244,30 +244,40 @@ def per_class(scores: Mapping[str, np.ndarray], counts: Sequence[int], classes: 
 
 
 def front(
-    costs, scores, names: Sequence[str], kept, *, xlabel: str, ylabel: str, budget: float | None = None
+    costs, scores, names: Sequence[str], kept, *, xlabel: str, ylabel: str, budget: float | None = None, baselines=()
 ) -> Figure:
-    """Scores against cost, the front joined and named, a budget as a line. costs, scores: (K,). kept: positions."""
-    costs, scores, kept = array(costs), array(scores), array(kept)
+    """Scores against cost, the front joined and named, a budget as a line. costs, scores: (K,). kept: positions.
+
+    baselines: positions of what others are to be held against; they are ringed, and named whether kept or not.
+    """
+    costs, scores, kept, baselines = array(costs), array(scores), array(kept), list(baselines)
     figure = Figure(7.2, 3.6)
     axes = figure.subplots()
     axes.scatter(costs, scores, color=FAINT, marker="o", s=22, label="candidates")
     axes.plot(costs[kept], scores[kept], color=COLOURS[0], marker=MARKERS[1], label="worth their cost")
     if budget is not None:
         axes.axvline(budget, color=COLOURS[1], linestyle="--", label="budget")
+    if baselines:
+        ring = {"facecolors": "none", "edgecolors": COLOURS[1], "linewidths": 2, "s": 110, "zorder": 3}
+        axes.scatter(costs[baselines], scores[baselines], label="baselines", **ring)
     axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log")
     log_ticks(axes.xaxis)
     axes.margins(x=0.22, y=0.1)
     plain(axes)
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    _name_points(axes, np.column_stack([costs, scores]), names, kept)
-    steps = ", ".join(f"{names[place]} ({scores[place]:.1f})" for place in kept)
+    figure.legend(loc="outside upper center", ncols=4, frameon=False)
+    _name_points(axes, np.column_stack([costs, scores]), names, list(dict.fromkeys([*kept, *baselines])))
+    steps, held = (
+        ", ".join(f"{names[place]} ({scores[place]:.1f})" for place in places) for places in (kept, baselines)
+    )
     figure.description = f"{ylabel} against {xlabel} of {len(costs)} candidates; worth their cost: {steps}."
+    figure.description += f" Baselines: {held}." if baselines else ""
     return figure
 
 
 # Above and to the left of a rising front nothing else lies, so that is tried first.
 SIDES = ("right bottom", "left top", "center bottom", "center top", "left bottom", "right top")
 AWAY = {"right": -4, "left": 4, "center": 0, "bottom": 5, "top": -5}  # points
+DISTANCES = (1, 4, 8, 12)  # times as far away, where a name would lie on another
 
 
 def _name_points(axes, points: np.ndarray, names: Sequence[str], kept: Sequence[int]) -> None:
@@ -285,16 +295,28 @@ def _name_points(axes, points: np.ndarray, names: Sequence[str], kept: Sequence[
         return box.padded(4).count_contains(crowd) + 100 * box.count_overlaps(taken) + 1000 * outside
 
     for place in kept:
-        tried = []
-        for side in SIDES:
-            across, up = side.split()
-            look = {"ha": across, "va": up, "fontsize": 8, "textcoords": "offset points", "bbox": ON_PAPER}
-            look["parse_math"] = False  # it is measured before `Figure.draw` sees to that
-            tried.append(axes.annotate(wrapped(names[place], 12), points[place], (AWAY[across], AWAY[up]), **look))
-        best = min(tried, key=harm)
+        notes = []
+        for distance in DISTANCES:
+            notes += [_note(axes, wrapped(names[place], 12), points[place], side.split(), distance) for side in SIDES]
+            best = min(notes, key=harm)
+            if not best.get_window_extent().count_overlaps(taken):
+                break
         taken.append(best.get_window_extent())
-        for note in set(tried) - {best}:
+        for note in notes:
             note.remove()
+        distance = abs(best.xyann[1]) / AWAY["bottom"]
+        # Only the one that stays has a line, which would count as a part of the name.
+        line = {"arrowstyle": "-", "color": FAINT, "shrinkA": 0, "shrinkB": 2} if distance > 1 else None
+        _note(axes, best.get_text(), points[place], (best.get_ha(), best.get_va()), distance, line)
+
+
+def _note(axes, text: str, point: np.ndarray, side: Sequence[str], distance: float, line: dict | None = None):
+    """A name beside its point, with a line to it where one is given."""
+    across, up = side
+    look = {"ha": across, "va": up, "fontsize": 8, "textcoords": "offset points", "bbox": ON_PAPER, "arrowprops": line}
+    look["parse_math"] = False  # it is measured before `Figure.draw` sees to that
+    look["in_layout"] = False  # or the layout would move all points once a name is there
+    return axes.annotate(text, point, (distance * AWAY[across], distance * AWAY[up]), **look)
 
 
 def adopted(axes, description: str) -> Figure:

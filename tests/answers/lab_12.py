@@ -43,6 +43,25 @@ def by_hand(run, clock, repeats):
     return taken[(repeats - 1) // 2]
 
 
+def affine(x, low=None, high=None, *, steps=255, bounds=(0, 255), zero=lambda z: z.round()):
+    low = x.min(1, keepdim=True).values.clamp(max=0) if low is None else low
+    high = x.max(1, keepdim=True).values.clamp(min=0) if high is None else high
+    s = (high - low) / steps
+    z = zero(low.neg() / s)
+    return torch.round(x / s + z).clamp(*bounds).int().to(torch.uint8), s, z
+
+
+def by_torch(x):
+    _, s, z = affine(x)
+    back = torch.fake_quantize_per_channel_affine(x, s[:, 0], z[:, 0].int(), 0, 0, 255)
+    return (back / s + z).round().to(torch.uint8), s, z
+
+
+def grouped(w, keep=2):
+    order = w.abs().reshape(len(w), -1, 4).argsort(2).argsort(2)
+    return (order >= 4 - keep).reshape(w.shape)
+
+
 RIGHT = {
     "12.milliseconds": [by_hand, clocked],
     "12.magnitude_mask": [
@@ -62,6 +81,11 @@ RIGHT = {
             )
         )(list(w)),
         codes,
+    ],
+    "12.to_uint8": [affine, by_torch],
+    "12.two_of_four": [
+        grouped,
+        lambda w: torch.stack([g.abs() >= g.abs().sort().values[2] for g in w.reshape(-1, 4)]).view_as(w),
     ],
 }
 WRONG = {
@@ -93,10 +117,29 @@ WRONG = {
         "the scale upside down": lambda w: (codes(w)[0], 127 / w.abs().max(1, keepdim=True).values),
         "still floats": lambda w: codes(w, kind=torch.float32),
     },
+    "12.to_uint8": {
+        "the zero point is not rounded": lambda x: affine(x, zero=lambda z: z),
+        "clamped to the signed range": lambda x: affine(x, bounds=(-128, 127)),
+        "one scale for all rows": lambda x: affine(x, x.min().clamp(max=0).repeat(4, 1), x.max().clamp(min=0).repeat(4, 1)),
+        "a range without zero": lambda x: affine(x, x.min(1, keepdim=True).values, x.max(1, keepdim=True).values),
+        "no zero point": lambda x: affine(x, torch.zeros(len(x), 1), x.max(1, keepdim=True).values.clamp(min=1e-12)),
+        "256 steps": lambda x: affine(x, steps=256),
+        "the sign of the zero point": lambda x: affine(x, zero=lambda z: -z.round()),
+    },
+    "12.two_of_four": {
+        "groups along the outputs": lambda w: grouped(w.T.contiguous()).T,
+        "half of the whole matrix": lambda w: threshold(w, 0.5),
+        "half of each row": lambda w: lengthwise(w, 0.5),
+        "the two smallest stay": lambda w: ~grouped(w),
+        "the sign is not dropped": lambda w: grouped(w - w.min() + 1),
+        "every fourth weight together": lambda w: grouped(w.view(len(w), 4, -1).transpose(1, 2).reshape(w.shape)).view(len(w), -1, 4).transpose(1, 2).reshape(w.shape),
+    },
 }  # fmt: skip
 UNKNOWN = {
     "12.milliseconds": [lambda r, c, n: clocked(r, c, n, unit=37), lambda r, c, n: clocked(r, c, n, summary=list)],
     "12.magnitude_mask": [lambda w, s: w * threshold(w, s), lambda w, s: w.abs() > s],
     "12.remove_units": [lambda w, b, n, k: (w[k], b[k]), lambda w, b, n, k: (n[:, k], b[k], w[k])],
     "12.to_int8": [lambda w: (codes(w)[0].tolist(), codes(w)[1]), lambda w: (codes(w)[0], codes(w)[1][:, 0])],
+    "12.to_uint8": [lambda x: affine(x, steps=100), lambda x: affine(x)[:2]],
+    "12.two_of_four": [lambda w: w * grouped(w), lambda w: grouped(w, keep=1)],
 }  # fmt: skip
