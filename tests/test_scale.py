@@ -20,6 +20,7 @@ from torch import distributed, nn
 from typer.testing import CliRunner
 
 from kdcourse import cli, scale
+from kdcourse.data.pictures import open_picture
 from kdcourse.methods import Distillation
 from kdcourse.models import bert, convnet
 from kdcourse.scale import datasets, loop, runs, teacher
@@ -638,7 +639,7 @@ def test_a_trials_folder_is_written_by_what_will_stay(tmp_path):
     one = next(path for path, _ in train.samples if path.stem == "7")
     assert one.parent.name == datasets.CHARACTERS[labels[7]]
     assert torch.equal(
-        torch.from_numpy(np.array(datasets.open_picture(one))), drawn[7, 0].unsqueeze(2).expand(-1, -1, 3)
+        torch.from_numpy(np.array(open_picture(one))), drawn[7, 0].unsqueeze(2).expand(-1, -1, 3)
     )
 
 

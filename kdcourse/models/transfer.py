@@ -16,6 +16,7 @@ from kdcourse.system.runtime import need
 Moments = tuple[
     Sequence[float], Sequence[float]
 ]  # mean and deviation of each channel, by which pictures are standardised
+IMAGENET: Moments = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # those of torchvision's weights
 
 
 @seeded
