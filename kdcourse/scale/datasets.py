@@ -71,6 +71,10 @@ class InMemoryDataset:
     def fingerprint(self) -> str:
         return fingerprint(self.examples.fingerprint, self.data.shift, self.data.mirror, self.seed)
 
+    @property
+    def labels(self) -> Tensor | None:
+        return self.examples.labels
+
     def batches(self, sampler: Iterable[ViewIndex]) -> Iterator[Minibatch]:
         """A batch for each view and positions that the sampler names."""
         for view, index in sampler:

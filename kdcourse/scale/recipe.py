@@ -77,9 +77,10 @@ class Run:
     of methods is their sum, each `times` its weight.
 
     teacher: another run of this recipe, a list of them (an ensemble), or a model as `student`.
-    A model may also be {file: weights of one's own, model: what they belong to}, as `models.load` takes them.
-    cached: the teacher answers once for each picture, each process for its own part. sharded: its weights are spread over the
-    processes. published: the figure to compare with, in percent, and one for each peer.
+    A model may also be {file: weights of one's own, model: what they belong to}, as `models.load` takes them; or a network that
+    others have trained, {new_head: {body: as `zoo.trained_body` takes it, with its arguments}}, or the same as a `probe`.
+    cached: the teacher answers once for each picture, each process for its own part; of a probe without a teacher, its body.
+    sharded: its weights are spread over the processes. published: the figure to compare with, in percent, and one for each peer.
     """
 
     student: Any = component(None, "a model's name, {name: {argument: value}}, or a list of these")  # noqa: RUF009 - a field
@@ -132,6 +133,11 @@ class Recipe:
         return replace(self, runs={name: _small(run, folder) for name, run in self.runs.items()})
 
 
+def is_probe(student: Any) -> bool:
+    """Whether only a head learns, on a body that is asked once for each picture where the run is cached."""
+    return isinstance(student, dict) and "probe" in student
+
+
 def settings_of(run: Run, seed: int, fingerprints: dict[str, str]) -> str:
     """What a run's outcome depends on, as JSON: the key of its checkpoints. fingerprints: of what no recipe can name."""
     settings = {**_by_content(asdict(run)), "seed": seed, **fingerprints}
@@ -180,6 +186,8 @@ def _without_weights(given: Any) -> Any:
         return "resnet8"
     if not isinstance(given, dict):
         return given
+    if given.keys() & {"probe", "new_head"}:
+        return {name: {"body": "resnet18", "weights": None} for name in given}
     if "file" in given:
         return _without_weights(given.get("model"))
     if "pretrained" in given:
