@@ -27,6 +27,14 @@ def evaluate(model: nn.Module, dataset: InMemoryDataset | ImageFolderDataset, ac
     return [one / count for one in totals]
 
 
+@torch.no_grad()
+def predictions(model: nn.Module, dataset: InMemoryDataset | ImageFolderDataset) -> Tensor:
+    """Logits (N, C) of every example as it is, on the host; this process asks for all of them."""
+    with evaluating(model):
+        batches = dataset.batches((None, index) for index in torch.arange(len(dataset)).split(BATCH_SIZE))
+        return torch.cat([model(batch.inputs).float().cpu() for batch in batches])
+
+
 def _score(logits: Tensor, labels: Tensor) -> Tensor:
     """The sum over a batch: bits for text, labels (N, L) and logits (N, L, V); else 100 for each right answer.
 
