@@ -58,6 +58,20 @@ def test_in_int8_the_file_is_smaller_and_answers_nearly_so(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_a_convolutional_network_in_int8_by_either_way(tmp_path):
+    """Dynamic leaves convolutions as they are; static finds its ranges on a few pictures, and takes them too."""
+    model = models.separable((16, 32, 64, 128), classes=3)
+    whole = export.to_onnx(model, SPLIT, tmp_path / "whole.onnx")
+    dynamic = export.int8_onnx(whole, tmp_path / "dynamic.onnx")
+    static = export.int8_onnx(whole, tmp_path / "static.onnx", SPLIT.take(torch.arange(40)))
+    sizes = [path.stat().st_size for path in (static, dynamic, whole)]
+    assert sizes[0] < 0.7 * sizes[2] and sizes[1] <= sizes[2]
+    answers = measure.predict(model, SPLIT)
+    for path in (dynamic, static):
+        found = measure.predict(export.OnnxModel(path), SPLIT)
+        assert (found - answers).abs().max() < 0.1 * answers.std() + 0.05
+
+
 def test_the_graph_is_a_list_of_operations():
     model = BUILDERS["perceptron"]()
     steps = [str(node.target) for node in export.graph(model, SPLIT).graph.nodes if node.op == "call_function"]

@@ -70,7 +70,8 @@ def test_a_folder_of_ones_own_is_taken_as_it_is(room, monkeypatch):  # noqa: F81
     monkeypatch.setenv("KDCOURSE_PICTURES", str(write_folder(room / "insects")))
     assert picture_folder() == room / "insects" and load_pictures().name == "insects"
     with pytest.raises(
-        ValueError, match="name must be cifar10-pictures, glyph-pictures or the path of a folder, got 'no"
+        ValueError,
+        match="name must be cifar10-pictures, glyph-pictures, sign-pictures or the path of a folder, got 'no",
     ):
         picture_folder("nowhere")
     with pytest.raises(ValueError, match=r"wants cifar10-jpeg\.tar"):

@@ -20,6 +20,7 @@ from torch import distributed, nn
 from typer.testing import CliRunner
 
 from kdcourse import cli, scale
+from kdcourse.data.pictures import open_picture
 from kdcourse.methods import Distillation
 from kdcourse.models import bert, convnet
 from kdcourse.scale import datasets, loop, runs, teacher
@@ -165,7 +166,7 @@ def test_cached_answers_come_in_files_that_are_disjoint_and_complete(tmp_path):
             num_processes=2, process_index=rank, device=torch.device("cpu"), wait_for_everyone=lambda: None
         )
         return teacher.DistributedTeacherCache(
-            dataset, 2, lambda inputs: (model(inputs), {}), tmp_path, "key", accelerator, chunk_size=5
+            dataset, range(2), lambda inputs: (model(inputs), {}), tmp_path, "key", accelerator, chunk_size=5
         )
 
     with pytest.raises(RecipeError, match="output must be a folder that all processes see, but no checkpoint"):
@@ -273,7 +274,7 @@ def test_a_teacher_that_answers_on_all_processes_at_once_is_asked_equally_often(
 
         with suppress(RecipeError):  # the first process looks for what the second has not yet made
             made = teacher.DistributedTeacherCache(
-                dataset, 1, ask, tmp_path, "key", accelerator, chunk_size=10, lockstep=True
+                dataset, range(1), ask, tmp_path, "key", accelerator, chunk_size=10, lockstep=True
             )
             torch.testing.assert_close(made.outputs(0, torch.arange(24))[0], model(dataset.examples.inputs).detach())
         return questions
@@ -657,9 +658,7 @@ def test_a_trials_folder_is_written_by_what_will_stay(tmp_path):
     drawn, labels = GLYPHS(24, 0)
     one = next(path for path, _ in train.samples if path.stem == "7")
     assert one.parent.name == datasets.CHARACTERS[labels[7]]
-    assert torch.equal(
-        torch.from_numpy(np.array(datasets.open_picture(one))), drawn[7, 0].unsqueeze(2).expand(-1, -1, 3)
-    )
+    assert torch.equal(torch.from_numpy(np.array(open_picture(one))), drawn[7, 0].unsqueeze(2).expand(-1, -1, 3))
 
 
 def test_a_few_glyphs_are_glyphs():

@@ -175,6 +175,24 @@ def _refuse_parts_as_classes(root: Path) -> None:
         )
 
 
+def readable_parts(root: Path) -> tuple[tuple[str, ...], dict[str, list[tuple[Path, int]]]]:
+    """The classes, and the files and labels of each part, none of them held: every file is decoded once and let go.
+
+    A line says what was left out, as with `read_folder`. Raises `ValueError` for parts whose classes differ, and as `parts_of`.
+    """
+    folders_of = parts_of(root)
+    classes = classes_of(folders_of["train"])
+    for folder in folders_of.values():
+        if differing := set(classes_of(folder)) ^ set(classes):
+            places = f"{folders_of['train'].name}/ and {folder.name}/"
+            raise ValueError(f"it must hold the same classes in {places}, {', '.join(sorted(differing))} in one")
+    scans = {part: scan(folder, classes) for part, folder in folders_of.items()}
+    for found in scans.values():
+        check_readable(found)
+    report(list(scans.values()))
+    return classes, {part: found.samples for part, found in scans.items()}
+
+
 def classes_of(folder: Path) -> tuple[str, ...]:
     """Names of the class folders, sorted. Raises `ValueError` for fewer than two."""
     classes = [entry.name for entry in _subfolders(folder)]

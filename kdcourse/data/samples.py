@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from kdcourse.data import signs
 from kdcourse.data.glyphs import CHARACTERS, glyphs
 from kdcourse.data.images import hold_out, load_images
 from kdcourse.data.sources import SOURCES
@@ -19,6 +20,8 @@ from kdcourse.system.storage import DamagedFile, cache_folder, cached, fingerpri
 COUNTS = {"train": 2000, "val": 1000, "test": 2000}  # pictures in each part
 GLYPH_SEEDS = {"train": 14, "val": 15, "test": 16}  # no picture that the shipped teacher has seen
 NAMES = ("cifar10-pictures", "glyph-pictures")
+SIGNS = "sign-pictures"  # larger ones, 96 pixels a side, for what is done at full size
+SIGN_COUNTS = {"train": 1400, "val": 200, "test": 400}
 BORDER = 2  # pixels around a glyph of 28, so that it is as large as a picture of CIFAR-10
 
 Files = Iterable[tuple[str, bytes]]
@@ -27,8 +30,9 @@ Files = Iterable[tuple[str, bytes]]
 def picture_folder(name: str | Path | None = None) -> Path:
     """An ImageFolder, `train/`, `val/` and `test/` with a folder for each class; made once and kept in the cache.
 
-    name: "cifar10-pictures", "glyph-pictures", or the path of a folder of one's own, which is returned as it is. Default: the
-        environment variable KDCOURSE_PICTURES, else the first if the folder in KDCOURSE_DATA has the pictures, or the second.
+    name: "cifar10-pictures", "glyph-pictures", "sign-pictures", or the path of a folder of one's own, which is returned as it
+        is. Default: the environment variable KDCOURSE_PICTURES, else the first if the folder in KDCOURSE_DATA has the pictures,
+        or the second.
     No picture is one that the shipped teachers were trained on: those of CIFAR-10 are from the 5,000 that `load_images`
     keeps for validation, and from its test split. Raises `ValueError` for another name and where the pictures are missing.
     """
@@ -42,8 +46,11 @@ def picture_folder(name: str | Path | None = None) -> Path:
                 f"cifar10-pictures wants {SOURCES['cifar10'].archive} in the folder in KDCOURSE_DATA, and it is not there"
             )
         return _cached_folder(wanted, fingerprint(COUNTS, archive.stat().st_size), lambda: _cifar_files(archive))
+    if wanted == SIGNS:
+        code = Path(signs.__file__).read_text(encoding="utf-8")
+        return _cached_folder(wanted, fingerprint(SIGN_COUNTS, code), lambda: signs.sign_files(SIGN_COUNTS))
     if not Path(wanted).expanduser().is_dir():
-        raise ValueError(f"name must be {', '.join(NAMES)} or the path of a folder, got {str(wanted)!r}")
+        raise ValueError(f"name must be {', '.join((*NAMES, SIGNS))} or the path of a folder, got {str(wanted)!r}")
     return Path(wanted).expanduser()
 
 

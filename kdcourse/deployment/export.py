@@ -12,6 +12,7 @@ from kdcourse.system.arguments import check_model, whole_number
 from kdcourse.system.runtime import need
 
 INPUT, OUTPUT = "images", "logits"  # what the file calls them
+CALIBRATION_BATCH = 32  # pictures
 
 
 def graph(model: nn.Module, split: Split) -> torch.export.ExportedProgram:
@@ -37,22 +38,42 @@ def to_onnx(model: nn.Module, split: Split, path: str | Path) -> Path:
     return Path(path)
 
 
-def int8_onnx(path: str | Path, target: str | Path) -> Path:
-    """Write an ONNX file anew with its matrices in 8 bits, a scale for each output.
+def int8_onnx(path: str | Path, target: str | Path, calibration: Split | None = None) -> Path:
+    """Write an ONNX file anew with its weights in 8 bits, a scale for each output.
 
-    What flows between them is rounded to 8 bits as it comes, with one scale for the whole batch.
+    calibration: a few pictures as the model takes them, on which the range of what flows between layers is found beforehand:
+    static quantisation, convolutions too. Default none: matrices alone, and what flows between them is rounded to 8 bits as it
+    comes, with one scale for the whole batch: dynamic quantisation, which leaves convolutions as they are.
     """
     need("onnx", "onnxruntime")
     import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization import QuantType, quantize_dynamic, quantize_static
     from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
     model = onnx.load(path)
     # The exporter has simplified the graph already. The shapes that it noted are those of matrices that are turned now.
     del model.graph.value_info[:]
     add_pre_process_metadata(model)
-    quantize_dynamic(model, target, weight_type=QuantType.QInt8, per_channel=True)
+    if calibration is None:
+        convolutions = [
+            node.name for node in model.graph.node if node.op_type == "Conv"
+        ]  # ONNX Runtime has no such kernel
+        quantize_dynamic(model, target, weight_type=QuantType.QInt8, per_channel=True, nodes_to_exclude=convolutions)
+    else:
+        check_split(calibration, Split)
+        quantize_static(model, target, _Calibration(calibration), per_channel=True)
     return Path(target)
+
+
+class _Calibration:
+    """Pictures as ONNX Runtime asks for them: some at a time, then None."""
+
+    def __init__(self, split: Split):
+        self.batches = iter(split.images.split(CALIBRATION_BATCH))
+
+    def get_next(self) -> dict | None:
+        images = next(self.batches, None)
+        return None if images is None else {INPUT: images.float().cpu().contiguous().numpy()}
 
 
 class OnnxModel(nn.Module):

@@ -11,16 +11,22 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdcourse.losses.checks import at_least_float32
 from kdcourse.models.tapping import Tapped
+from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.recipe import Training
 from kdcourse.system import runtime
 
 
 def build_accelerator(training: Training) -> Accelerator:
-    """Hugging Face accelerate, as the launcher has set it up; buffers are equal on all processes without being sent around."""
+    """Hugging Face accelerate, as the launcher has set it up; buffers are equal on all processes without being sent around.
+
+    Raises `RecipeError` for fp16 without a GPU.
+    """
+    if training.precision == "fp16" and runtime.device().type == "cpu":
+        raise RecipeError("training.precision must be fp32 or bf16 on a machine without a GPU, got 'fp16'")
     AcceleratorState._reset_state()  # another recipe, or a lab before it in the same session, may have had another precision
     return Accelerator(
         cpu=runtime.device().type == "cpu",
-        mixed_precision="bf16" if training.precision == "bf16" else "no",
+        mixed_precision="no" if training.precision == "fp32" else training.precision,
         # A method on features alone, or on gradients, leaves the last layer or its bias without a gradient.
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=True)],
     )

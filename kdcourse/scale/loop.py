@@ -100,7 +100,8 @@ def prepare(job: Job, accelerator: Accelerator) -> TrainingState:
         objective.gather = all_gather
     if processes > 1:
         objective = convert_sync_batchnorm(objective)
-    state.objective = accelerator.prepare(objective.train())
+    # The optimiser too: in fp16 it scales gradients, and skips a step in which they overflow.
+    state.objective, state.optimizer = accelerator.prepare(objective.train(), state.optimizer)
     return state
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from kdcourse.scale.keys import RecipeError
-from kdcourse.scale.recipe import PLAYS, SENTENCES, Data, Recipe, Run, Training
+from kdcourse.scale.recipe import PLAYS, SENTENCES, Data, Recipe, Run, Training, is_probe
 
 SHIPPED = Path(__file__).parent / "recipes"
 SECTIONS = {"data": Data, "training": Training}  # what all runs have in common; a run may have its own
@@ -32,7 +32,7 @@ def read_recipe(where: str | Path, changes: Mapping[str, Any] | None = None) -> 
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path.name} is no YAML: {' '.join(str(error).split())}") from error
-    return _recipe(path.stem, _beside(content, path.parent.resolve()), changes or {})
+    return recipe_of(path.stem, _beside(content, path.parent.resolve()), changes or {})
 
 
 class _Loader(yaml.SafeLoader):
@@ -63,7 +63,8 @@ def _beside(content: Any, folder: Path) -> Any:
     return found
 
 
-def _recipe(name: str, content: Any, changes: Mapping[str, Any]) -> Recipe:
+def recipe_of(name: str, content: Any, changes: Mapping[str, Any]) -> Recipe:
+    """A recipe from what its YAML says. Raises `RecipeError` as `read_recipe`."""
     _check_keys(name, "", content, ("title", "source", "note", *SECTIONS, "runs"))
     for section, kind in SECTIONS.items():
         _check_keys(name, section, content.get(section) or {}, _names(kind))
@@ -134,12 +135,16 @@ def _check_run(where: str, run: Run) -> None:
         raise RecipeError(
             f"{where}.data.tokenizer is for {', '.join(SENTENCES)}, got {data.tokenizer!r} for {data.name!r}"
         )
-    if run.cached and data.augmented and not data.views:
+    if is_probe(run.teacher) or (isinstance(run.teacher, dict) and "new_head" in run.teacher):
+        raise RecipeError(
+            f"{where}.teacher must have learnt the classes: name a run whose student it is, got {run.teacher!r}"
+        )
+    if run.cached and run.teacher is not None and data.augmented and not data.views:
         raise RecipeError(
             f"{where}.cached must be false where pictures are augmented without end, got true; fix their number by data.views"
         )
-    if run.cached and run.teacher is None:
-        raise RecipeError(f"{where}.cached must be false without a teacher, got true")
+    if run.cached and run.teacher is None and not is_probe(run.student):
+        raise RecipeError(f"{where}.cached must be false without a teacher, got true; or the student be a probe")
 
 
 def _check_changes(name: str, changes: Mapping[str, Any]) -> None:

@@ -23,6 +23,8 @@ class Data:
     only, without: classes, by number. shift: pixels up to which a picture is moved at random. mirror: every other one mirrored.
     crop: a random part of a folder's picture. views: how many fixed ones of these there are of each picture, 0 for endless.
     pictures: learn from so many of them, or sentences, 0 for all. workers: processes of each that decode a folder's pictures.
+    test: keep a folder's test pictures apart, that no run sees: those of test/, else of val/, else a fifth; and split off a tenth
+    of the training pictures to judge on where there is nothing else.
     """
 
     name: str | None = text("the name of a data set, or the path of a folder of pictures held in memory")
@@ -38,6 +40,7 @@ class Data:
     views: int = integer(0, least=0)
     pictures: int = integer(0, least=0)
     workers: int = integer(8, least=0)
+    test: bool = boolean(False)
 
     @property
     def augmented(self) -> bool:
@@ -49,7 +52,8 @@ class Training:
     """How long and how: epochs, or steps where given; batch_size is that of all processes together.
 
     milestones: epochs after which the learning rate is multiplied by `decay`; cosine: it falls to 0 along a cosine instead.
-    checkpoint_minutes: between two checkpoints. precision: bf16 computes the models' layers in half the bits, losses never.
+    checkpoint_minutes: between two checkpoints. precision: bf16 and fp16 compute the models' layers in half the bits,
+    losses never; fp16, for GPUs such as a T4 that have no bf16, scales gradients and skips a step where they overflow.
     """
 
     epochs: int = integer(1, least=1)
@@ -63,7 +67,7 @@ class Training:
     milestones: tuple[int, ...] = numbers("a list of epochs", int)
     decay: float = positive(0.1)
     cosine: bool = boolean(False)
-    precision: str = choice("fp32", "fp32", "bf16")
+    precision: str = choice("fp32", "fp32", "bf16", "fp16")
     checkpoint_minutes: float = positive(10.0)
 
 
@@ -73,9 +77,10 @@ class Run:
     of methods is their sum, each `times` its weight.
 
     teacher: another run of this recipe, a list of them (an ensemble), or a model as `student`.
-    A model may also be {file: weights of one's own, model: what they belong to}, as `models.load` takes them.
-    cached: the teacher answers once for each picture, each process for its own part. sharded: its weights are spread over the
-    processes. published: the figure to compare with, in percent, and one for each peer.
+    A model may also be {file: weights of one's own, model: what they belong to}, as `models.load` takes them; or a network that
+    others have trained, {new_head: {body: as `zoo.trained_body` takes it, with its arguments}}, or the same as a `probe`.
+    cached: the teacher answers once for each picture, each process for its own part; of a probe without a teacher, its body.
+    sharded: its weights are spread over the processes. published: the figure to compare with, in percent, and one for each peer.
     """
 
     student: Any = component(None, "a model's name, {name: {argument: value}}, or a list of these")  # noqa: RUF009 - a field
@@ -128,6 +133,11 @@ class Recipe:
         return replace(self, runs={name: _small(run, folder) for name, run in self.runs.items()})
 
 
+def is_probe(student: Any) -> bool:
+    """Whether only a head learns, on a body that is asked once for each picture where the run is cached."""
+    return isinstance(student, dict) and "probe" in student
+
+
 def settings_of(run: Run, seed: int, fingerprints: dict[str, str]) -> str:
     """What a run's outcome depends on, as JSON: the key of its checkpoints. fingerprints: of what no recipe can name."""
     settings = {**_by_content(asdict(run)), "seed": seed, **fingerprints}
@@ -176,6 +186,8 @@ def _without_weights(given: Any) -> Any:
         return "resnet8"
     if not isinstance(given, dict):
         return given
+    if given.keys() & {"probe", "new_head"}:
+        return {name: {"body": "resnet18", "weights": None} for name in given}
     if "file" in given:
         return _without_weights(given.get("model"))
     if "pretrained" in given:

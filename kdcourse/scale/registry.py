@@ -6,16 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from kdcourse import methods, models
 from kdcourse.experiments import schemes
 from kdcourse.methods import Method, WeightedSum
-from kdcourse.models.transfer import Moments, Restandardised, hub_classifier, timm_model, torchvision_model
+from kdcourse.models.transfer import (
+    Moments,
+    Probe,
+    hub_classifier,
+    restandardised,
+    timm_model,
+    torchvision_model,
+    with_new_head,
+)
 from kdcourse.scale.keys import RecipeError, component_error, listed, name_and_arguments
 from kdcourse.system.generators import seeded_rng
+from kdcourse.zoo import trained_body
 
 METHODS: dict[str, type[Method]] = {
     name: kind
@@ -85,11 +93,13 @@ def build_model(given: Any, where: str, spec: DataSpec, seed: int) -> nn.Module:
         if sign and source in SOURCES:
             with seeded_rng(seed):
                 return SOURCES[source](rest, arguments, spec)
+        if name in ON_BODIES:
+            return _on_a_body(ON_BODIES[name], arguments, spec, seed)
         if name in MODELS:
             return _from_course(MODELS[name], arguments, spec, seed)
     except (TypeError, ValueError, OSError, ImportError) as error:  # of arguments, a download, a missing package
         raise component_error(f"{where}.{name}", arguments, error) from error
-    known = ", ".join([*sorted(MODELS), *(f"{source}:<name>" for source in SOURCES)])
+    known = ", ".join([*sorted(MODELS), *(f"{source}:<name>" for source in SOURCES), *ON_BODIES])
     own = "{file: path, model: what they belong to}"
     raise RecipeError(f"{where} must be one of {known}, or weights of your own, {own}, got {name!r}")
 
@@ -131,6 +141,15 @@ def _check_kind(model: nn.Module, spec: DataSpec) -> None:
         )
 
 
+def _on_a_body(kind: Callable[..., nn.Module], arguments: dict, spec: DataSpec, seed: int) -> nn.Module:
+    """{body: its name, weights: or file: as `zoo.trained_body` takes them}, with a head for the classes of the data."""
+    if spec.kind != "pictures":
+        raise ValueError(f"body must be one for pictures, and the data are {spec.kind}")
+    with seeded_rng(seed):
+        body, moments = trained_body(arguments.pop("body", None), channels=spec.channels, **arguments)
+    return kind(restandardised(body, spec.moments, moments), spec.classes, seed=seed)
+
+
 def _from_torchvision(name: str, arguments: dict, spec: DataSpec) -> nn.Module:
     _check_colours("torchvision", spec)
     model = torchvision_model(name, **{"num_classes": spec.classes, **arguments})
@@ -145,7 +164,7 @@ def _from_timm(name: str, arguments: dict, spec: DataSpec) -> nn.Module:
     model, moments = timm_model(name, **{**classes, **arguments})
     model.label = name
     model = model.to(memory_format=torch.channels_last)
-    return model if classes else _restandardised(model, moments, spec)
+    return model if classes else restandardised(model, spec.moments, moments)
 
 
 def _from_hub(name: str, arguments: dict, spec: DataSpec) -> nn.Module:
@@ -154,7 +173,7 @@ def _from_hub(name: str, arguments: dict, spec: DataSpec) -> nn.Module:
     model.label = name
     if model.classes != list(spec.names) and sorted(model.classes) == sorted(spec.names):
         raise ValueError(f"must have its classes in the data's order, {_few(spec.names)}; got {_few(model.classes)}")
-    return _restandardised(model, moments, spec)
+    return restandardised(model, spec.moments, moments)
 
 
 def _check_colours(source: str, spec: DataSpec) -> None:
@@ -162,15 +181,10 @@ def _check_colours(source: str, spec: DataSpec) -> None:
         raise ValueError(f"{source}'s models are for pictures of 3 channels, these have {spec.channels}")
 
 
-def _restandardised(model: nn.Module, moments: Moments, spec: DataSpec) -> nn.Module:
-    """The model, as it is where pictures are standardised as it has learnt; the layers of others are called model.…"""
-    if spec.moments is None or all(np.allclose(*pair) for pair in zip(spec.moments, moments, strict=True)):
-        return model
-    return Restandardised(model, spec.moments, moments)
-
-
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + ", …"
 
 
+# A network that others have trained, made to answer for the data's classes: by its head alone, or by all of it.
+ON_BODIES = {"probe": Probe, "new_head": with_new_head}
 SOURCES = {"torchvision": _from_torchvision, "timm": _from_timm, "hub": _from_hub}

@@ -12,6 +12,7 @@ from torch import nn
 
 from kdcourse.experiments import schemes
 from kdcourse.methods import Method, WeightTransfer
+from kdcourse.models.transfer import Probe
 from kdcourse.scale.checkpoints import Checkpoints
 from kdcourse.scale.datasets import draw_folder, open_data
 from kdcourse.scale.distributed import build_accelerator
@@ -21,7 +22,7 @@ from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.loop import Job, train
 from kdcourse.scale.recipe import Data, Recipe, settings_of
 from kdcourse.scale.registry import DataSpec, build_method, build_model
-from kdcourse.scale.teacher import prepare_teacher
+from kdcourse.scale.teacher import EmbeddedDataset, prepare_teacher
 from kdcourse.system.generators import fork_rng
 from kdcourse.system.storage import fingerprint, write_safely
 
@@ -53,23 +54,11 @@ def train_recipe(
     if small and accelerator.is_main_process and any(run.data.folder for run in recipe.runs.values()):
         draw_folder(output / "pictures")
     accelerator.wait_for_everyone()
-    trainer = _RecipeTrainer(recipe, output, seed, accelerator)
-    order = recipe.order(list(runs or recipe.runs))
-    for name in order:  # before any data are looked for
-        trainer.method(name)
-    with fork_rng(accelerator.device):
-        for name in order:  # before the first of them trains for a day
-            trainer.check(name)
-    trainer.students.clear()  # those were tried, and have learnt nothing
-    outcomes = [trainer.train(name) for name in order]
-    if accelerator.is_main_process:
-        table = json.dumps({"recipe": recipe.name, "seed": seed, "runs": [asdict(one) for one in outcomes]}, indent=1)
-        write_safely(output / "results.json", lambda path: path.write_text(table, encoding="utf-8"))
-    return outcomes
+    return RecipeTrainer(recipe, output, seed, accelerator).run(runs)
 
 
 @dataclass
-class _RecipeTrainer:
+class RecipeTrainer:
     """Trains run after run. students: those of the runs so far, ready to teach. opened: what `open_data` gave, by its `Data`."""
 
     recipe: Recipe
@@ -78,6 +67,22 @@ class _RecipeTrainer:
     accelerator: Accelerator
     students: dict[str, nn.Module] = field(default_factory=dict)
     opened: dict[Data, tuple] = field(default_factory=dict)
+
+    def run(self, runs: Sequence[str] = ()) -> list[Outcome]:
+        """These runs, default all, and those that they need, each tried before the first one trains; and `results.json`."""
+        order = self.recipe.order(list(runs or self.recipe.runs))
+        for name in order:  # before any data are looked for
+            self.method(name)
+        with fork_rng(self.accelerator.device):
+            for name in order:  # before the first of them trains for a day
+                self.check(name)
+        self.students.clear()  # those were tried, and have learnt nothing
+        outcomes = [self.train(name) for name in order]
+        if self.accelerator.is_main_process:
+            found = {"recipe": self.recipe.name, "seed": self.seed, "runs": [asdict(one) for one in outcomes]}
+            table = json.dumps(found, indent=1)
+            write_safely(self.output / "results.json", lambda path: path.write_text(table, encoding="utf-8"))
+        return outcomes
 
     def check(self, name: str) -> None:
         """Try this run's parts, untrained, on a few examples. Raises `RecipeError` for what would stop it later."""
@@ -110,9 +115,12 @@ class _RecipeTrainer:
             student.load_state_dict(weights)
             self.students[name] = student.to(accelerator.device).eval()
             return Outcome(**card)
-        teacher = prepare_teacher(run, teacher, method, dataset, self.output / "answers", accelerator)
-        started = time.monotonic()
-        job = Job(name, student, method, dataset, run.data, run.training, checkpoints, self.seed, teacher)
+        answers, started = self.output / "answers", time.monotonic()
+        teacher = prepare_teacher(run, teacher, method, dataset, answers, accelerator)
+        learner = student
+        if run.cached and isinstance(student, Probe):
+            dataset, learner = EmbeddedDataset(dataset, student.body, answers, accelerator), student.head
+        job = Job(name, learner, method, dataset, run.data, run.training, checkpoints, self.seed, teacher)
         losses = train(job, accelerator)
         weights = student.state_dict()
         student = self.students[name] = self.student(name, spec).to(accelerator.device).eval()

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kdcourse.methods import Method
 from kdcourse.models.tapping import LOGITS, Tapped
-from kdcourse.scale.datasets import ImageFolderDataset, InMemoryDataset
+from kdcourse.scale.datasets import ImageFolderDataset, InMemoryDataset, Minibatch, ViewIndex
 from kdcourse.scale.distributed import any_process, shard
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.recipe import Run
@@ -21,7 +21,7 @@ from kdcourse.training.objective import Answers, Teaching
 CHUNK_SIZE = 1024  # examples a file
 BATCH_SIZE = 128
 
-Chunk = tuple[int, int]  # a view, and the number of a stretch of its examples
+Chunk = tuple[int | None, int]  # a view, None for examples as they are, and the number of a stretch of them
 
 
 def prepare_teacher(
@@ -50,15 +50,48 @@ def prepare_teacher(
 
     if not run.cached:
         return Teaching(lambda batch: ask(batch.inputs), model)
-    views = max(1, run.data.views)
+    views = range(max(1, run.data.views))
     cache = DistributedTeacherCache(dataset, views, ask, folder, key, accelerator, lockstep=sharded)
     return Teaching(lambda batch: cache.outputs(batch.view, batch.index), model)
+
+
+class EmbeddedDataset:
+    """What a frozen body says of a dataset's examples as they are, in place of these: a probe's head learns from it.
+
+    body: inputs -> embeddings (N, D), asked once for each example. Other arguments as `DistributedTeacherCache` takes them.
+    """
+
+    def __init__(
+        self, dataset: InMemoryDataset | ImageFolderDataset, body: nn.Module, folder: Path, accelerator: Accelerator
+    ):
+        def ask(inputs: Tensor) -> Answers:
+            with accelerator.autocast():
+                return body(inputs), {}
+
+        body.to(accelerator.device).eval()
+        key = fingerprint(body, repr(body), accelerator.mixed_precision)
+        self.dataset = dataset
+        self.cache = DistributedTeacherCache(dataset, [None], ask, folder, key, accelerator)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.dataset.fingerprint
+
+    def batches(self, sampler: Iterable[ViewIndex]) -> Iterator[Minibatch]:
+        """Embeddings (n, D) and labels for each positions that the sampler names, whatever the view."""
+        labels = self.dataset.labels
+        for view, index in sampler:
+            embeddings, _ = self.cache.outputs(None, index)
+            yield Minibatch(embeddings, labels[index.to(labels.device)].to(embeddings.device), index, view)
 
 
 class DistributedTeacherCache:
     """Logits and features of every example, from files that the processes have divided among themselves.
 
-    views: how many fixed views of each picture. ask: inputs -> (logits, {layer: output}).
+    views: which of the fixed views of each picture, None for pictures as they are. ask: inputs -> (logits, {layer: output}).
     folder: where the files are; all processes must see it. key: of the teacher's weights, layers and precision; the dataset's
     fingerprint stands for pictures and what is done to them. chunk_size: examples a file, whatever the number of processes, so
     that a run which is stopped and resumed makes only those that are missing. Files are mapped: what is not looked at need not
@@ -70,7 +103,7 @@ class DistributedTeacherCache:
     def __init__(
         self,
         dataset: InMemoryDataset | ImageFolderDataset,
-        views: int,
+        views: Sequence[int | None],
         ask: Callable[[Tensor], Answers],
         folder: Path,
         key: str,
@@ -83,7 +116,7 @@ class DistributedTeacherCache:
         self.paths = {
             (view, number): folder
             / f"{key}-{dataset.fingerprint}-{chunk_size}-view-{view}-part-{number:05d}.safetensors"
-            for view in range(views)
+            for view in views
             for number in range(math.ceil(len(dataset) / chunk_size))
         }
         self.computed: list[Chunk] = []  # by this process
@@ -91,7 +124,7 @@ class DistributedTeacherCache:
         accelerator.wait_for_everyone()
         self.answers = {chunk: self._read(path) for chunk, path in self.paths.items()}
 
-    def outputs(self, view: int, index: Tensor) -> Answers:
+    def outputs(self, view: int | None, index: Tensor) -> Answers:
         """Logits (n, C) and features of the examples at `index` (n,) in this view."""
         places = [divmod(position, self.chunk_size) for position in index.tolist()]
         rows = [{name: answers[row] for name, answers in self.answers[view, number].items()} for number, row in places]

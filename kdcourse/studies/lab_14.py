@@ -71,12 +71,7 @@ def own_head(data: ImageData) -> float | None:
 
 def probe(data: ImageData, home: str | None = None) -> nn.Module:
     """The cheapest teacher: the body stays as it is, and only a new head learns, from the whole pictures with labels."""
-    model, few = zoo.pretrained(data, home).eval(), labelled(data)
-    head, model.classifier = model.classifier, nn.Flatten()
-    features = Split(measure.predict(model, few)[:, :, None, None], few.labels)
-    train(nn.Sequential(nn.Flatten(), head), features, steps=300, batch_size=64, learning_rate=1e-2, progress=False)
-    model.classifier = head
-    return model.eval().requires_grad_(False)
+    return zoo.probe(zoo.pretrained(data, home), data, labelled(data))
 
 
 def tuned(data: ImageData, home: str | None = None) -> nn.Module:

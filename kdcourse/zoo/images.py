@@ -1,7 +1,7 @@
 """Teachers for pictures: a shipped checkpoint, else one from the user's cache, else one trained on the spot."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -92,22 +92,27 @@ def pretrained(data: ImageData, home: str | None = None) -> nn.Module:
 
 def body(data: ImageData, home: str | None = None) -> nn.Module:
     """The network of `pretrained` with the head that it came with: logits of its home's classes, in their order."""
+    channels = data.train.images.shape[1]
+    return with_channels(own_body(home or HOMES[channels]), channels).to(data.train.device)
+
+
+def own_body(home: str) -> nn.Module:
+    """The course's network that has learnt on this set, for pictures of as many channels as its. Raises as `pretrained`."""
     from kdcourse.data import load_images
 
-    channels = data.train.images.shape[1]
-    home = home or HOMES[channels]
     if home not in BODIES:
         raise ValueError(f"home must be one of {', '.join(BODIES)}, got {home!r}")
-    name, its_channels = BODIES[home]
+    name, channels = BODIES[home]
     recipe, places = _recipe(name), store.checkpoint_paths(f"{home}-{name}.safetensors")
     missing = f"No network that has learnt on {home} is stored yet: training one takes a few minutes, once."
 
     def train_body() -> tuple[nn.Module, dict]:
         return _train(name, load_images(home, fallback=False), recipe.quick_steps, progress=True)
 
-    like = replace(data, classes=("",) * HOME_CLASSES, train=Split(torch.zeros(1, its_channels, 1, 1)))
+    none = Split(torch.zeros(1, channels, 1, 1))
+    like = ImageData(home, ("",) * HOME_CLASSES, none, none, none, (), (), origin="")
     model, _, _ = store.load_or_train(recipe.build(like), places, missing, train_body)
-    return with_channels(model, channels).to(data.train.device)
+    return model
 
 
 def card(name: str, data: ImageData) -> dict:
