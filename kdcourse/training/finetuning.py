@@ -43,9 +43,8 @@ def finetune(
     split: sentences, cut where they are longer than the model; without labels only the teacher is learnt from.
     teacher: default None, labels only. Its logits are computed once, unless inner losses need it at each step.
     answers: (N, 2), the teacher's logits where they are there already. states: (N, D), its [CLS] states, for the setting
-    `sentence`.
-    batch_size: sentences a step, default 32. learning_rate: default 0.001, the peak of a schedule that warms up over a tenth of
-    the steps and falls to 0. seed: fixes order and dropout, default 0. progress: show a bar, the default.
+    `sentence`. batch_size: sentences a step, default 32. learning_rate: default 0.001, the peak of a schedule that warms up over
+    a tenth of the steps and falls to 0. seed: fixes order and dropout, default 0. progress: show a bar, the default.
     validation: labelled sentences to be judged on with each loss: eval_loss and eval_accuracy in the history of what is returned.
     settings: of `DistillationTrainingArguments`, such as temperature, alpha, hidden, layers, or lr_scheduler_type, warmup_steps,
     report_to; save_strategy other than "no" needs output_dir, and resume_from_checkpoint goes on from there.
