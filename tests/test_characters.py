@@ -12,7 +12,7 @@ from kdcourse import losses, zoo
 from kdcourse.data import DownloadError, Windows, characters, load_characters
 from kdcourse.data.plays import plays
 from kdcourse.evaluation import measure
-from kdcourse.methods import Batch, NextToken, OnPolicy, TokenDivergence
+from kdcourse.methods import Batch, NextToken, OnPolicy, TokenDivergence, TopK, UniversalLogit
 from kdcourse.models import gpt
 from kdcourse.system.storage import load_tensors
 
@@ -98,6 +98,12 @@ def test_methods_are_their_formulas(data):
         )
         by_hand = F.cross_entropy(batch.student_logits.view(-1, len(data.alphabet)), some.labels.view(-1))
         torch.testing.assert_close(NextToken()(batch), by_hand)
+        kept = losses.top_k(batch.teacher_logits, 3)
+        for others in (True, False):
+            wanted = losses.top_k_kl(batch.student_logits, *kept, others=others)
+            torch.testing.assert_close(TopK(3, others)(batch), wanted)
+        wanted = losses.universal_logit(batch.student_logits, batch.teacher_logits)
+        torch.testing.assert_close(UniversalLogit()(batch), wanted)
         for beta in (0, 0.3, 1):
             wanted = losses.generalized_jsd(batch.student_logits, batch.teacher_logits, beta=beta)
             torch.testing.assert_close(TokenDivergence(beta)(batch), wanted)

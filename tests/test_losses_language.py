@@ -123,8 +123,11 @@ def test_tokens_that_both_rule_out_count_nothing(beta):
 
 
 @pytest.mark.parametrize("filling", [float("nan"), -torch.inf, 1e30])
-@pytest.mark.parametrize("loss", [losses.generalized_jsd, losses.hidden_cosine], ids=lambda loss: loss.__name__)
+@pytest.mark.parametrize(
+    "loss", [losses.generalized_jsd, losses.universal_logit, losses.hidden_cosine], ids=lambda loss: loss.__name__
+)
 def test_padding_is_never_looked_at(loss, filling):
+    loss = getattr(losses, loss)
     student, teacher = torch.randn(2, 2, 4, 5, generator=torch.Generator().manual_seed(0))
     mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]])
     padded = [side.masked_fill(mask[..., None] == 0, filling).requires_grad_() for side in (student, teacher)]
@@ -137,3 +140,74 @@ def test_padding_is_never_looked_at(loss, filling):
 def test_a_mask_of_other_values_is_refused(mask):
     with pytest.raises(ValueError, match="mask must hold 0 and 1, or false and true"):
         losses.generalized_jsd(torch.zeros(1, 2, 3), torch.zeros(1, 2, 3), mask=mask)
+
+
+@given(seed=st.integers(0, 999), k=st.integers(1, 5), others=st.booleans())
+def test_top_k_agrees_with_numpy(seed, k, others):
+    student, teacher = draw(2, 3, 5, seed=seed), draw(2, 3, 5, seed=seed + 1)
+    found = losses.top_k_kl(student, *losses.top_k(teacher, k), others=others).item()
+    q, p = (softmax(side.numpy(), axis=-1).reshape(6, 5) for side in (student, teacher))
+    each = []
+    for ours, theirs in zip(q, p, strict=True):
+        kept = np.argsort(theirs)[::-1][:k]
+        ours, theirs = ours[kept], theirs[kept]
+        if others and k < 5:
+            ours, theirs = (np.append(side, 1 - side.sum()) for side in (ours, theirs))
+        each.append(kl(theirs / theirs.sum(), ours))
+    assert found == pytest.approx(np.mean(each), abs=1e-9)
+
+
+def test_the_more_is_kept_the_nearer_to_the_forward_kl():
+    """Merging tokens can only hide a difference, so the divergence with others grows with k; with k = V it is all of it."""
+    student, teacher = draw(2, 3, 5), draw(2, 3, 5, seed=1)
+    found = [losses.top_k_kl(student, *losses.top_k(teacher, k)).item() for k in range(1, 6)]
+    assert found == sorted(found) and found[-1] == pytest.approx(
+        losses.generalized_jsd(student, teacher, beta=0).item()
+    )
+
+
+@pytest.mark.parametrize("others", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_top_k_is_finite_for_logits_of_sixty_and_takes_halves(others, dtype, k):
+    student = torch.tensor([[[60.0, -60, 0], [-60, 60, 0]]], dtype=dtype, requires_grad=True)
+    chances, tokens = losses.top_k(torch.tensor([[[-60.0, 60, 0], [60, -60, 0]]], dtype=dtype), k)
+    value = losses.top_k_kl(student, chances.half(), tokens, others=others)
+    value.backward()
+    assert value.isfinite() and student.grad.isfinite().all() and value.dtype == dtype
+
+
+def test_gradients_of_what_was_kept_are_right():
+    student, kept = draw(1, 2, 4).requires_grad_(), losses.top_k(draw(1, 2, 4, seed=1), 2)
+    for others in (True, False):
+        assert torch.autograd.gradcheck(lambda one: losses.top_k_kl(one, *kept, others=others), student)  # noqa: B023
+
+
+def test_what_was_kept_is_looked_at():
+    student, (chances, tokens) = draw(2, 3, 5), losses.top_k(draw(2, 3, 5, seed=1), 2)
+    for kept, message in (
+        ((student, chances[:1], tokens[:1]), r"must be \(N, L, k\) for a student \(N, L, V\), got \(1, 3, 2\)"),
+        ((student, chances, tokens + 4), "labels must be from 0 to 4"),
+        ((student, chances + 5, tokens), "log_chances must be log probabilities, 0 or below"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            losses.top_k_kl(*kept)
+    with pytest.raises(ValueError, match="k must be a whole number from 1 to 5, got 6"):
+        losses.top_k(student, 6)
+
+
+@given(seed=st.integers(0, 999), width=st.integers(2, 7))
+def test_sorted_probabilities_agree_with_numpy_and_no_numbering_matters(seed, width):
+    student, teacher = draw(2, 3, 5, seed=seed), draw(2, 3, width, seed=seed + 1)
+    q, p = (np.sort(softmax(side.numpy(), axis=-1))[..., ::-1] for side in (student, teacher))
+    q, p = (np.pad(side, ((0, 0), (0, 0), (0, 7 - side.shape[-1]))) for side in (q, p))
+    found = losses.universal_logit(student, teacher).item()
+    assert found == pytest.approx(np.abs(q - p).sum(axis=-1).mean(), abs=1e-9)
+    order = torch.randperm(width, generator=torch.Generator().manual_seed(seed))
+    assert losses.universal_logit(student, teacher[..., order]).item() == pytest.approx(found)
+    assert losses.universal_logit(teacher, teacher[..., order]).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_gradients_of_sorted_probabilities_are_right():
+    student, teacher = draw(1, 2, 4).requires_grad_(), draw(1, 2, 6, seed=1)
+    assert torch.autograd.gradcheck(lambda one: losses.universal_logit(one, teacher), student)

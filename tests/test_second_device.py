@@ -246,7 +246,8 @@ ARGUMENTS = {
     "attention_map": (MAPS,),
     "attention_mse": (SCORES, SCORED, MASK),
     "hidden_cosine": (STATES, THEIRS, MASK),
-    "generalized_jsd": (STATES, THEIRS),
+    **dict.fromkeys(("generalized_jsd", "universal_logit"), (STATES, THEIRS)),
+    "top_k_kl": (STATES, *losses.top_k(THEIRS, 2)),
     "flow": ((MAPS, OTHERS), (OTHERS, MAPS)),
     "ensemble_target": ([LOGITS, ANSWERS],),
     "weight": (torch.ones(2, 3), torch.ones(4, 5), losses.WeightProjector((2, 3), (4, 5))),
@@ -257,7 +258,8 @@ DIFFERENTIATING = {"gradient_attention", "jacobian", "feature_gradient"}
 
 def test_every_loss_is_tried():
     public = {name for name in vars(losses) if callable(getattr(losses, name)) and not name.startswith("_")}
-    assert public == set(ARGUMENTS) | LEARNING | DIFFERENTIATING  # the last two sets by methods that use them
+    # The last three by methods that use them.
+    assert public == set(ARGUMENTS) | LEARNING | DIFFERENTIATING | {"top_k"}
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
@@ -270,7 +272,9 @@ def test_a_loss_is_the_cpus_and_makes_no_host_wait(name, place):
     torch.testing.assert_close(found.cpu(), getattr(losses, name)(*ARGUMENTS[name]), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("loss", [losses.soft_target, losses.logit_mse, losses.multi_label, losses.generalized_jsd])
+@pytest.mark.parametrize(
+    "loss", [losses.soft_target, losses.logit_mse, losses.multi_label, losses.generalized_jsd, losses.universal_logit]
+)
 def test_a_mask_makes_no_host_wait(loss, place):
     given, mask = moved((STATES, THEIRS), place), moved(MASK, place)
     waits.clear()
@@ -287,7 +291,9 @@ RESPONSES = {
         *(methods.Correlation, methods.StandardizedSoftTarget, methods.LabelSmoothing, methods.MultiLabel),
     )
 }
-OF_TEXTS = {kind.__name__: kind() for kind in (methods.NextToken, methods.TokenDivergence)}
+OF_TEXTS = {
+    kind.__name__: kind() for kind in (methods.NextToken, methods.TokenDivergence, methods.TopK, methods.UniversalLogit)
+}
 OF_TEXTS["OnPolicy"] = methods.OnPolicy(prompt=4)
 
 

@@ -198,3 +198,13 @@ def test_profiles_stand_on_plain_axes():
     assert len({line.get_linestyle() for line in axes.get_lines()}) == 2
     with pytest.raises(ValueError, match="short"):
         plots.profiles([0, 1], {"short": [1]}, xlabel="x", ylabel="y")
+
+
+def test_the_jump_from_covering_to_seeking_is_where_the_best_student_leaves_the_middle():
+    covering, seeking = PEAKS.jump(within=1e-2)
+    assert 0 < seeking - covering <= 1e-2
+    (before, _), (after, _) = PEAKS.best(covering), PEAKS.best(seeking)
+    assert PEAKS.gap[0] < before < PEAKS.gap[1] and abs(before - after) > 0.5
+    assert all(PEAKS.covers(beta) == (beta <= covering) for beta in (0.0, 0.25, 0.5, 0.75, 1.0))
+    with pytest.raises(ValueError, match="must cover at beta = 0 and seek at beta = 1"):
+        playgrounds.TwoPeaks(centers=(-0.2, 0.2), widths=(1.0, 1.0)).jump()

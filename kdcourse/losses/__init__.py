@@ -16,7 +16,7 @@ from kdcourse.losses.feature import (
     neuron_selectivity,
     weight,
 )
-from kdcourse.losses.language import generalized_jsd
+from kdcourse.losses.language import generalized_jsd, top_k, top_k_kl, universal_logit
 from kdcourse.losses.relation import (
     angles,
     contrastive,

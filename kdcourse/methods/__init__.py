@@ -12,7 +12,7 @@ from kdcourse.methods.feature import (
     VariationalInformation,
     WeightTransfer,
 )
-from kdcourse.methods.language import NextToken, OnPolicy, TokenDivergence
+from kdcourse.methods.language import NextToken, OnPolicy, TokenDivergence, TopK, UniversalLogit
 from kdcourse.methods.relation import (
     Contrastive,
     CorrelationCongruence,

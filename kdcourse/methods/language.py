@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdcourse.losses.checks import check_share, check_temperature
-from kdcourse.losses.language import generalized_jsd
+from kdcourse.losses.language import generalized_jsd, top_k, top_k_kl, universal_logit
 from kdcourse.methods.base import Batch, Method
+from kdcourse.system.arguments import whole_number
 
 
 class NextToken(Method):
@@ -42,6 +43,27 @@ class TokenDivergence(Method):
 
     def extra_repr(self) -> str:
         return f"beta={self.beta}, temperature={self.temperature}"
+
+
+class TopK(Method):
+    """`losses.top_k_kl`: the teacher's k most likely tokens at each place, as a file would keep them. others: see there."""
+
+    def __init__(self, k: int = 4, others: bool = True):
+        super().__init__()
+        self.k, self.others = whole_number("k", k), bool(others)
+
+    def forward(self, batch: Batch) -> Tensor:
+        return top_k_kl(batch.student_logits, *top_k(batch.teacher_logits, self.k), others=self.others)
+
+    def extra_repr(self) -> str:
+        return f"k={self.k}, others={self.others}"
+
+
+class UniversalLogit(Method):
+    """`losses.universal_logit`, for a teacher of another vocabulary; added to `NextToken`."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        return universal_logit(batch.student_logits, batch.teacher_logits)
 
 
 class OnPolicy(TokenDivergence):

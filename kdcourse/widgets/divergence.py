@@ -87,6 +87,23 @@ class TwoPeaks:
         places, bumps = _student_grid()
         return tuple(places[generalized_jsd(bumps, self.log_teacher, beta).argmin()].tolist())
 
+    def covers(self, beta: float) -> bool:
+        """Whether the best student stands between the peaks, over both, rather than on one of them."""
+        return self.gap[0] < self.best(beta)[0] < self.gap[1]
+
+    def jump(self, within: float = 1e-3) -> tuple[float, float]:
+        """Two betas no further apart than `within`: at the first the best student covers, at the second it has left the middle.
+
+        Found by halving, from the reverse KL down. Raises `ValueError` where it covers at beta = 1, or does not at beta = 0.
+        """
+        covering, seeking = 0.0, 1.0
+        if not self.covers(covering) or self.covers(seeking):
+            raise ValueError(f"the best student must cover at beta = 0 and seek at beta = 1, as it does not for {self}")
+        while seeking - covering > within:
+            middle = (covering + seeking) / 2
+            covering, seeking = (middle, seeking) if self.covers(middle) else (covering, middle)
+        return covering, seeking
+
 
 def describe(peaks: TwoPeaks, beta: float, best: bool, center: float, width: float) -> str:
     """Two sentences on a student, by hand or the best: how far it is from the teacher, and what it says between the peaks."""
