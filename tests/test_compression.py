@@ -18,6 +18,7 @@ from kdcourse.deployment.compression import (
     prune_units,
     quantize,
     remove_masks,
+    rewind,
     round_weights,
 )
 from kdcourse.evaluation import measure
@@ -175,3 +176,16 @@ def test_of_every_four_neighbours_the_two_largest_stay(network):
         prune_groups(network, of=8)
     with pytest.raises(ValueError, match="keep must be a whole number from 1 to 4, got 5"):
         prune_groups(network, keep=5)
+
+
+def test_rewound_weights_lie_under_the_mask_that_was_there(network):
+    earlier = models.perceptron((20, 16), inputs=12, classes=3, seed=7)
+    pruned = prune(network, 0.5)
+    holes = [layer.weight == 0 for layer in linear_layers(pruned)]
+    rewound = rewind(pruned, earlier)
+    for layer, source, hole in zip(linear_layers(rewound), linear_layers(earlier), holes, strict=True):
+        assert torch.equal(layer.weight, source.weight.masked_fill(hole, 0)) and torch.equal(layer.bias, source.bias)
+    with pytest.raises(ValueError, match="pruned must carry masks in every linear layer"):
+        rewind(network, earlier)
+    with pytest.raises(ValueError, match="earlier must have the linear layers of pruned"):
+        rewind(pruned, models.perceptron((20,), inputs=12, classes=3))

@@ -192,7 +192,7 @@ def test_arithmetic_of_a_baseline_that_trains_nothing_is_no_multiple(data):  # n
     assert table["billions of multiply-adds"].tolist() == ["0.0", "12.3"]
 
 
-@pytest.mark.parametrize("name", ["12-compression", "12-bits", "08-assistants"])
+@pytest.mark.parametrize("name", ["12-compression", "12-bits", "12-rewinding", "08-assistants"])
 def test_every_arm_of_a_study_knows_its_facts(name):
     study = kd.study(name, kd.load_images("glyphs"))
     found = {arm: one.facts() for arm, one in study.recipes.items()}

@@ -138,3 +138,21 @@ def test_the_teachers_writing_stands_beside_the_windows_that_begin_it():
     assert both.inputs.shape == both.labels.shape == (4, windows.inputs.shape[1] - 1)
     assert both.inputs[:2].equal(windows.inputs[:, :-1]) and both.inputs[2:, :16].equal(windows.inputs[:, :16])
     assert both.inputs[:, 1:].equal(both.labels[:, :-1])
+
+
+def test_tickets_have_one_mask_and_the_weights_of_their_step(recipe):  # noqa: F811
+    lab = studies.lab_12
+    tickets = lab.Tickets(replace(recipe, steps=6), share=0.5, early=2)
+    linear = [kd.compression.linear_layers(tickets.after(step)(seed=1)) for step in (0, 2, 6)]
+    masks = [
+        [layer.weight_mask for layer in layers]
+        for layers in (*linear, kd.compression.linear_layers(tickets.by_chance()(seed=1)))
+    ]
+    assert all(torch.equal(one, first) for mask in masks[1:] for one, first in zip(mask, masks[0], strict=True))
+    started = kd.compression.linear_layers(recipe.student(seed=1))
+    assert all(torch.equal(one.weight_orig, first.weight) for one, first in zip(linear[0], started, strict=True))
+    ended = kd.compression.linear_layers(replace(recipe, steps=6).run(1))
+    assert all(torch.equal(one.weight_orig, last.weight) for one, last in zip(linear[2], ended, strict=True))
+    assert not torch.equal(linear[0][0].weight_orig, linear[1][0].weight_orig)
+    arm = replace(recipe, steps=6, student=tickets.after(0))
+    assert arm.facts(1).steps == 12 and arm.facts(1).pretrained

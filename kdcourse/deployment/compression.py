@@ -48,6 +48,27 @@ def prune_groups(model: nn.Module, keep: int = 2, of: int = 4) -> nn.Module:
     return pruned
 
 
+def rewind(pruned: nn.Module, earlier: nn.Module) -> nn.Module:
+    """A pruned model, changed in place: its masks stay, and under them lie the weights and biases of `earlier`.
+
+    earlier: a model of the same shape without masks, such as the network early in its training, from which masked training
+    starts anew. Sources: Frankle, Carbin (2019), *The Lottery Ticket Hypothesis*; Renda, Frankle, Carbin (2020), *Comparing
+    Rewinding and Fine-tuning in Neural Network Pruning*. Raises `ValueError` for models whose layers differ, or without masks.
+    """
+    pairs = list(zip(linear_layers(pruned), linear_layers(earlier), strict=False))
+    if [one.weight.shape for one in linear_layers(pruned)] != [one.weight.shape for one in linear_layers(earlier)]:
+        raise ValueError("earlier must have the linear layers of pruned, and theirs differ in number or shape")
+    if not all(masks.is_pruned(one) and not masks.is_pruned(other) for one, other in pairs):
+        raise ValueError("pruned must carry masks in every linear layer, as prune gives them, and earlier none")
+    with torch.no_grad():
+        for layer, source in pairs:
+            layer.weight_orig.copy_(source.weight)
+            layer.weight = layer.weight_orig * layer.weight_mask
+            if layer.bias is not None:
+                layer.bias.copy_(source.bias)
+    return pruned
+
+
 def remove_masks(model: nn.Module) -> nn.Module:
     """The same model with its masks written into the weights and gone: once training is over, and before it is copied."""
     for layer in linear_layers(model):
