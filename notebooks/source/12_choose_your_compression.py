@@ -717,12 +717,12 @@ beside
 # of fine-tuning is the best of three on validation data, with a seed that the table does not use. Five seeds, stored. The baseline,
 # with which each arm is compared, is fine-tuning.
 #
-# **Predict**: which one ends highest?
+# **Predict**: which one does validation choose?
 
 # %%
 from_where = kd.predict(
     "12.rewinding",
-    "95 % of the weights are gone and 400 steps are left. What repairs best?",
+    "95 % of the weights are gone and 400 steps are left. What is best on validation data?",
     options=["fine-tuning", "rewinding the weights", "rewinding the learning rate"],
 )
 from_where
@@ -738,7 +738,7 @@ ways_back = {
     "weights rewound, start": "rewinding the weights",
     "learning rate rewound": "rewinding the learning rate",
 }
-winner = rewinding.scores[list(ways_back)].mean().idxmax()
+winner = rewinding.best(among=list(ways_back))
 control = "the mask, other weights"
 drawn = rewinding.only(*list(ways_back)[1:], control, "not pruned, trained on")
 from_where.answer(ways_back[winner], on=drawn.figure())
