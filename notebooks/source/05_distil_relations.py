@@ -665,13 +665,13 @@ kd.say(
 )
 
 # %% [markdown]
-# So most is lost in the way the network is built, before it learns anything. Where? Each stage halves the maps, and the last one leaves a
-# single position. So the embedding says what there is in the picture, and not where. These pictures are centred, and in centred pictures
-# the place says much.
+# So most is lost in the way the network is built, before it learns anything. Where is it lost? Each stage halves the maps, and
+# the last one leaves a single position. So the embedding says what there is in the picture, and not where. These pictures are
+# centred, and in centred pictures the place says much.
 #
-# We test this at the untrained network's third stage, where positions are left. Its maps have shape $(N, C, H, W)$. The first embedding
-# has no positions: the mean of each channel over all $H \cdot W$ positions, $C$ numbers. The second has them: as many main components of
-# the maps as they are, with all their $C \cdot H \cdot W$ numbers.
+# We test this at the untrained network's third stage, where positions are left. Its maps have shape $(N, C, H, W)$. The first
+# embedding has no positions: the mean of each channel over all $H \cdot W$ positions, $C$ numbers. The second has them: the first
+# $C$ main components of the maps with all their $C \cdot H \cdot W$ numbers. Both have the same width, $C$.
 
 # %%
 third = "stage3"
@@ -707,9 +707,9 @@ kd.say(
 # | RKD in the large comparison, accuracy | 72.50 | 71.90 | resnet32x4 → 8x4 on CIFAR-100, Tian et al. 2020 |
 # | CRD, accuracy | 72.50 | 75.51 | the same |
 #
-# Theirs are colour pictures of 100 classes, 50,000 labels and students of half a million parameters or more. Two papers do not agree
-# on the sign of RKD for accuracy. RKD is made for distances between pictures, and those are judged by retrieval. (CRD, contrastive
-# distillation as published, chooses its wrong pictures from a memory of thousands; ours takes those of the batch.)
+# Theirs are colour pictures of 100 classes, 50,000 labels and students of half a million parameters or more. In one paper RKD
+# raises accuracy, in the other it lowers it. RKD is made for distances between pictures, and those are judged by retrieval. (CRD,
+# contrastive distillation as published, chooses its wrong pictures from a memory of thousands; ours takes those of the batch.)
 #
 # ## When it does not help either: relations alone
 #

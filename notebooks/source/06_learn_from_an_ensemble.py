@@ -222,7 +222,7 @@ worth.table()
 
 # %% [markdown]
 # Of the two pooled networks, the one that is better on validation data, which neither train nor judge, now meets the committee. The
-# figure shows each seed's accuracy, and below it the paired differences.
+# figure shows each seed's accuracy, and on its right the paired differences.
 
 # %%
 pool = worth.best(among=["pooled", "pooled, 4 × the steps"])
@@ -487,9 +487,9 @@ of_five
 #
 # $$v_m = \frac{w_m}{\sum_j w_j}$$
 #
-# where $v_m$, the shares, add to 1. With equal weights these are the two means from above. The browser mixes 500 validation pictures at
-# once. The pictures to choose from come first among those on which the four good members disagree. Raise the wrong teacher's weight: which
-# mean stays right longer?
+# where $v_m$, the shares, add to 1. With equal weights these are the two means from above. The browser mixes 500 validation
+# pictures at once. The pictures to choose from are sorted: those on which the four good members disagree most come first. Raise
+# the wrong teacher's weight: which mean stays right longer?
 
 # %%
 draw = data.train.sample(2000, seed=99)
