@@ -352,10 +352,10 @@ share = kept.mean / gain.mean
 assert share > 0.4, f"the student keeps {share:.0%}"
 kd.say(
     f"Four members gain {gain} over one. One student, at one member's cost, keeps {kept}: "
-    f"**{share:.0%}** of it. Against the network on the pooled labels it stands at "
-    f"{outcome.difference('ensemble', 'pooled')}: "
-    f"{outcome.difference('ensemble', 'pooled').verdict}. The two means differ by "
-    f"{outcome.difference('ensemble, mean of logits', 'ensemble')}: "
+    f"**{share:.0%}** of it. Held against the network on the pooled labels, the student is at "
+    f"{outcome.difference('ensemble', 'pooled')} ({outcome.difference('ensemble', 'pooled').verdict}). "
+    "The mean of logits against the mean of probabilities, as the student's target: "
+    f"{outcome.difference('ensemble, mean of logits', 'ensemble')}, "
     f"{outcome.difference('ensemble, mean of logits', 'ensemble').verdict}."
 )
 

@@ -324,6 +324,8 @@ def found(arm, baseline="alone"):
 
 
 # %%
+holm = stored.table()["Holm"]
+corrected = [arm for arm in holm.index if holm[arm] == "helps"]
 kd.say(
     "What more training alone brings:\n\n"
     + found("alone, budget × 2")
@@ -337,6 +339,7 @@ kd.say(
     + found("three peers", "alone, budget × 3")
     + found("three peers", "two peers")
     + found("born again, twice", "born again")
+    + f"\nAgainst *alone*, allowing for several comparisons (Holm), what helps is: {', '.join(corrected) or 'nothing'}."
 )
 
 # %% [markdown]
