@@ -433,11 +433,11 @@ kd.say(
 
 # %% [markdown]
 # How much each part is worth depends on the data. The same ladder is stored for Fashion-MNIST and for the *glyphs*, the course's
-# built-in pictures of letters and digits, which come in look-alike pairs. On Fashion-MNIST the teacher's confidence and its
-# similarities each help. On the glyphs the even tail ends below the winner alone, for it spreads the doubt over classes that do
-# not look alike, and the similarities are what is worth having. Two papers took soft targets apart in this way: Furlanello et al.
-# (2018) permuted the tail and weighted labels by the teacher's confidence; Tang et al. (2020) name three parts, smoothing,
-# similarity and the difficulty of each picture.
+# built-in pictures of letters and digits, which come in two families of look-alikes. On Fashion-MNIST the teacher's confidence
+# and its similarities each help. On the glyphs the even tail ends below the winner alone, for it spreads the doubt over classes
+# that do not look alike, and the similarities are what is worth having. Two papers took soft targets apart in this way:
+# Furlanello et al. (2018) permuted the tail and weighted labels by the teacher's confidence; Tang et al. (2020) name three parts,
+# smoothing, similarity and the difficulty of each picture.
 #
 # A **control** is an arm that should differ from another in one thing only. If it changes two things at once, it proves neither. Ask of
 # every control: *what else did it change?*
