@@ -458,8 +458,9 @@ if eight.ndim == 4:  # in colour
     assert torch.allclose(standardised, data.test.images[:8].cpu(), atol=1e-2)
 
 # %% [markdown]
-# So this step goes into the file. Of the students trained above we take the one that is best on *validation* pictures. We write it as ONNX, a
-# format that phones, browsers and servers run without Python.
+# So $m_c$ and $s_c$ go into the file, and it standardises by itself. The division by 255 stays outside: the file takes pixels
+# from 0 to 1, as its card says below. Of the students trained above we take the one that is best on *validation* pictures. We
+# write it as ONNX, a format that phones, browsers and servers run without Python.
 
 # %%
 best_arm = again.validation.max().idxmax()
