@@ -152,7 +152,8 @@ choose_setting = kd.exercise("10.choose_setting").check(choose_setting)
 # %% [markdown]
 # **How much too good is the best test number?** Suppose you had run a single seed, as most people do. Then $S = 1$. For each seed
 # we take the best test number of the twenty settings, and subtract what the setting chosen on that seed's validation data reaches
-# on test. The sentence gives the mean of this difference over the seeds, with its 95 % *interval*.
+# on test. No seed's difference can be negative, because the best of twenty is at least as good as any one of them; so read its
+# size. The sentence gives the mean over the seeds, with its 95 % *interval*.
 
 # %%
 gaps, promised = {}, {}
