@@ -341,7 +341,7 @@ verdict.answer(found, on=mates.figure())
 assert from_mate.mean < from_teacher.mean
 kd.say(
     f"A class mate as teacher brings {from_mate}: **{from_mate.verdict}**. The large teacher brings {from_teacher}: "
-    f"**{from_teacher.verdict}**. The class mate's targets are soft, too, and bring little beside that. Knowledge has to "
+    f"**{from_teacher.verdict}**. The class mate's targets are soft, too: softness alone is not what helps. Knowledge has to "
     "come from somewhere: here from the many pictures that the large teacher saw and the student did not."
 )
 

@@ -450,9 +450,9 @@ meaning = {
     "no clear difference": "neither way is clearly smoother",
 }
 kd.say(
-    f"Taught at {taught}, less labels only: {first} after {steps[0]:g} steps ({first.verdict}), {last} at the end ({last.verdict}). On average the "
-    f"taught students reach the accuracy at which labels only end **{when}** of {steps[-1]:g}. From look to look, labels only lose again "
-    f"{smoother} more than the taught ones: {meaning.get(smoother.verdict, smoother.verdict)}."
+    f"Taught at {taught}, less labels only: {first} after {steps[0]:g} steps ({first.verdict}), {last} at the end ({last.verdict}). The mean of "
+    f"the taught students reaches, **{when}** of {steps[-1]:g}, the accuracy at which *labels only* ends. Accuracy lost again from look to look, "
+    f"*labels only* less the taught students: {smoother}, so {meaning.get(smoother.verdict, smoother.verdict)}."
 )
 
 # %% [markdown]
@@ -516,7 +516,7 @@ meaning = {
 }
 kd.say(
     f"The student on labels, with its own temperature, less the teacher's student: {honest} of error, so {meaning[honest.verdict]}. Give the "
-    f"teacher's student a temperature of its own too, and what is left is {both}. (Each number was chosen with the {len(data.validation):,} labels of "
+    f"teacher's student a temperature of its own too, and the difference is {both}. (Each number was chosen with the {len(data.validation):,} labels of "
     "the validation split.)"
 )
 

@@ -242,8 +242,8 @@ explained = 1 - missed / (theirs - theirs.mean(0)).square().mean()
 
 # %%
 kd.say(
-    f"After 200 steps the regressor explains **{explained:.0%}** of the teacher's last stage. (A constant explains 0 %. Less than that means "
-    "that the regressor does not hold for pictures which it has not seen.)"
+    f"After 200 steps the regressor explains **{explained:.0%}** of the teacher's last stage. (To guess each channel's mean explains 0 %. "
+    "Less than that means that the regressor fails on pictures that it has not seen.)"
 )
 
 # %% [markdown]
@@ -569,8 +569,8 @@ kd.claim(
     stored.difference("activation boundaries"),
 )
 kd.say(
-    f"Alone, {len(helping)} of {len(alone) - 1} methods are clear of labels only after Holm's correction: {', '.join(helping)}. "
-    f"Plain KD brings {stored.difference('KD')}. On top of plain KD, {len(beyond)} of {len(with_kd) - 1} are: "
+    f"Alone, {len(helping)} of {len(alone) - 1} methods beat *labels only* after Holm's correction: {', '.join(helping)}. "
+    f"Plain KD brings {stored.difference('KD')}. On top of plain KD, {len(beyond)} of {len(with_kd) - 1} do: "
     f"{', '.join(one.removeprefix('KD + ') for one in beyond) or 'none'}."
 )
 
@@ -687,8 +687,8 @@ pd.DataFrame.from_dict(
 apart = unlike.gain_beyond(like, published)
 kd.say(
     f"The published weight brings {like.difference(published)} to the student built like its teacher and {unlike.difference(published)} to "
-    f"the other one. Does it cost the unlike student more? The difference of the two is {apart}: **{apart.verdict}**. We once answered yes, "
-    "from two verdicts side by side. That answer needs the third column, which is not the same on all data. The weight that was chosen "
+    f"the other one. Does it cost the unlike student more? The difference of the two is {apart}: **{apart.verdict}**. Two verdicts "
+    "side by side do not answer this. The third column does, and it can differ from data set to data set. The weight that was chosen "
     f"for each student, against the borrowed one: {like.difference(tuned, published)} and {unlike.difference(tuned, published)}. A weight is no "
     "property of a method: it belongs to a method and a pair of networks."
 )

@@ -336,7 +336,7 @@ fallen = ", ".join(
     f"{name} from {values[0]:.3f} to {values[-1]:.3f}" for name, values in parts.items()
 )
 kd.say(
-    f"{fallen}. On validation sentences the student goes from {judged[0]:.1f} to {judged[-1]:.1f} %."
+    f"{fallen}. On validation sentences the student has {judged[0]:.1f} % when first judged and {judged[-1]:.1f} % at the end."
 )
 
 # %% [markdown]
@@ -423,8 +423,8 @@ fallen = ", ".join(
     f"{name} from {values[0]:.2f} to {values[-1]:.2f}" for name, values in three.items()
 )
 kd.say(
-    f"Of masked words: {fallen}. Can hard_loss fall at all? The teacher's own loss ended at {guessed[-1]['loss']:.2f}, after 40 steps of its own; "
-    f"a guess that knows nothing of words has {math.log(guessing.config.vocab_size):.2f}."
+    f"Of masked words: {fallen}. hard_loss is bounded by what the teacher knows of words: its own loss ended at "
+    f"{guessed[-1]['loss']:.2f} after 40 steps; a guess that knows nothing has {math.log(guessing.config.vocab_size):.2f}."
 )
 
 # %% [markdown]
@@ -484,8 +484,11 @@ inner = {
 }
 kd.say(
     f"On the same 1,000 sentences the teacher brings {stored.difference('KD')} "
-    f"(**{stored.difference('KD').verdict}**); on many more, without a single label, {free} (**{free.verdict}**). On top of that "
-    + ", ".join(f"{arm} {change} (**{change.verdict}**)" for arm, change in inner.items())
+    f"(**{stored.difference('KD').verdict}**); on many more, without a single label, {free} (**{free.verdict}**). Added to the answers on the same "
+    "sentences, "
+    + ", ".join(
+        f"{arm} bring {change} (**{change.verdict}**)" for arm, change in inner.items()
+    )
     + "."
 )
 
@@ -519,7 +522,7 @@ kd.say(
         f"({arm}) has {stored.difference(arm, rival)} (**{stored.difference(arm, rival).verdict}**)"
         for arm, rival in counted.items()
     )
-    + ". A bag of words cannot know in which order they stand."
+    + ". A bag of words cannot know in which order the words stand."
 )
 
 # %% [markdown]

@@ -491,8 +491,8 @@ edges = {
 }
 kd.say(
     " ".join(
-        f"With {hidden}, {row['worse than the chosen']} of 19 cells are clearly worse than the chosen one, and {row['hurt']} of 20 are worse "
-        "than labels only."
+        f"With {hidden}, {row['worse than the chosen']} of 19 cells are clearly worse than the chosen one ({row['after Holm']} after Holm), and "
+        f"{row['hurt']} of 20 are worse than labels only ({row['hurt, after Holm']} after Holm)."
         for hidden, row in rows.items()
     )
     + " Choosing matters, but it need not be fine: the rest cannot be told from the chosen cell."

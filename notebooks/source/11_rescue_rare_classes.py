@@ -525,12 +525,15 @@ kd.claim(
     "A teacher that learnt from clean labels corrects wrong ones",
     noise.difference("KD, clean teacher"),
 )
+corrected = noise.table()["Holm"]
+clear = [arm for arm in corrected.index if corrected[arm] in ("helps", "hurts")]
 kd.say(
     "Four teachers:\n\n"
     + against(noise, "KD, clean teacher", "noisy labels")
     + against(noise, "KD, noisy teacher", "noisy labels")
     + against(noise, "KD, noisy teacher stopped early", "noisy labels")
     + against(noise, "KD, noisy teacher of its size", "noisy labels")
+    + f"\nStill clear after Holm's correction: {', '.join(clear) or 'none'}.\n"
     + "\nTheir rivals without a teacher:\n\n"
     + against(noise, "label smoothing", "noisy labels")
     + against(noise, "stopped early", "noisy labels")

@@ -277,8 +277,8 @@ assert fewer < 0.6 * min(whole, whole_again) and fewer < holes
 kd.say(
     f"With seven weights in eight gone the network takes {holes:.2f} ms for 64 pictures. With nothing gone it takes {whole:.2f} ms, and "
     f"{whole_again:.2f} ms at another try: a dense kernel multiplies by zero as by any other number. With seven units in eight gone it "
-    f"takes **{fewer:.2f} ms**: the matrices themselves are smaller. Both have cost it: {accuracy['weights'][place]:.0f} % and "
-    f"{accuracy['units'][place]:.0f} % where there were {accuracy['units'][0]:.0f} %. What is broken can be repaired, below."
+    f"takes **{fewer:.2f} ms**: the matrices themselves are smaller. Both cost accuracy: {accuracy['weights'][place]:.0f} % without the "
+    f"weights and {accuracy['units'][place]:.0f} % without the units, in place of {accuracy['units'][0]:.0f} %. Training can repair part of it, as shown below."
 )
 
 # %% [markdown]
@@ -561,7 +561,8 @@ broken = [bits for bits in (8, 4, 3) if gone[bits] < -1]
 breaks.answer(breaks.options[[8, 4, 3, 2].index(max(broken, default=2))])
 kd.say(
     f"Eight bits change the validation accuracy by {gone[8]:+.1f} points, four by {gone[4]:+.1f}, three by {gone[3]:+.1f}, two by "
-    f"{gone[2]:+.1f}. Rounded alone to two bits, {alone.idxmin()} takes the most with it. Where nothing is lost, a teacher has nothing to "
+    f"{gone[2]:+.1f}. Of the layers rounded to two bits one at a time, "
+    f"{alone.idxmin().removesuffix(' alone')} costs the most accuracy. Where nothing is lost, a teacher has nothing to "
     "repair. Two bits leave something to repair, so the comparisons below are about two bits."
 )
 
@@ -839,7 +840,7 @@ ours = kd.measure.predict(repaired, data.test)[:1000]
 largest = (theirs - ours).abs().max().item()
 assert largest < 1e-4 and "PyTorch loaded: False" in done.stdout
 kd.say(
-    f"Another process, no PyTorch in it, the same answers: the largest difference of any logit is {largest:.0e}."
+    f"Another process, without PyTorch, gives the same answers: the largest difference of any logit is {largest:.0e}."
 )
 
 # %% [markdown]
@@ -867,7 +868,7 @@ kd.say(
 # %%
 worth_it = kd.predict(
     "12.front",
-    "Ten candidates. For how many is no other both at most as slow, for 64 pictures, and better on validation data?",
+    "Ten candidates. For how many is no other at most as slow for 64 pictures, at least as good on validation data, and better in one?",
     between=(0, 10),
 )
 worth_it

@@ -381,9 +381,9 @@ sizes
 # %%
 large, small = sizes.to_dict("records")
 kd.say(
-    f"{large['MFLOPs a picture'] / small['MFLOPs a picture']:.0f} times fewer operations, and {small['ms a picture']:.2f} ms "
-    f"for one picture in place of {large['ms a picture']:.2f}: in PyTorch a picture alone pays for calls, one a layer, and "
-    "this student has many small ones. What runs the file that we hand out, below, pays less for them."
+    f"The student needs {large['MFLOPs a picture'] / small['MFLOPs a picture']:.0f} times fewer operations than the teacher, but one "
+    f"picture takes {small['ms a picture']:.2f} ms in place of {large['ms a picture']:.2f}: in PyTorch a single picture pays for one call a "
+    "layer, and this student has many small layers. What runs the file that we hand out, below, pays less for them."
 )
 
 # %% [markdown]
