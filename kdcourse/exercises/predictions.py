@@ -80,7 +80,7 @@ class Prediction:
     def _draw(self, figure, axis: str | None) -> None:
         if self.guess is None:
             return
-        sentence = f"Your guess: {self._in_words(self.guess)}. Measured: {self._in_words(self.truth)}."
+        sentence = f"Your guess: {self._in_words(self.guess)}. Measured: {ended(self._in_words(self.truth))}"
         figure.supxlabel(sentence, fontsize=9)
         figure.description += f" {sentence}"
         if self.kind == "number" and axis is not None:
@@ -88,7 +88,7 @@ class Prediction:
             shade(*self.guess, facecolor="none", edgecolor="black", hatch="///", alpha=0.4, linewidth=1)
 
     def _verdict(self) -> Message:
-        measured = f"Measured: {verbatim(self._in_words(self.truth))}."
+        measured = f"Measured: {ended(verbatim(self._in_words(self.truth)))}"
         if self.guess is None:
             return Message("○ No guess was made.", f"{self._asked} {measured}")
         sign = "✓ As you guessed." if self.is_right else "✗ Not as you guessed."
@@ -144,6 +144,11 @@ def _show_controls(prediction: Prediction) -> None:
     button.on_click(keep)
     style = ipywidgets.HTML(WRAPPED, layout={"display": "none"})
     show_widget(ipywidgets.VBox([style, *parts, ipywidgets.HBox([sure, button]), said]))
+
+
+def ended(words: str) -> str:
+    """With a full stop, unless an option brings its own."""
+    return words if words.endswith(".") else f"{words}."
 
 
 def _inputs(prediction: Prediction, ipywidgets) -> tuple[list, Callable]:
