@@ -561,8 +561,8 @@ broken = [bits for bits in (8, 4, 3) if gone[bits] < -1]
 breaks.answer(breaks.options[[8, 4, 3, 2].index(max(broken, default=2))])
 kd.say(
     f"Eight bits change the validation accuracy by {gone[8]:+.1f} points, four by {gone[4]:+.1f}, three by {gone[3]:+.1f}, two by "
-    f"{gone[2]:+.1f}. Of the layers rounded to two bits one at a time, "
-    f"{alone.idxmin().removesuffix(' alone')} costs the most accuracy. Where nothing is lost, a teacher has nothing to "
+    f"{gone[2]:+.1f}. Rounded to two bits one at a time, "
+    f"{alone.idxmin().removesuffix(' alone')} leaves the lowest accuracy. Where nothing is lost, a teacher has nothing to "
     "repair. Two bits leave something to repair, so the comparisons below are about two bits."
 )
 
