@@ -145,7 +145,7 @@ def _toy_network(read: list[torch.Tensor], scale: float):
 def _step(answer) -> dict[str, object]:
     """One on-policy step on a toy whose writer only ever writes the character 7; the texts together or one by one.
 
-    The last position foretells a character that nobody wrote: whoever leaves it out is as right.
+    The last position predicts a character that nobody wrote: whoever leaves it out is as right.
     """
     text, written, read, compared = torch.arange(14).view(2, 7) % 5, [], ([], []), (set(), set())
 
@@ -181,7 +181,7 @@ def _step(answer) -> dict[str, object]:
     minutes="eight minutes",
     hints=("write(prompts, length) gives (N, prompt + length): the student's text.",
            "Both networks read the written text; the given one has done its part.",
-           "Logits at position i foretell character i + 1: the first character written is foretold at prompt − 1."),
+           "Logits at position i predict character i + 1: the first character written is predicted at prompt − 1."),
     probe=_step,
 )  # fmt: skip
 def on_policy_loss(text, prompt, write, student, teacher, loss):
@@ -204,7 +204,7 @@ def _with_prompt(text, prompt, write, student, teacher, loss):
 
 
 @on_policy_loss.mistake(
-    "one position late", "Position i foretells character i + 1, so the first written character is judged at prompt − 1."
+    "one position late", "Position i predicts character i + 1, so the first written character is judged at prompt − 1."
 )
 def _late(text, prompt, write, student, teacher, loss):
     written = write(text[:, :prompt], text.shape[1] - prompt)
