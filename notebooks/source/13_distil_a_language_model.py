@@ -127,16 +127,22 @@ means.loc["the teacher"] = [judge(teacher, data.test) for judge in judges.values
 means.round(2)
 
 # %% [markdown]
-# Below, an arm is held against another by the first three measures. *Higher* and *lower* mean that the interval leaves out zero.
+# Below, an arm is held against another by the first three measures. All differences are in percentage points. *Higher* and
+# *lower* mean that the interval leaves out zero.
 
 
 # %%
+def spread(found, digits="+.2f"):
+    """A mean and its interval."""
+    return f"{found.mean:{digits}} [{found.low:{digits}}, {found.high:{digits}}]"
+
+
 def said(arm, other="text only", names=("foresight", "fluency", "variety")):
     """An arm against another, in words, by several measures."""
     words = {"helps": "higher", "hurts": "lower"}  # more variety need not be better
     found = {name: rungs[name].difference(arm, other) for name in names}
     return ", ".join(
-        f"{name} {one} (**{words.get(one.verdict, one.verdict)}**)"
+        f"{name} {spread(one)} (**{words.get(one.verdict, one.verdict)}**)"
         for name, one in found.items()
     )
 
@@ -620,13 +626,7 @@ pd.DataFrame(
 # (`kd.speculative.tokens_per_call`). Each row shows the mean over five students, and the paired difference from the undistilled
 # ones, which learnt from the text only.
 
-
 # %%
-def spread(found, digits="+.2f"):
-    """A mean and its interval, in characters a call."""
-    return f"{found.mean:{digits}} [{found.low:{digits}}, {found.high:{digits}}]"
-
-
 drafts = rungs["drafts"]
 undistilled = {arm: drafts.difference(arm) for arm in drafts.scores if arm != "text only"}
 pd.DataFrame(
@@ -966,11 +966,12 @@ kd.say(
 # - A language model is distilled token by token; the divergence decides what a small student gives up. Forward KL covers,
 #   reverse KL seeks.
 # - A teacher can write the training text: hold it against as much more text, and the best of several texts against the first.
-# - A few of its probabilities and the share of all others fit into a file.
+# - A few of its probabilities and the share of all others fit into a file. Four of them taught less than all.
 # - It can comment on the student's own text: hold that against the same divergence on given text.
-# - Judge by foresight, fluency, variety, and by what the student is worth as a draft, which changes nothing of the text and may
-#   save time.
-# - With another tokenizer compare texts, or sorted probabilities; never index with index.
+# - Judge by foresight, fluency, variety, and by what the student is worth as a draft. A draft changes nothing of the text and
+#   may save time.
+# - A student that learnt the teacher's whole distribution is a better draft than one of the text alone, by little.
+# - With another tokenizer compare texts, or sorted probabilities; never index with index. Here the sorted ones cost foresight.
 #
 # ### Check yourself
 
