@@ -1,5 +1,6 @@
 """Labs as pages of HTML and as slides: linked views carry what they need, and move in a browser without a kernel."""
 
+import copy
 import json
 import re
 
@@ -40,12 +41,19 @@ def test_a_page_carries_no_state_that_only_a_kernel_could_use():
     cell = nbformat.v4.new_code_cell(
         "mixer", outputs=[nbformat.v4.new_output("display_data", data={**view, "text/plain": "Run this cell."})]
     )
-    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {pages.STATE: {"state": {"a": model}}}})
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {"state": {"a": model}}})
+    before = copy.deepcopy(notebook)
     text = pages.page(notebook)
     assert "logits" not in text and "Run this cell." not in text
-    assert notebook.metadata.widgets[pages.STATE]["state"]["a"]["state"] == model["state"], (
-        "the notebook is left as it was"
-    )
+    assert notebook == before, "the notebook is left as it was"
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.number)
+def test_a_built_lab_as_a_page_is_small_and_fetches_no_script(lab):
+    text = pages.page(built(lab))
+    assert len(text.encode()) < 1_500_000
+    scripts = "".join(re.findall(r"<script\b.*?</script>", text, flags=re.DOTALL))
+    assert not re.findall(r"https?://(?!www\.w3\.org)[^\s\"']+", scripts)
 
 
 def test_text_cannot_end_its_own_script():

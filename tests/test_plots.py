@@ -352,6 +352,9 @@ def test_curves_say_where_the_mean_is_highest():
     values = np.array([[1.0, 5.0, 3.0], [3.0, 7.0, 5.0]])
     figure = plots.curves([1, 2, 4], {"s": values}, levels={"s": [4.0, 5.0]}, xlabel="T", ylabel="accuracy, %")
     assert "s: highest at 2 with 6.0, lowest 2.0, labels only 4.5" in figure.description
+    figure = plots.curves([1, 2, 4], {"s": values}, levels={"alone": [4.0, 5.0]}, xlabel="T", ylabel="accuracy, %")
+    assert figure.description.endswith("lowest 2.0; alone: 4.5.")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["alone"]
 
 
 def test_no_axis_shows_a_formula_as_it_is_spelled(images, soft, matrix):

@@ -30,7 +30,7 @@ def test_the_first_cell_says_one_line(monkeypatch, capsys):
     monkeypatch.setenv("KDCOURSE_DEVICE", "cpu")
     runtime.setup()
     out, err = capsys.readouterr()
-    assert out.count("\n") == 1 and "CPU threads" in out and not err
+    assert out.count("\n") == 1 and "CPU thread" in out and not err
 
 
 @pytest.mark.parametrize("asked", ["by setup", "by KDCOURSE_SIZE"])
@@ -41,7 +41,7 @@ def test_full_size_needs_a_gpu_and_the_first_cell_says_so(asked, monkeypatch, ca
     runtime.setup(full_size=asked == "by setup")
     assert not runtime.full_size()
     out = capsys.readouterr().out
-    assert out.count("\n") == 1 and "threads; full size needs a GPU, so the labs keep their own size." in out
+    assert out.count("\n") == 1 and "; full size needs a GPU, so the labs keep their own size." in out
     with device.present():
         runtime.setup(full_size=asked == "by setup")
         assert runtime.full_size() and "calls second, at full size." in capsys.readouterr().out

@@ -36,7 +36,7 @@ TEMPLATE = """\
 {%- endblock -%}
 {%- block data_markdown -%}{{ super() | lowered }}{%- endblock -%}
 """
-STATE = "application/vnd.jupyter.widget-state+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 TABLE = re.compile(r"<table\b.*?</table>", re.DOTALL)
 HEADING = re.compile(r'<h([23])[^>]*\bid="([^"]+)"[^>]*>(.*?)</h\1>', re.DOTALL)
 
@@ -108,13 +108,15 @@ def _contents(text: str) -> str:
 
 
 def _with_views(notebook: NotebookNode) -> tuple[NotebookNode, set[str]]:
-    """A copy whose still figures carry the data of their view and whose widgets have no state, and the views' scripts."""
+    """A copy whose still figures carry the data of their view and which knows no widgets, and the views' scripts."""
     notebook, scripts = copy.deepcopy(notebook), set()
-    for model in notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {}).values():
-        model["state"] = {}  # of use to a kernel alone, and often a third of the page
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
+    # Their state is of use to a kernel alone and often a third of the page, and to draw it the page would ask a host for scripts.
+    notebook.metadata.pop("widgets", None)
+    for cell in (one for one in notebook.cells if one.cell_type == "code"):
+        cell.outputs = [output for output in cell.outputs if set(output.get("data", {})) != {WIDGET, "text/plain"}]
+        for output in cell.outputs:
             data = output.get("data", {})
+            data.pop(WIDGET, None)
             if EXPORT in data:
                 view = json.loads(data.pop(EXPORT))
                 scripts.add(view["script"])

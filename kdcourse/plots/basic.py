@@ -144,11 +144,18 @@ def curves(
 ) -> Figure:
     """Mean and 95 % interval of each line over seeds, against `x`; `levels` are horizontal references.
 
-    x: (K,). lines: name -> (seeds, K). levels: name -> (seeds,) or a number, drawn dashed in the colour of its line.
+    x: (K,). lines: name -> (seeds, K). levels: name -> (seeds,) or a number, drawn dashed in the colour of the line of that name;
+    a name that is no line's stands beside the level alone.
     """
     figure = Figure(7.4, 3.4)
     axes = figure.subplots()
-    parts = []
+    parts, levels = [], {name: float(np.mean(array(level))) for name, level in (levels or {}).items()}
+
+    def draw_level(name: str, level: float, color: str) -> None:
+        axes.axhline(level, color=color, linestyle="--", linewidth=1)
+        place = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8, "color": color}
+        axes.annotate(name, (1.01, level), **place)
+
     for number, (name, values) in enumerate(lines.items()):
         spread = [difference(column) for column in check_table(name, values, len(x)).T]
         look, mean = style(number), np.array([point.mean for point in spread])
@@ -157,15 +164,13 @@ def curves(
         axes.fill_between(x, low, high, color=look["color"], alpha=0.18, linewidth=0)
         best = int(mean.argmax())
         said = f"{name}: highest at {x[best]:g} with {mean[best]:.1f}, lowest {mean.min():.1f}"
-        if levels and name in levels:
-            level = float(np.mean(array(levels[name])))
-            axes.axhline(level, color=look["color"], linestyle="--", linewidth=1)
-            axes.annotate(
-                f"{name}, {level_name}", (1.01, level), xycoords=("axes fraction", "data"), va="center", fontsize=8,
-                color=look["color"],
-            )  # fmt: skip
-            said += f", {level_name} {level:.1f}"
+        if name in levels:
+            draw_level(f"{name}, {level_name}", levels[name], look["color"])
+            said += f", {level_name} {levels[name]:.1f}"
         parts.append(said)
+    for name in levels.keys() - lines.keys():
+        draw_level(name, levels[name], INK)
+        parts.append(f"{name}: {levels[name]:.1f}")
     axes.set(xlabel=xlabel, ylabel=ylabel)
     _ticks_at(axes, x, logarithmic)
     figure.legend(loc="outside upper center", ncols=len(lines), frameon=False, title=BAND, title_fontsize=9)

@@ -137,7 +137,8 @@ def _size(place: torch.device) -> str:
 
 def _machine(place: torch.device) -> str:
     if place.type == "cpu":
-        return f"{torch.get_num_threads()} CPU threads"
+        threads = torch.get_num_threads()
+        return f"{threads} CPU thread{'' if threads == 1 else 's'}"
     if place.type != "cuda":
         return f"the GPU that PyTorch calls {place.type}"
     return f"{torch.cuda.get_device_name(place)} with {torch.cuda.get_device_properties(place).total_memory / 2**30:.0f} GiB"

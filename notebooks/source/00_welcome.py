@@ -84,9 +84,10 @@ kd.plots.teacher_and_student(
 # number that fixes all that is random in a run, such as the first weights. On the right is what your targets change, pair by
 # pair, in percentage points.
 #
-# The sentence at the bottom adds two things. The **interval**, in brackets, is the 95 % confidence interval of the mean difference: in 95
-# of 100 such experiments it holds the true value. The **verdict** is *helps* where the interval lies above zero, *hurts* where
-# it lies below, and *no clear difference* where it holds zero: these seeds cannot tell.
+# The sentence at the bottom adds two things. The **interval**, in brackets, is the 95 % confidence interval of the mean
+# difference: in 95 of 100 such experiments it holds the true value. The **verdict** is *helps* where the interval lies above
+# zero, *hurts* where it lies below, and *no clear difference* where it holds zero: these seeds cannot tell. Behind an accuracy, ±
+# gives half the width of its own interval.
 #
 # Change the targets and watch the maps. Then reduce the labels of each class.
 
@@ -139,7 +140,7 @@ assert not (checks.status == "red").any(), checks[checks.status == "red"]
 checks.loc[["widgets", "GPU", "cache", "training"]]
 
 # %% [markdown]
-# Every row should be green. With amber the course works, with less. Red says what to do.
+# Green is as it should be. Amber is no fault: the course works with less, for instance without a GPU. Red says what to do.
 #
 # ## Your first distillation
 #
@@ -161,8 +162,8 @@ history = kd.train(
 kd.plots.history(history.losses)
 
 # %% [markdown]
-# In 300 steps the student learnt to answer as the teacher does, without a label. How good is it? Accuracy, the percentage of right
-# answers, is the first thing that you write yourself.
+# In 300 steps the student learnt to imitate the teacher's answers, without a label. How good is it? Accuracy, the percentage of
+# right answers, is the first thing that you write yourself.
 
 # %%
 kd.exercise("00.accuracy")
@@ -194,9 +195,10 @@ kd.say(
 # Is the student better *because of the teacher*? It must be compared with the same student on labels only. Each run has its luck:
 # first weights, which 1,000 pictures, which order. So we run both methods with ten seeds.
 #
-# A **recipe** holds all that one run needs: student, pictures, method, teacher and number of steps. The recipes that are compared are the
-# **arms**. `kd.compare` trains every arm with every seed and keeps the scores in a file, the **ledger**. Here one arm has labels only. In
-# the other the teacher has three tenths of the loss and the labels the rest: a small help, on purpose.
+# A **recipe** holds all that one run needs: student, pictures, method, teacher and number of steps. The recipes that are compared
+# are the **arms**. `kd.compare` trains every arm with every seed and keeps the scores in a file, the **ledger**. Here one arm has
+# labels only. In the other the teacher has three tenths of the loss and the labels the rest: a small help, on purpose.
+# `kd.TeacherCache` asks the teacher once and keeps its answers.
 
 # %%
 labels_only = kd.Recipe(
@@ -220,6 +222,7 @@ outcome.figure()
 # Each grey line joins the two runs of one seed. On the right are the differences, seed by seed, with their mean and its interval.
 #
 # **Predict**: if somebody runs each method once, each with any of these seeds, how often do they rank the two methods wrongly?
+# (The figure then shows all pairs. A tie counts as wrong.)
 
 # %%
 wrongly = kd.predict(
@@ -247,13 +250,14 @@ kd.say(
 # %% [markdown]
 # ## Write the interval yourself
 #
-# Let $d_s$ be the difference of the two scores with seed $s$, for $S$ seeds. The mean difference and the ends of its 95 % interval are
+# Let $d_s$ be the score of *distilled* less that of *labels only* with seed $s$, for $S$ seeds, in percentage points. The mean
+# difference and the ends of its 95 % interval are
 #
 # $$\bar d = \frac{1}{S}\sum_{s=1}^{S} d_s, \qquad \bar d \pm t \, \frac{\sigma}{\sqrt{S}}, \qquad
 # \sigma = \sqrt{\frac{1}{S-1}\sum_{s=1}^{S} (d_s - \bar d)^2}$$
 #
-# where $\sigma$ is the standard deviation of the differences, and $t$ the 97.5 % quantile of Student's t-distribution with $S - 1$ degrees
-# of freedom (2.5 % are left out on either side). All of them are single numbers.
+# where $\sigma$ is the standard deviation of the differences, and $t$ the 97.5 % quantile of Student's t-distribution with
+# $S - 1$ degrees of freedom (2.5 % are left out on either side). Each symbol is a single number.
 
 # %%
 kd.exercise("00.paired_difference")
@@ -337,7 +341,7 @@ verdict.answer(found, on=mates.figure())
 assert from_mate.mean < from_teacher.mean
 kd.say(
     f"A class mate as teacher brings {from_mate}: **{from_mate.verdict}**. The large teacher brings {from_teacher}: "
-    f"**{from_teacher.verdict}**. The class mate's targets are soft, too, and bring little beside that. Knowledge has to "
+    f"**{from_teacher.verdict}**. The class mate's targets are soft, too: softness alone is not what helps. Knowledge has to "
     "come from somewhere: here from the many pictures that the large teacher saw and the student did not."
 )
 

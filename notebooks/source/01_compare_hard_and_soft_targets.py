@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Compare hard and soft targets
 #
-# A label names one class and makes no difference between all others. A teacher's answer is a whole distribution: a probability for each
+# A label names one class and calls all others equally wrong. A teacher's answer is a whole distribution: a probability for each
 # class. In this lab you see what the teacher adds, check whether it means something, and measure what it is worth.
 #
 # **You will** look at hard and soft targets of the same pictures, write both by hand, and train students on each.
@@ -103,8 +103,8 @@ with browser.restored():
         assert data.classes[data.test.labels[hardest[rank]]] in browser.description
 
 # %% [markdown]
-# **Predict** before you go on: which two classes does the teacher find most alike, over all training pictures? The answers offered are the
-# three pairs of classes that come first and second most often among these hundred.
+# **Predict** before you go on: which two classes does the teacher find most alike, over all training pictures? The answers
+# offered are the three pairs of classes that most often take the first two places among these hundred pictures.
 
 
 # %%
@@ -181,9 +181,10 @@ torch.testing.assert_close(ours, F.cross_entropy(logits, labels), check_dtype=Fa
 # gives to each *other* class. This row says what that class is hard to tell apart from, for the teacher. Nobody told it: a label names one
 # class, and what a network finds similar need not be what people find similar.
 #
-# If two classes really look alike, a network that never met the teacher should mix them up, too. So beside the teacher's table stands
-# the **confusion matrix** of a small network that has learnt from labels alone: how often it took test pictures of one class (row) for another
-# (column). Compare the bright cells of both tables.
+# If two classes really look alike, a network that never met the teacher should mix them up, too. So beside the teacher's table
+# stands the **confusion matrix** of a small network that has learnt from labels alone: how often it took test pictures of one
+# class (row) for another (column). Each cell is its share of the whole table, in percent; the diagonal is left out. Compare the
+# bright cells of both tables.
 #
 # Below the figure they are compared by their **rank correlation**: 1 if all pairs of classes have the same order in both tables, 0
 # if the orders have nothing to do with each other.
@@ -286,8 +287,9 @@ outcome = kd.compare(
 outcome.table()
 
 # %% [markdown]
-# In the table, *difference* is each arm less the baseline, paired by seed, with its 95 % interval. **Holm** is the verdict after Holm's
-# correction, which asks more of each comparison because there are several. The figure shows the same differences.
+# In the table, *mean* is the test accuracy in percent and ± half the width of its own 95 % interval. *Difference* is each arm
+# less the baseline, paired by seed, with its 95 % interval. **Holm** is the verdict after Holm's correction, which asks more of
+# each comparison because there are several. The figure shows the same differences.
 
 # %%
 rival = outcome.best(among=smoothings)
@@ -316,11 +318,11 @@ kd.claim(f"They beat labels {rival}, too", outcome.difference("soft", rival))
 #
 # ## When it does not help: find the confound
 #
-# The usual answer is dark knowledge: the small probabilities say which wrong classes are less wrong. The usual proof shuffles them. The
-# winner keeps its place and its probability; the other nine numbers of each picture are given to the wrong classes in a random order. If the
-# student gets worse, the similarities must have been worth that much. So we believed, until we asked what else a shuffle changes.
-# Each picture gets another order, so two pictures of one class no longer agree: the shuffle also adds *noise* to the targets. It is a
-# **confound**, a second change that could explain the result.
+# The usual answer is dark knowledge: the small probabilities say which wrong classes are less wrong. The usual proof shuffles
+# them. The winner keeps its place and its probability; the other nine numbers of each picture are given to the wrong classes in a
+# random order. If the student gets worse, the similarities must have been worth that much. But what else does a shuffle change?
+# Each picture gets another order, so two pictures of one class no longer agree: the shuffle also adds *noise* to the targets. It
+# is a **confound**, a second change that could explain the result.
 #
 # A ladder of targets takes the teacher's answer apart, one piece at a time. $p$ is the teacher's answer at $T = 2$, (N, C), and $w_n$ the
 # class with the largest $p_{nc}$, the winner. Each rung asks one question:
@@ -430,11 +432,12 @@ kd.say(
 )
 
 # %% [markdown]
-# So what a soft target carries depends on the data. Where many pictures are hard to decide, the teacher's decisions and its
-# confidence, picture by picture, do much of the work. Where classes come in look-alike pairs, an even tail puts the doubt on
-# the wrong classes, and the similarities are what is worth having. Two papers took soft targets apart in this way: Furlanello et al.
-# (2018) permuted the tail and weighted labels by the teacher's confidence; Tang et al. (2020) name three parts, smoothing, similarity and
-# the difficulty of each picture.
+# How much each part is worth depends on the data. The same ladder is stored for Fashion-MNIST and for the *glyphs*, the course's
+# built-in pictures of letters and digits, which come in two families of look-alikes. On Fashion-MNIST the teacher's confidence
+# and its similarities each help. On the glyphs the even tail ends below the winner alone, for it spreads the doubt over classes
+# that do not look alike, and the similarities are what is worth having. Two papers took soft targets apart in this way:
+# Furlanello et al. (2018) permuted the tail and weighted labels by the teacher's confidence; Tang et al. (2020) name three parts,
+# smoothing, similarity and the difficulty of each picture.
 #
 # A **control** is an arm that should differ from another in one thing only. If it changes two things at once, it proves neither. Ask of
 # every control: *what else did it change?*
@@ -443,8 +446,9 @@ kd.say(
 #
 # - A one-hot label says what a picture is. A soft label also says how sure the teacher is, and of what else.
 # - The teacher's small probabilities agree with the mistakes of a network that never met the teacher: they carry meaning.
-# - With few labels soft targets are worth points, more than label smoothing, their cheapest rival.
-# - How much of that is similarity has to be measured against an even tail. Shuffling adds noise and flatters the similarities.
+# - With few labels soft targets gain accuracy, and more than label smoothing does, their cheapest rival.
+# - How much of that is similarity has to be measured against an even tail. Shuffling adds noise, too, and so makes the
+#   similarities look worth more than they are.
 #
 # ### Check yourself
 

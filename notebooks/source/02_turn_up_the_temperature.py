@@ -238,8 +238,8 @@ soft_gradient = kd.exercise("02.soft_gradient").check(soft_gradient)
 #
 # $$q_c - p_c \approx \frac{1}{C T} \left( (z^s_c - \bar z^s) - (z^t_c - \bar z^t) \right)$$
 #
-# **Step 4: together.** The gradient of the KL shrinks like 1/T · 1/T = 1/T². A factor T would repair only half of that. T² keeps the
-# gradient at one size. With it, and for N pictures, the gradient is
+# **Step 4: together.** The gradient of the KL shrinks like 1/T · 1/T = 1/T². A factor T would repair only half of that. T² keeps
+# the gradient at about one size. With it, and for N pictures, the gradient is
 #
 # $$\frac{\partial L}{\partial z^s_{nc}} = \frac{T}{N} (q_{nc} - p_{nc})$$
 #
@@ -302,11 +302,11 @@ kd.say(
 # from labels alone: as they are, and **smoothed**, which gives a fixed share, 0.1 or 0.3, to all classes alike. A smoothed label is
 # soft, too, and needs no teacher.
 #
-# What else differs? The teacher has seen all training pictures with their labels, the rivals only these 1,000. And T sets more than
-# softness. At a low T the loss asks for little: the same class, as sure as the teacher. At a high T it asks for every logit at its size, those of
-# very unlikely classes too, so a student has more to copy.
+# What else differs? The teacher has seen all training pictures with their labels, the rivals only these 1,000. And T sets more
+# than softness. At a low T the likeliest class has nearly all of the softened probability, so the loss asks for little beside
+# that class. At a high T it asks the student to match every logit, those of very unlikely classes too, so it has more to copy.
 #
-# **Predict**: where is the small student's curve highest? Which student does a high T cost more?
+# **Predict**: where is the small student's curve highest? And which student loses more at a high T?
 
 # %%
 peak = kd.predict(
@@ -357,7 +357,8 @@ sizes = {
 }
 
 # %% [markdown]
-# The figure shows test accuracy against T for both students, means of five seeds with their intervals. Dashed: the same student on labels only.
+# The figure shows test accuracy against T for both students, means of five seeds with their intervals. Dashed lines: the same
+# student on labels only. The T axis is logarithmic.
 
 # %%
 temperature_curves = kd.plots.curves(
@@ -409,10 +410,11 @@ for size, outcome in sizes.items():
 # %% [markdown]
 # ### Is training faster and smoother?
 #
-# Does a student get there sooner with soft targets? Hinton et al. (2015, §1) expect it: a soft target says more of each picture than a
-# label, and its gradient varies less from picture to picture. So we train the student of 128 units again, with the same five seeds, and look
-# at its accuracy on the validation split every 20 steps. *Faster*: fewer steps to the accuracy at which labels only end. *Smoother*: less
-# accuracy lost again between two looks. Learning rate and schedule are the same in both arms and tuned for neither.
+# Does a student get there sooner with soft targets? Hinton et al. (2015, §1) expect it: a soft target says more of each picture
+# than a label, and its gradient varies less from picture to picture. So we train the student of 128 units again, with the same
+# five seeds, and look at its accuracy on the validation split every 20 steps. *Faster*: fewer steps to the accuracy at which
+# labels only end. *Smoother*: less accuracy lost again from one look to the next, added up over the whole training. Learning rate
+# and schedule are the same in both arms and tuned for neither.
 
 
 # %%
@@ -448,18 +450,19 @@ meaning = {
     "no clear difference": "neither way is clearly smoother",
 }
 kd.say(
-    f"Taught at {taught}, less labels only: {first} after {steps[0]:g} steps ({first.verdict}), {last} at the end ({last.verdict}). On average the "
-    f"taught students reach the accuracy at which labels only end **{when}** of {steps[-1]:g}. From look to look, labels only lose again "
-    f"{smoother} more than the taught ones: {meaning.get(smoother.verdict, smoother.verdict)}."
+    f"Taught at {taught}, less labels only: {first} after {steps[0]:g} steps ({first.verdict}), {last} at the end ({last.verdict}). The mean of "
+    f"the taught students reaches, **{when}** of {steps[-1]:g}, the accuracy at which *labels only* ends. Accuracy lost again from look to look, "
+    f"*labels only* less the taught students: {smoother}, so {meaning.get(smoother.verdict, smoother.verdict)}."
 )
 
 # %% [markdown]
 # ### Does a small student want a lower T?
 #
-# Hinton et al. (2015, §3) report for MNIST: with 30 units T from 2.5 to 4 was best, with 300 units anything above 8 did alike. Their
-# explanation: a student too small to match every logit does better if it leaves out the very negative ones, and a lower temperature
-# ignores those. To compare the two best temperatures found here would show little, because each depends on luck. One number shows it: what
-# going from T = 1 to T = 8 changes for the small student, less what it changes for the large one, seed by seed.
+# Hinton et al. (2015, §3) report for MNIST: with 30 units T from 2.5 to 4 was best, with 300 units anything above 8 did alike.
+# Their explanation: a student too small to match every logit does better if it leaves out the very negative ones, and a lower
+# temperature ignores those. Comparing the two best temperatures found here would show little, because each depends on luck. One
+# number answers the question: what going from T = 1 to T = 8 changes for the small student, less what it changes for the large
+# one, seed by seed.
 
 # %%
 small, large = (outcome.against("T = 1") for outcome in sizes.values())
@@ -513,7 +516,7 @@ meaning = {
 }
 kd.say(
     f"The student on labels, with its own temperature, less the teacher's student: {honest} of error, so {meaning[honest.verdict]}. Give the "
-    f"teacher's student a temperature of its own too, and what is left is {both}. (Each number was chosen with the {len(data.validation):,} labels of "
+    f"teacher's student a temperature of its own too, and the difference is {both}. (Each number was chosen with the {len(data.validation):,} labels of "
     "the validation split.)"
 )
 
@@ -578,7 +581,8 @@ kd.say(
 # ## Recap
 #
 # - Temperature divides logits: it keeps their order and raises the entropy, from one-hot (T → 0) to uniform (T → ∞).
-# - The gradient of the KL shrinks like 1/T²: once by the chain rule, once because q − p shrinks. With T² it is T · (q − p) / N and keeps its size.
+# - The gradient of the KL shrinks like 1/T²: once by the chain rule, once because q − p shrinks. With T² it is T · (q − p) / N
+#   and keeps about one size.
 # - T is chosen on validation data and reported with its neighbours: some cannot be told from the best, others cost points. Which do
 #   depends on teacher, student and data.
 # - A student's confidence can be corrected after training, with one number and no teacher.

@@ -17,7 +17,7 @@
 # *feature*. In this lab you look at features first, then match them in three ways that you write yourself, and then see what eight such
 # methods are worth, alone and with plain KD (*knowledge distillation* on logits, lab 03).
 #
-# **You will** tap layers of a network that knows nothing of taps, compare what two networks see, and match it in eight ways.
+# **You will** read the layers of a network without rewriting it, compare what two networks see, and match it in eight ways.
 # **You will learn** which layer to match, what a regressor is for, and when features cost more than they bring.
 # **You need** lab 03. **Time:** 90 minutes of yours; the machine needs about a minute and a quarter in all.
 #
@@ -104,9 +104,9 @@ for layer, tapped in kd.measure.outputs(student, shown, stages).items():
 #
 # $$K = X X^\top \qquad L = Y Y^\top$$
 #
-# $X$ holds one layer's features and $Y$ the other's, laid flat: shapes (N, D) and (N, E) for N pictures and D or E numbers each, less their
-# means over the pictures. $K$ and $L$, of shape (N, N), hold the inner product of each pair of pictures. CKA is 1 where the two tables are
-# equal up to a factor, whatever the channels, the scale or a rotation.
+# $X$ holds one layer's features and $Y$ the other's, laid flat: shapes (N, D) and (N, E) for N pictures and D or E numbers each,
+# less their means over the pictures. $K$ and $L$, of shape (N, N), hold the inner product of each pair of pictures; $i$ and $j$
+# run over the pictures. CKA is 1 where the two tables are equal up to a factor, whatever the channels, the scale or a rotation.
 #
 # **Predict**: which of the teacher's stages is most like the student's third?
 
@@ -188,7 +188,8 @@ partner.answer(stages[third.argmax()])
 # - $r$ is the regressor, a 1×1 convolution: a matrix of shape ($C_t$, $C_s$), applied at every position. If the sizes H × W differ, averages
 #   over positions bring its guess to the teacher's size.
 #
-# The loss is the mean squared difference over all elements. No gradient reaches the teacher.
+# The loss is the mean squared difference over all elements: $n$ counts pictures, $c$ the teacher's channels, $h$ and $w$ the
+# positions. No gradient reaches the teacher.
 
 # %%
 kd.exercise("04.hint")
@@ -241,8 +242,8 @@ explained = 1 - missed / (theirs - theirs.mean(0)).square().mean()
 
 # %%
 kd.say(
-    f"After 200 steps the regressor explains **{explained:.0%}** of the teacher's last stage. (A constant explains 0 %. Less than that means "
-    "that the regressor does not hold for pictures which it has not seen.)"
+    f"After 200 steps the regressor explains **{explained:.0%}** of the teacher's last stage. (To guess each channel's mean explains 0 %. "
+    "Less than that means that the regressor fails on pictures that it has not seen.)"
 )
 
 # %% [markdown]
@@ -357,8 +358,9 @@ kd.say(
 # %% [markdown]
 # ## Third method: Jacobian matching
 #
-# **The question**: do the same pixels move both networks' answers? A derivative says how the logit of the true class reacts to a small change of
-# each pixel. Srinivas and Fleuret (2018) match these derivatives; all of them together are the *Jacobian* of the network.
+# **The question**: do the same pixels move both networks' answers? The derivative of the true class's logit with respect to a
+# pixel says how this logit reacts to a small change of that pixel. Srinivas and Fleuret (2018) match these derivatives; all of
+# them together are the *Jacobian* of the network.
 #
 # ```
 # picture x → network → logit of the true class → derivative by each pixel → scaled to length 1
@@ -506,10 +508,11 @@ activation_boundary = kd.exercise("04.activation_boundary").check(activation_bou
 # Eight methods, each with the labels alone and on top of plain KD (T = 4, alpha = 0.9: the teacher has nine tenths of the loss). All arms have
 # the same 1,000 pictures, 600 steps and five paired seeds.
 #
-# The loss of each method is multiplied by a *weight* before it is added, and a wrong weight can make any method look useless. So each method
-# got the best of five or six weights on Fashion-MNIST's *validation* pictures, which neither train nor judge, with three other seeds than
-# those that are ranked; glyphs get the same weights. This too is stored. The first table shows the weights. Where the best one is the
-# smallest or the largest that was tried, a better one may lie beyond, and the method may be worth more than its row says.
+# The loss of each method is multiplied by a *weight* before it is added, and a wrong weight can make any method look useless. So
+# each method got the best of five or six weights on Fashion-MNIST's *validation* pictures, which neither train nor judge, with
+# three other seeds than those that are ranked; the glyphs, the course's built-in pictures of letters and digits, get the same
+# weights. This too is stored. The first table shows the weights. Where the best one is the smallest or the largest that was
+# tried, a better one may lie beyond, and the method may be worth more than its row says.
 
 # %%
 looked = kd.stored("04-weights", "fashion-mnist").validation
@@ -527,8 +530,9 @@ pd.DataFrame(
 ).T
 
 # %% [markdown]
-# The second table holds each method with labels against labels only, the third each method with plain KD against plain KD. The column
-# *difference* gives the mean over seeds in points of test accuracy, and its 95 % interval.
+# The second table holds each method with labels against labels only, the third each method with plain KD against plain KD. *Mean*
+# is the test accuracy in percent, and ± half the width of its own 95 % interval. *Difference* is the mean difference over seeds
+# in points, with its 95 % interval.
 
 # %%
 alone = stored.only(*[arm for arm in stored.scores if not arm.startswith("KD")]).table()
@@ -543,13 +547,13 @@ with_kd = (
 with_kd
 
 # %% [markdown]
-# There are eight intervals in each table. Of twenty 95 % intervals of arms that bring nothing, one looks clear by luck. The column *Holm* gives
-# the verdict that is left after a correction for this number (Holm 1979); we believe what it still calls *helps*. The cheapest *rival* of
-# all eight, which could explain a gain as well and costs less, stands in the first row of the third table: plain KD asks the teacher once
-# and looks into no layer.
+# There are eight intervals in each table. Of twenty 95 % intervals of arms that bring nothing, one on average looks clear by
+# luck. The column *Holm* gives the verdict that is left after a correction for this number (Holm 1979); we believe what it still
+# calls *helps*. The cheapest *rival* of all eight, which could explain a gain as well and costs less, stands in the first row of
+# the third table: plain KD asks the teacher once and looks into no layer.
 
 # %% [markdown]
-# Is the store honest? We run a part of it again, here and now, and set the two side by side.
+# Do the stored numbers hold on your machine? We run a part of the study again and set the two side by side.
 
 # %%
 again = methods.run("labels only", "hint", seeds=2)
@@ -565,8 +569,8 @@ kd.claim(
     stored.difference("activation boundaries"),
 )
 kd.say(
-    f"Alone, {len(helping)} of {len(alone) - 1} methods are clear of labels only after Holm's correction: {', '.join(helping)}. "
-    f"Plain KD brings {stored.difference('KD')}. On top of plain KD, {len(beyond)} of {len(with_kd) - 1} are: "
+    f"Alone, {len(helping)} of {len(alone) - 1} methods beat *labels only* after Holm's correction: {', '.join(helping)}. "
+    f"Plain KD brings {stored.difference('KD')}. On top of plain KD, {len(beyond)} of {len(with_kd) - 1} do: "
     f"{', '.join(one.removeprefix('KD + ') for one in beyond) or 'none'}."
 )
 
@@ -599,8 +603,9 @@ kd.say(
 )
 
 # %% [markdown]
-# The weight decides as much as the method does. The curve shows the validation accuracy of Jacobian matching at each weight, with a band for its
-# 95 % interval; the dashed line is labels only. At the smallest weight this method would have looked useless.
+# The weight decides as much as the method does. The curve shows the validation accuracy of Jacobian matching at each weight, with
+# a band for its 95 % interval; the dashed line is labels only. At the smallest weight the method would have seemed to bring
+# little, and at the largest to hurt.
 
 # %%
 weights = kd.studies.lab_04.FEATURES["Jacobian"][1]
@@ -623,18 +628,19 @@ kd.plots.curves(
 # | resnet32x4 → resnet8x4, alike | 72.50 | 73.33 | 73.50 | 73.44 |
 # | vgg13 → MobileNetV2, not alike | 64.60 | 67.37 | 64.14 | 59.40 |
 #
-# FitNet is the hint, AT attention transfer; an arrow leads from teacher to student. The setting differs from ours: colour pictures of 100
-# classes, students that are short of capacity and not of labels, and a hundred times our training. The pattern to look for: few methods beat
-# plain KD by much, and between unlike networks some cost dearly.
+# FitNet is the hint, AT attention transfer; an arrow leads from teacher to student. The setting differs from ours: colour
+# pictures of 100 classes, students that are short of capacity and not of labels, and about six hundred times as many pictures
+# seen in training. The pattern to look for: few methods beat plain KD by much, and between unlike networks some cost dearly.
 #
 # ## When it does not help: a student built differently
 #
-# The teacher is the same; the student is now a small MobileNet. Its convolutions look at each channel alone, and it shrinks its maps by
-# stride in place of pooling. Two students are compared, this one and the student of before, which is built like the teacher. Both get
-# attention transfer at three stages, once with the weight of 1000 a stage that the published comparison uses for every pair of networks, and
-# once with the best of five weights on validation data, chosen for each student. Both also get a hint at the last stage.
+# The teacher is the same; the student is now a small MobileNet. After its first layer, 3×3 convolutions look at each channel
+# alone and 1×1 convolutions mix the channels, and it shrinks its maps by stride in place of pooling. Two students are compared,
+# this one and the earlier one, which is built like the teacher. Both get attention transfer at three stages, once with the weight
+# of 1000 a stage that the published comparison uses for every pair of networks, and once with the best of five weights on
+# validation data, chosen for each student. Both also get a hint at the last stage.
 #
-# (An earlier run, with a third of the published weight, hurt clearly on glyphs only. This one has seeds that the earlier one had not.)
+# (An earlier run, with a third of the published weight, hurt clearly on glyphs only. This run uses other seeds than that one.)
 #
 # **Predict**: attention with either weight, and the hint: how many of the three help the student that is built differently?
 
@@ -660,7 +666,8 @@ verdicts = [unlike.difference(arm).verdict for arm in (published, tuned, "hint, 
 survivors.answer(survivors.options[verdicts.count("helps")], on=unlike.figure())
 
 # %% [markdown]
-# One row for each arm: what it brings to each student over labels only, and the difference of these two gains, with an interval of its own.
+# One row for each arm: what it brings to each student over labels only, and the second gain less the first, with an interval of
+# its own. There *helps* means that the arm brings the student built differently more, and *hurts* that it brings it less.
 
 # %%
 assert unlike.difference(published).verdict == "hurts"
@@ -680,8 +687,8 @@ pd.DataFrame.from_dict(
 apart = unlike.gain_beyond(like, published)
 kd.say(
     f"The published weight brings {like.difference(published)} to the student built like its teacher and {unlike.difference(published)} to "
-    f"the other one. Does it cost the unlike student more? The difference of the two is {apart}: **{apart.verdict}**. We once answered yes, "
-    "from two verdicts side by side. That answer needs the third column, which is not the same on all data. The weight that was chosen "
+    f"the other one. Does it cost the unlike student more? The difference of the two is {apart}: **{apart.verdict}**. Two verdicts "
+    "side by side do not answer this. The third column does, and it can differ from data set to data set. The weight that was chosen "
     f"for each student, against the borrowed one: {like.difference(tuned, published)} and {unlike.difference(tuned, published)}. A weight is no "
     "property of a method: it belongs to a method and a pair of networks."
 )
@@ -692,9 +699,11 @@ kd.say(
 # - Any layer can be tapped; a regressor, or a loss without channels, bridges different widths.
 # - What learns beside the student (regressors, variances) belongs in the optimiser.
 # - Where labels are few, several feature methods beat labels alone. Few beat plain KD, which is cheaper than all of them.
-# - Many intervals at once need a correction, and *more than* needs an interval of its own.
+# - Many intervals at once need a correction. To say that one gain is larger than another, look at the interval of their
+#   difference.
 # - A method has a weight, and a verdict on the method is a verdict on its weight. Choose it on validation data.
-# - A borrowed weight can cost any student. When in doubt, match late layers, or logits.
+# - A borrowed weight can cost any student. Between unlike networks try plain KD first, because logits mean the same in every
+#   architecture, and then a late layer.
 #
 # ### Check yourself
 

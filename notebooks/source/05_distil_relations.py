@@ -42,10 +42,10 @@ teacher = kd.zoo.teacher("convnet", data)
 # %% [markdown]
 # ## The setting: classes that the student never meets
 #
-# The student trains on 1,000 labelled pictures of six classes. The other four classes look much alike, and the student never sees them:
-# neither a picture nor a label. Afterwards we ask for something that needs no name: *find another picture like this one*. The
-# measure is **recall@1**: take each test picture of the four new classes, find its nearest neighbour among all the others, and count
-# how often that neighbour is of the same class.
+# The student trains on 1,000 labelled pictures of six classes. The other four classes look much alike, and the student never sees
+# them: neither a picture nor a label. Afterwards we ask for something that needs no class name: *find another picture like this
+# one*. The measure is **recall@1**: take each test picture of the four new classes, find its nearest neighbour among all the
+# others, and count how often that neighbour is of the same class.
 #
 # The *teacher*, a larger network that is trained already, has learnt all ten classes. Through pictures of the six it can hand on its
 # sense of what is alike.
@@ -223,7 +223,8 @@ rkd_distance = kd.exercise("05.rkd_distance").check(rkd_distance)
 #
 # $a$ has shape $(N, N, N)$ and lies between −1 and 1; $\ell$ is the Huber loss from above. An angle needs no unit, so there is no mean.
 #
-# There is a trap. The way from a picture to itself has length zero and so no direction: zero over zero, in every batch. There $e_{jj} = 0$.
+# There is a trap. The way (the vector) from a picture to itself, $x_j - x_j$, has length zero and so no direction. The division
+# is zero over zero, which is NaN, and every batch has such pairs. There we set $e_{jj} = 0$.
 
 # %%
 kd.exercise("05.angles")
@@ -239,8 +240,8 @@ def angles(embeddings):
 angles = kd.exercise("05.angles").check(angles)
 
 # %% [markdown]
-# The first idea is `F.normalize`. It divides by the length or by 10⁻¹², whichever is larger, so the values are right: a way of length zero
-# stays zero. In the gradient, however, that divisor is a factor of 10¹².
+# The first idea is `F.normalize`. It divides by the length or by 10⁻¹², whichever is larger, so the values are right: a way of
+# length zero stays zero. In the gradient, however, dividing by 10⁻¹² multiplies by 10¹².
 #
 # Two cases differ. Where the teacher's way has no length either (a picture and itself, or its copy), both cosines are 0. The gap is 0, and
 # the loss has no gradient there. But a *student* may give two pictures one embedding that the teacher tells apart: it has collapsed them.
@@ -407,9 +408,10 @@ torch.testing.assert_close(
 )
 
 # %% [markdown]
-# How well does one student know a picture again that another has embedded? Both have 32 numbers, so no linear layer is needed. The
-# student with angles stands for the teacher. A student without any idea of which picture is which would give each of $N$ the
-# probability $1/N$, and its loss would be $\log N$.
+# How large is InfoNCE between two of our students? Their embeddings both have 32 numbers, so no linear layer is needed. The
+# student with labels only looks for its own picture among the embeddings of the student with angles, which stands for the
+# teacher. A student without any idea of which picture is which would give each of $N$ the probability $1/N$, and its loss would
+# be $\log N$.
 
 # %%
 other = embeddings["student, RKD angle"][:20]
@@ -504,9 +506,9 @@ kd.plots.neighbours(
 #
 # The first five compare N×N tables alone, of the batch's 32 pictures. Flow needs maps of both networks, too.
 #
-# All arms have the same steps and *paired* seeds: five of them, and with each seed all arms share the first weights and the pictures, so that
-# the luck which they share cancels in the difference. The study outgrows the lab's minute, so its scores are *stored* in a file, the ledger
-# (`kdcourse results 05` repeats it).
+# All arms have the same steps and *paired* seeds: five of them, and with each seed all arms share the first weights and the
+# pictures, so that the luck which they share cancels in the difference. The study takes longer than this lab has, so its scores
+# are *stored* in a file, the ledger (`kdcourse results 05` repeats it).
 #
 # What differs besides the loss? The labels, the steps and the student are the same. But every arm except *labels only* also asks a
 # teacher, which has learnt from the labels of all ten classes, the four new ones among them.
@@ -576,10 +578,11 @@ kd.say(
 )
 
 # %% [markdown]
-# First by what relations are for: recall@1 on the four classes that no student has seen. In the table every arm is held against the raw
-# pixels. *Mean* and *±* are those of its five seeds. The *difference* is paired, with its 95 % interval in brackets. The *verdict* is
-# "helps" where the interval lies above zero, "hurts" where it lies below, and "no clear difference" where it holds zero. Among many
-# comparisons a few look clear by luck alone; *Holm* is what is left of the verdict once that is allowed for.
+# First we judge by what relations are for: recall@1 on the four classes that no student has seen. In the table every arm is held
+# against the raw pixels. *Mean* is over its five seeds, and *±* is half the width of the mean's 95 % interval (0 for the raw
+# pixels, which no seed changes). The *difference* is paired, with its 95 % interval in brackets. The *verdict* is "helps" where
+# the interval lies above zero, "hurts" where it lies below, and "no clear difference" where it holds zero. Among many comparisons
+# a few look clear by luck alone; *Holm* is what is left of the verdict once that is allowed for.
 
 # %%
 beside_pixels = replace(
@@ -618,18 +621,20 @@ kd.say(
 recall.table()
 
 # %% [markdown]
-# Then by accuracy on the six classes that were learnt. Here names count, which a relation does not know.
+# Then we judge by accuracy on the six classes that were learnt. Here the names of the classes count, and a relation knows no
+# names.
 
 # %%
 accuracy.table()
 
 # %%
 better = [arm for arm in methods if recall.difference(arm).verdict == "helps"]
+corrected = [arm for arm in methods if recall.table()["Holm"][arm] == "helps"]
 in_words = {"helps": "beats", "hurts": "stays below", "no clear difference": "is not clear of"}
 kd.say(
     f"Over labels alone {len(better)} of {len(methods)} relation methods improve recall"
     + (f" ({', '.join(better)})" if better else "")
-    + f". The best arm by validation recall, *{winner}*, {in_words[to_pixels.verdict]} the raw pixels: "
+    + f"; allowing for several comparisons (Holm), {len(corrected)}. The best arm by validation recall, *{winner}*, {in_words[to_pixels.verdict]} the raw pixels: "
     f"**{to_pixels}**; and {in_words[to_pca.verdict]} PCA with as many numbers: {to_pca}."
 )
 if kept:
@@ -653,7 +658,8 @@ first_weights = beside_pixels.difference("untrained", "raw pixels")
 story = {
     "hurts": "So we were right: labels of six classes do take away from the other four.",
     "helps": "So we were wrong: labels of six classes bring something for the other four, too.",
-    "no clear difference": "So we were wrong: labels of six classes take nothing away, and bring nothing.",
+    "no clear difference": "So we cannot say that we were right: these seeds do not tell whether labels of six classes take "
+    "something away or bring something.",
 }
 kd.say(
     f"Labels only against first weights: {learnt_away}. {story[learnt_away.verdict]} The first weights themselves "
@@ -661,13 +667,13 @@ kd.say(
 )
 
 # %% [markdown]
-# So most is lost in the way the network is built, before it learns anything. Where? Each stage halves the maps, and the last one leaves a
-# single position. So the embedding says what there is in the picture, and not where. These pictures are centred, and in centred pictures
-# the place says much.
+# So most is lost in the way the network is built, before it learns anything. Where is it lost? Each stage halves the maps, and
+# the last one leaves a single position. So the embedding says what there is in the picture, and not where. These pictures are
+# centred, and in centred pictures the place says much.
 #
-# We test this at the untrained network's third stage, where positions are left. Its maps have shape $(N, C, H, W)$. The first embedding
-# has no positions: the mean of each channel over all $H \cdot W$ positions, $C$ numbers. The second has them: as many main components of
-# the maps as they are, with all their $C \cdot H \cdot W$ numbers.
+# We test this at the untrained network's third stage, where positions are left. Its maps have shape $(N, C, H, W)$. The first
+# embedding has no positions: the mean of each channel over all $H \cdot W$ positions, $C$ numbers. The second has them: the first
+# $C$ main components of the maps with all their $C \cdot H \cdot W$ numbers. Both have the same width, $C$.
 
 # %%
 third = "stage3"
@@ -703,9 +709,9 @@ kd.say(
 # | RKD in the large comparison, accuracy | 72.50 | 71.90 | resnet32x4 → 8x4 on CIFAR-100, Tian et al. 2020 |
 # | CRD, accuracy | 72.50 | 75.51 | the same |
 #
-# Theirs are colour pictures of 100 classes, 50,000 labels and students of half a million parameters or more. Two papers do not agree
-# on the sign of RKD for accuracy. RKD is made for distances between pictures, and those are judged by retrieval. (CRD, contrastive
-# distillation as published, chooses its wrong pictures from a memory of thousands; ours takes those of the batch.)
+# Theirs are colour pictures of 100 classes, 50,000 labels and students of half a million parameters or more. In one paper RKD
+# raises accuracy, in the other it lowers it. RKD is made for distances between pictures, and those are judged by retrieval. (CRD,
+# contrastive distillation as published, chooses its wrong pictures from a memory of thousands; ours takes those of the batch.)
 #
 # ## When it does not help either: relations alone
 #

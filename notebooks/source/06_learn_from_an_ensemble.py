@@ -211,16 +211,18 @@ against_pool = kd.predict(
 against_pool
 
 # %% [markdown]
-# The table has a row for each *arm*, as what is compared is called. *Mean* and *±* are those of five seeds. The *difference* to one member
-# is *paired*, taken seed by seed, with its 95 % interval in brackets. The *verdict* says whether the interval lies above zero (helps), below
-# it (hurts), or holds it (no clear difference); *Holm* is the verdict once it is allowed for that several arms are compared.
+# The table has a row for each *arm*, as what is compared is called. *Arithmetic* counts the multiply-adds of its training, as a
+# multiple of the first row's. *Mean* is over five seeds, and *±* is half the width of the mean's 95 % interval. The *difference*
+# to one member is *paired*, taken seed by seed, with its 95 % interval in brackets. The *verdict* says whether the interval lies
+# above zero (helps), below it (hurts), or holds it (no clear difference); *Holm* is the verdict once it is allowed for that
+# several arms are compared.
 
 # %%
 worth.table()
 
 # %% [markdown]
 # Of the two pooled networks, the one that is better on validation data, which neither train nor judge, now meets the committee. The
-# figure shows each seed's accuracy, and below it the paired differences.
+# figure shows each seed's accuracy, and on its right the paired differences.
 
 # %%
 pool = worth.best(among=["pooled", "pooled, 4 × the steps"])
@@ -260,9 +262,10 @@ kd.say(
 # %% [markdown]
 # ## Ask who is too sure
 #
-# A network's *confidence* in a picture is the largest of its probabilities. If it says 90 %, it should be right nine times in ten.
-# The *expected calibration error* measures how far it is from that. Put the pictures into ten bins of equal width by their confidence:
-# those up to 0.1, those above 0.1 and up to 0.2, and so on. In each bin compare how often the network was right with how sure it was:
+# A network's *confidence* in a picture is the largest of its probabilities. If it says 90 %, it should be right nine times in
+# ten: then it is *calibrated*. The *expected calibration error* measures how far it is from that. Put the pictures into ten bins
+# of equal width by their confidence: those up to 0.1, those above 0.1 and up to 0.2, and so on. In each bin compare how often the
+# network was right with how sure it was:
 #
 # $$\mathrm{ECE} = \sum_{k=1}^{10} \frac{|B_k|}{N} \, \left| \, \mathrm{acc}(B_k) - \mathrm{conf}(B_k) \, \right|$$
 #
@@ -286,8 +289,9 @@ calibration_error = kd.exercise("06.calibration_error").check(calibration_error)
 # %% [markdown]
 # ## Distil the committee
 #
-# For each seed there is a committee from above. The student has one member's architecture and budget, the number of pictures that its
-# steps see. It learns from the committee's soft targets, probabilities in place of labels, on the 30,000 public pictures:
+# We take the committees *own pictures* from above, one for each seed, and train one student under each. The student has one
+# member's architecture, and its *budget* (the number of pictures that its steps see). It learns from the committee's soft
+# targets, probabilities in place of labels, on the 30,000 public pictures:
 #
 # $$L = T^2 \cdot \frac{1}{N} \sum_n \mathrm{KL}\left(\bar p_n \,\|\, \mathrm{softmax}(z^{\text{student}}_n / T)\right)$$
 #
@@ -348,19 +352,19 @@ share = kept.mean / gain.mean
 assert share > 0.4, f"the student keeps {share:.0%}"
 kd.say(
     f"Four members gain {gain} over one. One student, at one member's cost, keeps {kept}: "
-    f"**{share:.0%}** of it. Against the network on the pooled labels it stands at "
-    f"{outcome.difference('ensemble', 'pooled')}: "
-    f"{outcome.difference('ensemble', 'pooled').verdict}. The two means differ by "
-    f"{outcome.difference('ensemble, mean of logits', 'ensemble')}: "
+    f"**{share:.0%}** of it. Held against the network on the pooled labels, the student is at "
+    f"{outcome.difference('ensemble', 'pooled')} ({outcome.difference('ensemble', 'pooled').verdict}). "
+    "The mean of logits against the mean of probabilities, as the student's target: "
+    f"{outcome.difference('ensemble, mean of logits', 'ensemble')}, "
     f"{outcome.difference('ensemble, mean of logits', 'ensemble').verdict}."
 )
 
 # %% [markdown]
 # ## Is a committee calibrated?
 #
-# It is often said that it is: members that differ moderate each other. The cheapest *rival*, what could do as well at less cost, is a single
-# member and a single number. *Temperature scaling* (Guo et al. 2017) divides a network's logits by one temperature $t$, the one that fits the
-# validation labels best:
+# It is often said that a committee is calibrated, because members that differ make each other less sure. The cheapest *rival*,
+# what could do as well at less cost, is a single member and a single number. *Temperature scaling* (Guo et al. 2017) divides a
+# network's logits by one temperature $t$, the one that fits the validation labels best:
 #
 # $$t^\ast = \mathrm{argmin}_t \; -\frac{1}{N} \sum_n \log \mathrm{softmax}(z_n / t)_{y_n}$$
 #
@@ -483,9 +487,9 @@ of_five
 #
 # $$v_m = \frac{w_m}{\sum_j w_j}$$
 #
-# where $v_m$, the shares, add to 1. With equal weights these are the two means from above. The browser mixes 500 validation pictures at
-# once. The pictures to choose from come first among those on which the four good members disagree. Raise the wrong teacher's weight: which
-# mean stays right longer?
+# where $v_m$, the shares, add to 1. With equal weights these are the two means from above. The browser mixes 500 validation
+# pictures at once. The pictures to choose from are sorted: those on which the four good members disagree most come first. Raise
+# the wrong teacher's weight: which mean stays right longer?
 
 # %%
 draw = data.train.sample(2000, seed=99)
@@ -548,7 +552,7 @@ of_five.answer(spoilt["probabilities"])
 # - A mean of answers is less sure than they are. Whether that is calibration must be measured, beside one scaled member.
 # - The mean of probabilities bounds what a member can say; the mean of logits does not.
 # - One student, taught by the committee on pictures without labels, keeps much of the gain at one member's cost.
-# - An average stands a wrong teacher as long as it is alone. Look at the members before you average them.
+# - An average withstands a wrong teacher as long as that teacher is alone. Look at the members before you average them.
 #
 # ### Check yourself
 
@@ -568,8 +572,8 @@ quiz.try_every_option()
 # - Weight each member by its validation accuracy: `kd.schemes.Ensemble(..., weights=...)`.
 # - Hospitals see different patients: give each one mostly classes of its own (`split.only(...)`). Does the committee still gain?
 #
-# **At full size** (a GPU): the same committees and more patient students, of one member's size as in Hinton et al. (2015, §4). Larger
-# still: five members `kd.models.convnet()` on all pictures, and a student of the same kind.
+# **At full size** (a GPU): the same committees and students that train longer, of one member's size as in Hinton et al. (2015,
+# §4). Larger still: five members `kd.models.convnet()` on all pictures, and a student of the same kind.
 
 # %%
 full = kd.at_full_size(

@@ -291,13 +291,16 @@ kd.say(
 #
 # **Is the gain worth a second network?** A scheme that trains two networks, or one network twice, costs twice as much; a larger
 # teacher costs more still. So each scheme has a *rival*, something simpler that could explain the same gain: the student alone
-# with two and three times the steps (its *budget*), once with smoothed labels, where a tenth of each label is spread over all
-# classes. No rival needs a second network.
+# with two and three times the *budget* (the pictures that its steps see), and the student with twice the budget and smoothed
+# labels, where a tenth of each label is spread over all classes. No rival needs a second network.
 #
-# A row of the table is an *arm*, one of the *recipes* (full descriptions of a training) that are compared. *Arithmetic* counts
-# the multiplications of a whole run, as a multiple of the first arm's. The *verdict* says whether the interval of the paired
-# difference lies above zero, below, or around it. Five seeds are stored; *born again* at seed 0 is what you have just trained.
-# The figure shows the same seed by seed.
+# A row of the table is an *arm*, one of the *recipes* (full descriptions of a training) that are compared. *Arithmetic*
+# counts the multiplications of a whole run, as a multiple of the first arm's. The accuracy of peers is the mean over the
+# peers; *±* is half the width of the mean's 95 % interval. The *verdict* says whether the interval of the paired difference
+# lies above zero (helps), below (hurts), or around it. *Holm* is the verdict once it is allowed for that many arms are
+# compared; where it says less than the verdict, the gain may be luck. *With its teacher* and *after its teacher* have a
+# larger teacher, and are explained below the table. Five seeds are stored; *born again* at seed 0 is what you have just
+# trained. The figure shows the same seed by seed.
 
 # %%
 stored = online.stored()
@@ -321,6 +324,8 @@ def found(arm, baseline="alone"):
 
 
 # %%
+holm = stored.table()["Holm"]
+corrected = [arm for arm in holm.index if holm[arm] == "helps"]
 kd.say(
     "What more training alone brings:\n\n"
     + found("alone, budget × 2")
@@ -334,6 +339,7 @@ kd.say(
     + found("three peers", "alone, budget × 3")
     + found("three peers", "two peers")
     + found("born again, twice", "born again")
+    + f"\nAgainst *alone*, allowing for several comparisons (Holm), what helps is: {', '.join(corrected) or 'nothing'}."
 )
 
 # %% [markdown]
@@ -388,6 +394,7 @@ kd.say(
 # $$\tilde p(y) = p(y), \qquad \tilde p(c) = \frac{1 - p(y)}{C - 1} \quad (c \neq y)$$
 #
 # The figure shows both for one picture: the labelled class keeps its bar, and all other bars become equal.
+# (Where the peer is wrong, the bar of the labelled class is small, and the equal bars may be larger.)
 
 # %%
 heard = kd.studies.lab_07.without_classes(answers[0].log(), data.test.labels)
@@ -474,7 +481,8 @@ else:
 # trains with exactly this gradient, on two passes of one network. So it is measured: five pairs, everything else as above,
 # stored.
 #
-# **Predict** what the shared gradient does to the accuracy of the peers, and to how sure they are of their answers.
+# **Predict** what the shared gradient does to the accuracy of the peers, and to how sure they are of their answers. (How sure is
+# measured by their *confidence*, the mean probability of the class that they find most likely, in percent.)
 
 # %%
 shared_accuracy = kd.predict(

@@ -37,9 +37,8 @@ data = kd.load_images()
 # %% [markdown]
 # ## See what a teacher says to a beginner
 #
-# Two teachers have learnt from all 55,000 labelled pictures. Both are networks with one hidden layer; one has 16 hidden units,
-# the other
-# 256. The student will have 8 hidden units and 1,000 pictures. First: which teacher is better?
+# Two teachers have learnt from all 55,000 labelled pictures. Both are networks with one hidden layer; one has 16 hidden
+# units, the other 256. The student will have 8 hidden units and 1,000 pictures. First: which teacher is better?
 
 # %%
 lab = kd.studies.lab_08
@@ -176,7 +175,7 @@ curve = kd.plots.curves(
         "student, T = 4": gap.scores[at_four].to_numpy(),
         "student, T by validation": gap.scores[chosen].to_numpy(),
     },
-    levels={"student, T = 4": gap.scores["labels only"]},
+    levels={"student, labels only": gap.scores["labels only"]},
     xlabel="hidden units of the teacher",
     ylabel="test accuracy, %",
     logarithmic=True,
@@ -232,20 +231,34 @@ softened = kd.difference(
     - (gap.scores[at_four[-1]] - gap.scores[at_four[place]])
 )
 assert better.low > 0 and at_fixed.high < 0, (better, at_fixed)
+by_temperature = {
+    "helps": "So a part of what looked like capacity was the temperature, and the cheapest remedy is another number in the loss.",
+    "hurts": "So the temperature does not explain the gap.",
+}
 kd.say(
     f"The largest teacher is {better} better than the one with {int(best_at_four)} units, which validation data choose. At T = 4 its student is "
     f"{at_fixed} against the student of the other: **{at_fixed.verdict}**. A better teacher can teach worse."
 )
 kd.say(
     f"With the temperature chosen for each teacher ({chosen[sizes.index(int(best))]}; {chosen[-1]}) the student of the largest is {at_own} against "
-    f"that of the best: **{at_own.verdict}**. For the two teachers of the first sentence, choosing the temperature has changed the gap by {softened} ({softened.verdict}). Where that helps, a part of what looked like "
-    "capacity was a teacher that is too sure, and the cheapest remedy is another number in the loss."
+    f"that of the best: **{at_own.verdict}**. For the two teachers of the first sentence, choosing the temperature has changed the gap by {softened} ({softened.verdict}). "
+    + by_temperature.get(
+        softened.verdict, "So these seeds do not show that the temperature explains the gap."
+    )
     + (
         " Some of these temperatures lie at the edge of the four that were tried: a better one may lie beyond."
         if any(lab.setting(hidden, t) in chosen for hidden in sizes for t in (1, 8))
         else ""
     )
 )
+
+# %% [markdown]
+# How much does each teacher bring? The table holds the student under each teacher, at the temperature chosen for that
+# teacher, against *labels only*. The two shipped teachers, of other architectures, were tried at T = 4 alone. A row is an
+# *arm*, one of the compared *recipes* (full descriptions of one training). *±* is half the width of the mean's 95 % interval.
+# The *difference* is *paired*, taken seed by seed, with its interval in brackets. The *verdict* says whether this interval
+# lies above zero (helps), below it (hurts), or around it; *Holm* is the verdict once it is allowed for that several arms are
+# compared.
 
 # %%
 gap.only(*chosen, "shipped perceptron", "shipped convnet").table()
@@ -284,9 +297,8 @@ teach_through_assistants = kd.exercise("08.teach_through_assistants").check(
 
 # %% [markdown]
 # Use your function once: the teacher with 256 units, an assistant with 16, the student with 8. (In the package a chain is
-# `kd.schemes.Chain`, a list of *recipes*, each the full description of one training; each is taught by the one before.) The
-# sentence below compares the student with one that the large teacher has taught directly. It is a single run, so it is an example
-# and no result.
+# `kd.schemes.Chain`, a list of recipes; each is taught by the one before.) The sentence below compares the student with one
+# that the large teacher has taught directly. It is a single run, so it is an example and no result.
 
 # %%
 alone = lab.student_recipe(data)
@@ -328,10 +340,10 @@ kd.say(
 # - a teacher that was *stopped early* (Cho and Hariharan 2019). The loss is the same, with $p^{T}$ from the weights after 100
 #   steps instead of 1,500. Such a teacher has the size of the large one, but simpler and less sure answers.
 #
-# The table has an *arm* (one of the compared recipes) in each row: the largest teacher directly, through one assistant of each
-# size, through three in a row, and the rivals. Every seed has a teacher of its own. *Arithmetic* counts the multiplications of a
-# whole run, assistants included. The *verdict* says whether the interval of the *paired* difference from *direct*, taken seed by
-# seed, lies above zero, below it, or around it. The figure shows the same.
+# The arms of the table are the largest teacher directly (1,024 units, T = 4), through one assistant of each size, through
+# three in a row, labels only, and the rivals. Every seed has a teacher of its own. *Arithmetic* counts the multiplications of
+# a whole run, assistants included, as a multiple of the first arm's; the training of the large teacher is not counted.
+# Differences and verdicts are against *direct*. The figure shows the same.
 
 # %%
 bridges = kd.study("08-assistants", data)
@@ -408,7 +420,8 @@ three_in_a_row.answer(longer.verdict)
 # - Student accuracy against teacher size can fall while the teachers get better: the capacity gap.
 # - A teacher becomes surer of its answers the longer it is trained. Choose the temperature for each teacher before you blame its
 #   size.
-# - An assistant can bridge part of the gap. Hold it against what costs less: another temperature, an earlier stop, more steps.
+# - An assistant is meant to bridge part of the gap. Whether it does is measured, against what costs less: another temperature, an
+#   earlier stop, more steps.
 # - Choose a teacher by what its student learns, on validation data, not by its own accuracy.
 #
 # ### Check yourself

@@ -13,8 +13,9 @@
 # %% [markdown]
 # # Distil BERT for sentiment
 #
-# Is a review praise or blame? A BERT can tell, and a shop with a million reviews a day would like a smaller one. Here the teacher is
-# a small BERT, itself the student of a larger one; yours has less than a fifth of its parameters.
+# Is a review praise or blame? A *BERT* can tell: a transformer that reads a whole sentence at once, and has first been trained to
+# guess hidden words. A shop with a million reviews a day would like a smaller one. Here the teacher is a small BERT, itself the
+# student of a larger one; yours has less than a fifth of its parameters.
 #
 # **You will** look at tokens and at what a teacher thinks of half-hearted sentences, write the trainer's loss, and distil on
 # `transformers`' own `Trainer`. **You will learn** when sentences without labels are worth more than labels, which rivals a small BERT
@@ -49,6 +50,11 @@ teacher = kd.zoo.sentiment_teacher()
 #
 # SST-2's sentences are from film reviews that people wrote. The course's *built-in reviews*, which need no network, are sentences written
 # by a small grammar: what a student makes of them says little about people's sentences.
+#
+# The list of a tokenizer's pieces is its *vocabulary*. With another vocabulary the same sentence falls into other tokens with
+# other numbers. Two such networks cannot be matched token by token. But each can read the whole sentence through its own
+# tokenizer, and then their answers, one row of logits for a sentence, can be compared. The teacher here was itself taught in that
+# way, by a BERT with another vocabulary.
 
 # %%
 sentence = "the plot is anything but predictable , but the dialogue is hopelessly wooden ."
@@ -146,8 +152,10 @@ compute_loss = kd.exercise("09.compute_loss").check(compute_loss)
 #
 # $$L_{\cos} = \frac{1}{\sum_{n,l} m_{nl}} \sum_{n=1}^{N} \sum_{l=1}^{L} m_{nl} \left(1 - \frac{h_{nl} \cdot g_{nl}}{\|h_{nl}\|\,\|g_{nl}\|}\right)$$
 #
-# $h$ are the student's hidden states after one layer, of shape $(N, L, D)$: $L$ tokens a sentence, a vector of $D$ numbers each. $g$ are the
-# teacher's. $m_{nl}$ is 1 where token $l$ of sentence $n$ is real and 0 where it is padding. The dot is the inner product of two vectors.
+# $h$ are the student's hidden states after one layer, of shape $(N, L, D)$: $L$ tokens a sentence, a vector of $D$ numbers each.
+# $g$ are the teacher's. $m_{nl}$ is 1 where token $l$ of sentence $n$ is real and 0 where it is padding. The dot is the inner
+# product of two vectors. Where the two widths differ, the course's trainer learns a linear map from the student's to the
+# teacher's beside the student.
 
 # %%
 kd.exercise("09.hidden_cosine")
@@ -192,8 +200,9 @@ layer_map = kd.exercise("09.layer_map").check(layer_map)
 #     return (loss, outputs) if return_outputs else loss
 # ```
 #
-# One fault stops today's Trainer at its first step: the class was written before the Trainer counted items. The other trains without a word and
-# listens to the wrong side: with `alpha=0.9` this lab means nine tenths of the teacher. Find both, and write the method without them.
+# One fault stops today's Trainer at its first step: the class was written before the Trainer counted items. The other raises no
+# error and gives the wrong loss the weight: with `alpha=0.9` this lab means nine tenths for the teacher. Find both, and write the
+# method without them.
 
 # %%
 kd.exercise("09.trainer_loss")
@@ -291,6 +300,10 @@ torch.testing.assert_close(its_loss, compute_loss(*answers, labels, 2.0, 0.9))
 # One number, the loss, hides which of its parts falls. `kd.DistillationTrainer` logs each beside it, without its weight: `soft_loss`,
 # `hard_loss` and the inner losses that are asked for. `kd.finetune` is that trainer in one call; `history` is the Trainer's own
 # `trainer.state.log_history`, one dictionary for each line of the log.
+#
+# Your trainer asks the teacher at every step. `kd.finetune` asks it once, before training, and keeps its logits: the teacher does
+# not change, so the same sentence always gets the same answer. Hidden states are too large to keep; with an inner loss, as here,
+# the teacher is asked at every step too.
 
 # %%
 watched = kd.finetune(
@@ -323,21 +336,23 @@ fallen = ", ".join(
     f"{name} from {values[0]:.3f} to {values[-1]:.3f}" for name, values in parts.items()
 )
 kd.say(
-    f"{fallen}. On validation sentences the student goes from {judged[0]:.1f} to {judged[-1]:.1f} %."
+    f"{fallen}. On validation sentences the student has {judged[0]:.1f} % when first judged and {judged[-1]:.1f} % at the end."
 )
 
 # %% [markdown]
 # ### What others match
 #
-# *TinyBERT* (Jiao et al. 2020) learns in **two stages**, each first from inside and then from answers: once on general text, before there is a
-# task, and once more on the task's sentences. For a student's layer $m$ and the teacher's layer $g(m)$ that it learns from, and with the
-# embeddings as layer 0,
+# *TinyBERT* (Jiao et al. 2020) learns in **two stages**, each first from inside and then from answers: once on general text,
+# before there is a task, and once more on the task's sentences. From here on $m$ counts the student's layers, and $t(m)$ is the
+# teacher's layer that layer $m$ learns from. Layer 0 are the embeddings, the vectors of the tokens before the first layer; it has
+# the first term only.
 #
-# $$L_{\text{layer}} = \frac{1}{N L D'} \| H_m W - H'_{g(m)} \|^2 + \frac{1}{h N L^2} \sum_{i=1}^{h} \| A_{m,i} - A'_{g(m),i} \|^2 \qquad L_{\text{answers}} = - \frac1N \sum_{n,c} p_{nc} \log q_{nc}$$
+# $$L_{\text{layer}} = \frac{1}{N L D'} \| H_m W - H'_{t(m)} \|^2 + \frac{1}{h N L^2} \sum_{i=1}^{h} \| A_{m,i} - A'_{t(m),i} \|^2 \qquad L_{\text{answers}} = - \frac1N \sum_{n,c} p_{nc} \log q_{nc}$$
 #
-# $H_m$ are the student's hidden states, of shape $(N, L, D)$, $H'$ the teacher's, $(N, L, D')$; $W$, of shape $(D, D')$, is learnt with the student, since
-# widths differ. $A_{m,i}$, of shape $(N, L, L)$, are the *attention scores* of head $i$ of $h$ before the softmax: how much each token looks at each.
-# $p$ and $q$ are the probabilities from above. `attention=` in the course's trainer is the second sum, of probabilities after the softmax.
+# $H_m$ are the student's hidden states, of shape $(N, L, D)$, $H'$ the teacher's, $(N, L, D')$; $W$, of shape $(D, D')$, is
+# learnt with the student, since widths differ. $A_{m,i}$, of shape $(N, L, L)$, are the *attention scores* of head $i$ of $h$
+# before the softmax: how much each token looks at each. $\|\cdot\|^2$ is the sum of all squared entries. $p$ and $q$ are the
+# probabilities from above. `attention=` in the course's trainer is the second sum, of probabilities after the softmax.
 #
 # *MiniLM* (Wang et al. 2020) asks: can the two have different numbers of layers, and different widths, without a map? It matches only the last
 # layer's attention, and the **relations** among its *values* $V_i$, of shape $(N, L, D/h)$, the vectors that attention adds up:
@@ -355,11 +370,11 @@ kd.say(
 #
 # $$L = 5\, L_{\text{soft}} + 2\, L_{\text{mlm}} + 1\, L_{\cos}$$
 #
-# $L_{\text{soft}}$ is the loss of soft targets from above, $T^2$ and all, with the vocabulary's $V$ tokens as classes and here a row for each masked
-# token, logits $(M, V)$ for $M$ of them; $L_{\text{mlm}}$ is the cross-entropy with the hidden words; $L_{\cos}$ is `hidden_cosine`. The weights 5, 2 and 1
-# are those of the authors' script. With
-# alpha = 5/7 and hidden = 1/7 our trainer computes a seventh of $L$. DistilBERT matches the last layer, our trainer all. A teacher of masked words is soon made at toy size: the teacher's layers
-# under a new head.
+# $L_{\text{soft}}$ is the loss of soft targets from above, $T^2$ and all, with the vocabulary's $V$ tokens as classes and here a
+# row for each masked token, logits $(M, V)$ for $M$ of them; $L_{\text{mlm}}$ is the cross-entropy with the hidden words;
+# $L_{\cos}$ is `hidden_cosine`. The weights 5, 2 and 1 are those of the authors' script. With alpha = 5/7 and hidden = 1/7 our
+# trainer computes a seventh of $L$. DistilBERT matches the last layer, our trainer all. A teacher of masked words is soon made at
+# toy size: the teacher's layers under a new head.
 
 
 # %%
@@ -408,12 +423,15 @@ fallen = ", ".join(
     f"{name} from {values[0]:.2f} to {values[-1]:.2f}" for name, values in three.items()
 )
 kd.say(
-    f"Of masked words: {fallen}. Can hard_loss fall at all? The teacher's own loss ended at {guessed[-1]['loss']:.2f}, after 40 steps of its own; "
-    f"a guess that knows nothing of words has {math.log(guessing.config.vocab_size):.2f}."
+    f"Of masked words: {fallen}. hard_loss is bounded by what the teacher knows of words: its own loss ended at "
+    f"{guessed[-1]['loss']:.2f} after 40 steps; a guess that knows nothing has {math.log(guessing.config.vocab_size):.2f}."
 )
 
 # %% [markdown]
 # ## Compare sizes before anything is trained
+#
+# The table has a row for each network: the teacher; every second of its layers, copied; and the small student of the measurement
+# below, with fresh weights. Compare parameters and speed.
 
 # %%
 half = kd.models.every_second_layer(teacher)
@@ -435,10 +453,16 @@ kd.say(
 # %% [markdown]
 # ## Measure: labels are dear, sentences are not
 #
-# Each *arm* is one way to train a student. *Labels only* has 1,000 labelled sentences. The other arms have a teacher: for those 1,000, or for
-# many more sentences *without* their labels. Beside them stands the cheapest rival: a *bag of words*, one weight for each word and class, added up over a
-# sentence, whatever the order. It learns from the same sentences, once from labels, once from the teacher. Same number of steps for all; five
-# *paired seeds*, so that the arms share first weights and order of sentences seed by seed; stored (`kdcourse results 09` repeats it). What differs:
+# Each *arm* is one way to train a student. *Labels only* has 1,000 labelled sentences. The other arms have a teacher: for those
+# 1,000, or for many more sentences *without* their labels. Beside them stands the cheapest rival: a *bag of words*, one weight
+# for each word and class, added up over a sentence, whatever the order. It learns from the same sentences, once from labels, once
+# from the teacher. Same number of steps for all; five *paired seeds*, so that the arms share first weights and order of sentences
+# seed by seed. The results are stored (`kdcourse results 09` repeats them). Hidden states and attention are matched on the many
+# sentences without labels.
+#
+# The first table shows what differs: the sentences and the labels that an arm learns from, its arithmetic in multiply-adds, and
+# its temperature. The second has the test accuracies, and in *difference* each arm less *labels only*. *Holm* is the verdict that
+# is left when the number of comparisons is allowed for.
 
 # %%
 study = kd.study("09-sentiment", data)
@@ -460,14 +484,18 @@ inner = {
 }
 kd.say(
     f"On the same 1,000 sentences the teacher brings {stored.difference('KD')} "
-    f"(**{stored.difference('KD').verdict}**); on many more, without a single label, {free} (**{free.verdict}**). On top of that "
-    + ", ".join(f"{arm} {change} (**{change.verdict}**)" for arm, change in inner.items())
+    f"(**{stored.difference('KD').verdict}**); on many more, without a single label, {free} (**{free.verdict}**). Added to the answers on the same "
+    "sentences, "
+    + ", ".join(
+        f"{arm} bring {change} (**{change.verdict}**)" for arm, change in inner.items()
+    )
     + "."
 )
 
 # %% [markdown]
-# Look at every seed, not at the mean alone: a BERT with fresh weights can stand still for hundreds of steps before it learns anything, and
-# one such seed widens an interval beyond use. Whoever lies more than ten points below the median of its arm, on validation data, is named:
+# Look at every seed, not at the mean alone: a BERT with fresh weights can stand still for hundreds of steps before it learns
+# anything, and one such seed widens an interval beyond use. A student that lies more than ten points below the median of its arm,
+# on validation data, is named here:
 
 # %%
 low = stored.validation < stored.validation.median() - 10
@@ -494,11 +522,11 @@ kd.say(
         f"({arm}) has {stored.difference(arm, rival)} (**{stored.difference(arm, rival).verdict}**)"
         for arm, rival in counted.items()
     )
-    + ". A bag of words cannot know in which order they stand."
+    + ". A bag of words cannot know in which order the words stand."
 )
 
 # %% [markdown]
-# A part of it again, here and now:
+# One arm is trained again now, with two seeds. The table sets its mean beside the stored one:
 
 # %%
 again = study.run("KD", seeds=2)
@@ -512,8 +540,8 @@ taught, alone = again.students["KD"][0], study.recipes["labels only"].run(seed=0
 # %% [markdown]
 # ## Watch both decide while you type
 #
-# Type a sentence of your own. Where do teacher and students part ways? Each answers at every key; its time is that of one sentence,
-# tokens and all. A cell that runs keeps the box waiting.
+# Type a sentence of your own. Where do teacher and students disagree? Each network answers at every key that you press. The time
+# beside it is that of one sentence, with the tokenizer's share. While a cell runs, the box waits.
 
 # %%
 torn = "the plot is not bad , but I would not watch it again ."
@@ -535,9 +563,10 @@ with box.restored():
 # %% [markdown]
 # ## Begin with the teacher's own layers
 #
-# DistilBERT does not begin from nothing: it takes every second layer of its teacher. That needs the teacher's width, so this student is
-# larger than ours. With copied layers or with fresh weights, it learns from the teacher's answers for the same few steps. What was learnt, and
-# what was there before? The copy is measured before it has seen a sentence, too.
+# DistilBERT does not begin from nothing: it takes every second layer of its teacher. That needs the teacher's width, so this
+# student is larger than ours. With copied layers or with fresh weights, it learns from the teacher's answers for the same few
+# steps. What was learnt, and what was there before? The copy is measured before it has seen a sentence, too. The table holds each
+# arm against fresh weights.
 #
 # **Predict**: how good is the copy before any training?
 
@@ -575,17 +604,17 @@ kd.say(
 )
 
 # %% [markdown]
-# We believed that the gain over fresh weights was distillation's, from a better beginning. Layers that have learnt already are knowledge, and a
-# rate that fresh weights need can destroy some of it. So measure a copy before you train it, and let validation data choose the rate. Every
-# arm warms up, its rate rising over the first tenth of the steps; to freeze the lower layers is another way to keep what they know, and was not
-# tried here.
+# An earlier version of this lab took the gain over fresh weights for distillation's, from a better beginning. Layers that have
+# learnt already are knowledge, and a rate that fresh weights need can destroy some of it. So measure a copy before you train it,
+# and let validation data choose the rate. Every arm warms up, its rate rising over the first tenth of the steps; to freeze the
+# lower layers is another way to keep what they know, and was not tried here.
 
 # %% [markdown]
 # ## When it does not help
 #
 # ### Every sentence has a label
 #
-# **Predict**: what does the teacher add when those many sentences are all labelled?
+# **Predict**: what does the teacher add when all of the many sentences are labelled?
 
 # %%
 with_all_labels = kd.predict(
@@ -642,9 +671,10 @@ full = kd.at_full_size(
 )
 
 # %% [markdown]
-# With a network and a GPU (on Colab: Runtime, Change runtime type, T4) the same call distils the real ones. Checkpoints go to your Drive:
-# after a cut, run the block again with `resume_from_checkpoint=True` in the call that was cut. *Expected*, not measured here: ten minutes for the
-# teacher and as many for the student on a T4, and on the dev set about 92 to 93 % for the teacher and 90 to 92 % for the student.
+# With a network and a GPU (on Colab: Runtime, Change runtime type, T4) the same call distils the real ones. Checkpoints go to
+# your Drive: if the session is cut off, run the block again with `resume_from_checkpoint=True` in the call that was cut.
+# *Expected*, not measured here: ten minutes for the teacher and as many for the student on a T4, and on the dev set about 92 to
+# 93 % for the teacher and 90 to 92 % for the student.
 #
 # ```python
 # from google.colab import drive
@@ -663,6 +693,9 @@ full = kd.at_full_size(
 # `bert-base-uncased` and `distilbert-base-uncased` have been trained on much text before, the second one by the triple loss from the first. Here
 # a task-agnostic student gets a task-specific teacher, as people do today.
 #
+# GLUE is a collection of tasks, SST-2 among them. It publishes the labels of the *dev* split, and keeps those of *test* to
+# itself.
+#
 # | SST-2, accuracy in % | beside it | distilled | source |
 # |---|---|---|---|
 # | DistilBERT, dev | 92.7 (BERT-base) | 91.3, 40 % smaller and 60 % faster | Sanh et al. 2019, table 1 |
@@ -673,10 +706,12 @@ full = kd.at_full_size(
 #
 # ## Recap
 #
-# - To a distillation loss a sentence is a picture: logits in, scalar out. What is new is padding, and two vocabularies that must agree.
+# - To a distillation loss a sentence is a picture: logits in, scalar out. What is new is padding, and that inner losses
+#   need one vocabulary on both sides.
 # - A teacher can answer sentences that have no labels. Whether that beats a few labels, an interval says; a seed that stands still can hide it.
 # - Hidden states and attention can be matched too; measure before you pay for them.
-# - A teacher's layers can be copied, where the widths agree. Measure the copy before you train it, and count words before you train a BERT.
+# - A teacher's layers can be copied, where the widths agree. Measure the copy before you train it, and measure a
+#   bag of words before you train a BERT.
 #
 # ### Check yourself
 

@@ -48,9 +48,10 @@ lab = kd.studies.lab_12
 # %% [markdown]
 # ## Warm up on a table
 #
-# Does distillation need pictures? It needs answers. Here are rows of 20 numbers in three classes. A teacher has learnt from all of
-# them. A student with 8 hidden units gets one of three things: 200 rows with labels; the same 200 rows with the teacher's answers; or
-# every row with the teacher's answers and no label at all. The loss with answers is that of lab 03 at the temperature 1:
+# Does distillation need pictures? No, only inputs and a teacher's answers to them. Here are rows of 20 numbers in three classes.
+# A teacher has learnt from all of them. A student with 8 hidden units gets one of three things: 200 rows with labels; the same
+# 200 rows with the teacher's answers; or every row with the teacher's answers and no label at all. The loss with answers is that
+# of lab 03 at the temperature 1:
 #
 # $$L = \frac{1}{N} \sum_{n=1}^{N} \sum_{c=1}^{C} t_n(c) \log \frac{t_n(c)}{p_n(c)}$$
 #
@@ -208,6 +209,9 @@ weight, bias, _ = remove_units(first.weight, first.bias, second.weight, stronges
 assert torch.equal(narrow.weight, weight) and torch.equal(narrow.bias, bias)
 
 # %% [markdown]
+# What runs a layer is a *kernel*, the routine that computes one operation on one kind of processor. A *dense* kernel computes
+# with every entry of a matrix, zero or not.
+#
 # The slider below takes out more and more, in two panels: validation accuracy and time. Look for the share at which each accuracy
 # falls, and for the line whose time falls. Models that are compared take turns under the stopwatch, so that a slow moment of the
 # machine falls on all of them.
@@ -273,8 +277,8 @@ assert fewer < 0.6 * min(whole, whole_again) and fewer < holes
 kd.say(
     f"With seven weights in eight gone the network takes {holes:.2f} ms for 64 pictures. With nothing gone it takes {whole:.2f} ms, and "
     f"{whole_again:.2f} ms at another try: a dense kernel multiplies by zero as by any other number. With seven units in eight gone it "
-    f"takes **{fewer:.2f} ms**: the matrices themselves are smaller. Both have cost it: {accuracy['weights'][place]:.0f} % and "
-    f"{accuracy['units'][place]:.0f} % where there were {accuracy['units'][0]:.0f} %. What is broken can be repaired, below."
+    f"takes **{fewer:.2f} ms**: the matrices themselves are smaller. Both cost accuracy: {accuracy['weights'][place]:.0f} % without the "
+    f"weights and {accuracy['units'][place]:.0f} % without the units, in place of {accuracy['units'][0]:.0f} %. Training can repair part of it, as shown below."
 )
 
 # %% [markdown]
@@ -289,10 +293,10 @@ kd.say(
 # places in a group from 0 to 3, so a group lies along the inputs. $M$ is the mask, of shape (O, I), $\odot$ multiplies entry by entry,
 # and $\hat W$ is what the layer then computes with.
 #
-# The pattern is for the *sparse tensor cores* of NVIDIA's GPUs since the Ampere generation (2020). They store the two weights and, in
-# two bits each, their places: 36 bits for a group of four 16-bit numbers, in place of 64. They leave out half of the products, so that
-# a matrix product is up to twice as fast. This lab's processor has no such kernel. Masks that keep half of all weights wherever they
-# lie are called *unstructured*.
+# The pattern is for the *sparse tensor cores* of NVIDIA's GPUs since the Ampere generation (2020). They store the two weights
+# and, in two bits each, their places: 36 bits for a group of four 16-bit numbers, in place of 64. They leave out half of the
+# products, so that a matrix product is up to twice as fast. This lab's processor has no kernel for it. Masks that keep half of
+# all weights wherever they lie are called *unstructured*.
 
 # %%
 kd.exercise("12.two_of_four")
@@ -471,7 +475,9 @@ kd.say(
 # scales, of shape (N, 1). $q^W$ and $s^W$ are those of the weight, as above, and $b$ is the bias, of shape (O,). Here both are
 # symmetric; ONNX Runtime, at the end of the lab, gives its activations a zero point.
 #
-# The table shows bytes, accuracy, and time for one picture and for 64. **Predict**: which of them does int8 improve?
+# The table shows accuracy on test pictures, the size in kB, millions of operations a picture (MFLOPs), the time for one picture
+# and for 64, and the energy for one in millijoules (mJ). A dash stands for what cannot be read here, such as energy where the
+# processor shows no meter. **Predict**: which of them does int8 improve?
 
 # %%
 int8_time = kd.predict(
@@ -555,7 +561,8 @@ broken = [bits for bits in (8, 4, 3) if gone[bits] < -1]
 breaks.answer(breaks.options[[8, 4, 3, 2].index(max(broken, default=2))])
 kd.say(
     f"Eight bits change the validation accuracy by {gone[8]:+.1f} points, four by {gone[4]:+.1f}, three by {gone[3]:+.1f}, two by "
-    f"{gone[2]:+.1f}. Rounded alone to two bits, {alone.idxmin()} takes the most with it. Where nothing is lost, a teacher has nothing to "
+    f"{gone[2]:+.1f}. Of the layers rounded to two bits one at a time, "
+    f"{alone.idxmin().removesuffix(' alone')} costs the most accuracy. Where nothing is lost, a teacher has nothing to "
     "repair. Two bits leave something to repair, so the comparisons below are about two bits."
 )
 
@@ -608,8 +615,9 @@ kd.say(
 # %% [markdown]
 # ## Fine-tune: another task
 #
-# And if the task has changed? The fourth way of lab 00's table makes nothing smaller. It trains the network on, with labels of the new
-# task and the cross-entropy of every lab. Here a new camera lies on its side.
+# And if the task has changed? The fourth way of lab 00's table makes nothing smaller. It trains the network on, with labels of
+# the new task and the cross-entropy of every lab. Here a new camera lies on its side. The figure shows pictures before and now,
+# and the table the accuracy on turned test pictures, without and with fine-tuning.
 
 # %%
 turned = lab.rotated(data.test)
@@ -689,7 +697,7 @@ kd.say(
 )
 
 # %% [markdown]
-# Here and now, a part of it again, two seeds.
+# Three arms are trained again now, with two seeds. The table sets their means beside the stored ones:
 
 # %%
 again = study.run("units pruned, labels", "units pruned, teacher", "small, teacher", seeds=2)
@@ -832,16 +840,16 @@ ours = kd.measure.predict(repaired, data.test)[:1000]
 largest = (theirs - ours).abs().max().item()
 assert largest < 1e-4 and "PyTorch loaded: False" in done.stdout
 kd.say(
-    f"Another process, no PyTorch in it, the same answers: the largest difference of any logit is {largest:.0e}."
+    f"Another process, without PyTorch, gives the same answers: the largest difference of any logit is {largest:.0e}."
 )
 
 # %% [markdown]
 # ## Draw the front
 #
-# Which candidates are worth their time? Those that no other beats: a candidate is on the *front* (the Pareto front) when no other is at
-# most as slow and more accurate.
+# Which candidates are worth their time? Those that no other beats: a candidate is on the *front* (the Pareto front of lab 10)
+# when no other is at most as slow, at least as accurate, and strictly better in one of the two.
 #
-# $$\text{candidate } i \text{ is on the front} \iff \text{there is no } j \text{ with } c_j \le c_i \text{ and } a_j > a_i$$
+# $$\text{candidate } i \text{ is on the front} \iff \text{there is no } j \text{ with } c_j \le c_i,\; a_j \ge a_i, \text{ and } (c_j < c_i \text{ or } a_j > a_i)$$
 #
 # $c_i$ is the latency of candidate $i$ in milliseconds and $a_i$ its validation accuracy in percent. (Of several that tie in both, one
 # is kept.)
@@ -860,7 +868,7 @@ kd.say(
 # %%
 worth_it = kd.predict(
     "12.front",
-    "Ten candidates. For how many is no other both at most as slow, for 64 pictures, and better on validation data?",
+    "Ten candidates. For how many is no other at most as slow for 64 pictures, at least as good on validation data, and better in one?",
     between=(0, 10),
 )
 worth_it
@@ -886,8 +894,8 @@ measured.drop(columns="MFLOPs")
 # %% [markdown]
 # Two of these have one and the same shape, 1/8 kept and 1/8 from nothing. How far their times differ is how far to trust a time.
 #
-# Choose on validation data; the test column above is for the report. In the figure fast is left and accurate is up. Named are the
-# candidates on the front, and the two baselines.
+# Choose on validation data; the test column above is for the report. In the figure the fast candidates are on the left and the
+# accurate ones at the top. It names the candidates on the front, and the two baselines.
 
 # %%
 scores = [kd.measure.accuracy(model, data.validation) for model in candidates.values()]
@@ -1000,7 +1008,8 @@ kd.say(
 # - Distillation changes the architecture, pruning the shape, quantisation the numbers, fine-tuning the task.
 # - Zeros save nothing in a dense kernel; units that are gone do. Bytes fall by four in int8; time only where the kernel is made for it.
 # - Before you train to repair few bits, try better scales, which train nothing.
-# - The large network is a teacher for what was cut out of it, and needs no labels for that. What costs nothing needs no repair.
+# - The large network is a teacher for what was cut out of it, and needs no labels for that. Where no accuracy was lost,
+#   there is nothing to repair.
 # - Export, then compare logits outside PyTorch, and measure where it will run.
 #
 # ### Check yourself
@@ -1019,9 +1028,9 @@ quiz.try_every_option()
 # - Three bits: `kd.compression.round_weights(network, 3, scales="best")`. How much is left for the teacher to repair?
 # - Prune in three small cuts with 100 steps after each, in place of one cut with 300.
 #
-# **At full size** (a GPU): all labelled pictures and eight times the steps, nearer to the full training that Liu et al. (2019) give the
-# network from nothing. This once the pictures go where the GPU is. Further on: `torch.compile` before the stopwatch,
-# `kd.zoo.teacher("convnet", data)`, and filters in place of units.
+# **At full size** (a GPU): all labelled pictures and eight times the steps, nearer to the full training that Liu et al. (2019)
+# give the network from nothing. Only here are the pictures loaded onto the GPU. You could also try `torch.compile` before the
+# stopwatch, `kd.zoo.teacher("convnet", data)`, and filters in place of units.
 
 # %%
 everything = kd.load_images()

@@ -184,9 +184,9 @@ if own is not None:
 #
 # **The question:** the student sees a part of a picture. What should the teacher say about it?
 #
-# With few pictures one shows a different part of them each time: a random window, scaled up to full size, and mirrored where a mirror
-# changes no meaning. This is *augmentation*, and each such picture is a *view*. But what is the right answer for a window? Write $a(x)$ for
-# a view of the picture $x$. There are two possible targets for the student's answer to $a(x)$:
+# With few pictures one shows a different part of them each time: a random window (a *crop*), scaled up to full size, and mirrored
+# where a mirror changes no meaning. This is *augmentation*, and each such picture is a *view*. But what is the right answer for a
+# window? Write $a(x)$ for a view of the picture $x$. There are two possible targets for the student's answer to $a(x)$:
 #
 # $$p_{\text{same}} = \text{softmax}(z_t(a(x)) / T) \qquad p_{\text{whole}} = \text{softmax}(z_t(x) / T)$$
 #
@@ -301,8 +301,9 @@ assert torch.equal(mine, views.images) and torch.equal(labels, views.labels)
 #
 # **The question:** do views help, or does the teacher?
 #
-# Two questions are easily mixed up here. So there are four students, which we call *arms*: whole pictures or views, each with labels only or
-# with KD. All of them have the same first weights, the same number of steps, and the same number of pictures in each step.
+# Two questions are easily mixed up here. So there are four students, which we call *arms*. On whole pictures learn *labels, no
+# views* and *KD, no views*; on views learn *labels only* and *KD, same view*. All of them have the same first weights, the same
+# number of steps, and the same number of pictures in each step.
 #
 # Each arm was trained with five *seeds*, numbers that fix all that is random in a run. The scores are stored in a file, the *ledger*;
 # `kdcourse results 14` measures them again. A difference between two arms is *paired*: it is taken seed by seed. The interval is where the mean difference is
@@ -340,9 +341,12 @@ kd.say(
 # An earlier version of this lab had no student with labels and whole pictures. It compared KD *without* views to labels *with* views, and
 # said that such a teacher hurts. But two things differed at once. Compare each student with one that differs in a single thing.
 #
-# The first table shows all arms. Its column *Holm* is stricter than the verdict: with many comparisons a few would come out clear by luck.
-# The second table shows in what else the arms differ. A student of a teacher costs more than one of labels, because the teacher's answers
-# have to be computed too.
+# The first table shows all arms, each against *labels only*. *KD, all pictures* learns from the teacher alone, on as many views
+# in all, of all training pictures. *KD, whole picture* has the teacher's answers to the whole picture, the target
+# $p_{\text{whole}}$; the next section is about it. In *second body* the teacher comes from the body that has seen these classes.
+# The column *Holm* is stricter than the verdict: with many comparisons a few would come out clear by luck. The second table shows
+# in what else the arms differ. A student of a teacher costs more than one of labels, because the teacher's answers have to be
+# computed too.
 
 # %%
 stored.table()
@@ -377,9 +381,9 @@ sizes
 # %%
 large, small = sizes.to_dict("records")
 kd.say(
-    f"{large['MFLOPs a picture'] / small['MFLOPs a picture']:.0f} times fewer operations, and {small['ms a picture']:.2f} ms "
-    f"for one picture in place of {large['ms a picture']:.2f}: in PyTorch a picture alone pays for calls, one a layer, and "
-    "this student has many small ones. What runs the file that we hand out, below, pays less for them."
+    f"The student needs {large['MFLOPs a picture'] / small['MFLOPs a picture']:.0f} times fewer operations than the teacher, but one "
+    f"picture takes {small['ms a picture']:.2f} ms in place of {large['ms a picture']:.2f}: in PyTorch a single picture pays for one call a "
+    "layer, and this student has many small layers. What runs the file that we hand out, below, pays less for them."
 )
 
 # %% [markdown]
@@ -454,8 +458,9 @@ if eight.ndim == 4:  # in colour
     assert torch.allclose(standardised, data.test.images[:8].cpu(), atol=1e-2)
 
 # %% [markdown]
-# So this step goes into the file. Of the students trained above we take the one that is best on *validation* pictures. We write it as ONNX, a
-# format that phones, browsers and servers run without Python.
+# So $m_c$ and $s_c$ go into the file, and it standardises by itself. The division by 255 stays outside: the file takes pixels
+# from 0 to 1, as its card says below. Of the students trained above we take the one that is best on *validation* pictures. We
+# write it as ONNX, a format that phones, browsers and servers run without Python.
 
 # %%
 best_arm = again.validation.max().idxmax()
@@ -518,8 +523,9 @@ kd.say(
 # %% [markdown]
 # ### Its card
 #
-# A model without a *model card* is used for everything. The card says what the model is, how good it is for each class, and what it is not
-# for. The last part is yours: what must nobody use it for?
+# A model without a *model card* is used for everything. The card says what the model is, how good it is for each class, and what
+# it is not for. Its *calibration error* is the gap between how sure the model is and how often it is right (lab 02). The last
+# part is yours: what must nobody use it for?
 
 # %%
 card = kd.deployment.model_card(
@@ -599,7 +605,7 @@ full = kd.at_full_size(
 #
 # Here the teacher itself is given, not a cache, so it is asked about every view at every step.
 #
-# | on ImageNet | teacher | student, distilled | source |
+# | on ImageNet, accuracy in % | teacher | student, distilled | source |
 # |---|---|---|---|
 # | BiT ResNet-152×2 teaches BiT ResNet-50 | 83.0 at 224 pixels, 84.3 at 384 | 80.5 at 160 pixels, 82.8 at 224 | Beyer et al. 2022 |
 #
@@ -624,7 +630,7 @@ quiz.try_every_option()
 #
 # - Your own folder. How many labels must you give until the teacher adds nothing?
 # - `lab.VIEWS` of 1, 2 and 32 for the same budget: when are there enough?
-# - A third of the steps, `replace(study.recipes["KD, same view"], steps=300)`: who needs the patience, teacher or student?
+# - A third of the steps, `replace(study.recipes["KD, same view"], steps=300)`: does the teacher still bring anything?
 # - Teach with the other candidate of the same body, the one that validation did not choose. What does its student lose?
 # - Upload a picture of something that is no class. Does a higher temperature make the student's certainty more honest?
 #
