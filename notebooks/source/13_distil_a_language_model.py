@@ -231,7 +231,7 @@ forward_kl = kd.exercise("13.forward_kl").check(forward_kl)
 # %%
 from safetensors.torch import save
 
-some = teacher(data.test.sample(min(100, len(data.test)), seed=1).inputs).detach()
+some = teacher(data.test.sample(min(100, len(data.test)), seed=1).inputs).detach().cpu()
 sizes = {}
 for k in (1, 2, lab.KEPT, 8, 16):
     chances, tokens = kd.losses.top_k(some, k)
