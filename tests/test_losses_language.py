@@ -127,7 +127,6 @@ def test_tokens_that_both_rule_out_count_nothing(beta):
     "loss", [losses.generalized_jsd, losses.universal_logit, losses.hidden_cosine], ids=lambda loss: loss.__name__
 )
 def test_padding_is_never_looked_at(loss, filling):
-    loss = getattr(losses, loss)
     student, teacher = torch.randn(2, 2, 4, 5, generator=torch.Generator().manual_seed(0))
     mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]])
     padded = [side.masked_fill(mask[..., None] == 0, filling).requires_grad_() for side in (student, teacher)]

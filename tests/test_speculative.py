@@ -119,3 +119,12 @@ def test_bad_arguments_are_named(settings, message):
     given = {"prompt": PROMPT, "length": 3, **settings}
     with pytest.raises(ValueError, match=message):
         kd.speculative.speculate(TEACHER, DRAFT, **given)
+
+
+def test_the_exercises_rule_is_the_one_that_decodes():
+    p, q = (model(PROMPT[None])[0, -1].softmax(dim=0).detach() for model in (TEACHER, DRAFT))
+    for proposal in range(VOCABULARY):
+        for one, other in zip(
+            kd.exercise("13.accept").reference(p, q, proposal), acceptance(p, q, proposal), strict=True
+        ):
+            torch.testing.assert_close(one, other)

@@ -156,3 +156,21 @@ def test_tickets_have_one_mask_and_the_weights_of_their_step(recipe):  # noqa: F
     assert not torch.equal(linear[0][0].weight_orig, linear[1][0].weight_orig)
     arm = replace(recipe, steps=6, student=tickets.after(0))
     assert arm.facts(1).steps == 12 and arm.facts(1).pretrained
+
+
+def test_the_best_of_several_continuations_is_the_teachers_likeliest():
+    windows = kd.load_characters("plays", device="cpu").train.sample(16)
+    teacher = kd.models.gpt(8, 1, characters=54, heads=2)
+    first, best = studies.lab_13.best_of(teacher, windows, count=3, seed=0)
+    assert first.inputs.shape == best.inputs.shape == (24, windows.inputs.shape[1] - 1)
+    assert first.inputs[:16].equal(best.inputs[:16]) and first.inputs[16:, :16].equal(best.inputs[16:, :16])
+    nats = [measure.next_token_loss(teacher, one.inputs, one.labels)[16:, 15:].sum(dim=1) for one in (first, best)]
+    assert (nats[1] <= nats[0] + 1e-3).all() and (nats[1] < nats[0]).any()
+
+
+def test_a_teacher_of_another_alphabet_says_the_same_in_another_order():
+    teacher, text = kd.models.gpt(8, 1, characters=9, heads=2), torch.arange(8)[None]
+    one, other = teacher(text), studies.lab_13.OtherAlphabet(teacher)(text)
+    assert not torch.equal(one, other)
+    torch.testing.assert_close(one.sort(dim=2).values, other.sort(dim=2).values)
+    assert kd.losses.universal_logit(one, other).item() == pytest.approx(0, abs=1e-6)

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional as F
 
 from kdcourse.exercises.engine import define
-from kdcourse.exercises.probing import filled, gradients
+from kdcourse.exercises.probing import filled, gradients, several
 
 
 def _draw(seed: int, *shape: int) -> torch.Tensor:
@@ -145,7 +145,7 @@ def _toy_network(read: list[torch.Tensor], scale: float):
 def _step(answer) -> dict[str, object]:
     """One on-policy step on a toy whose writer only ever writes the character 7; the texts together or one by one.
 
-    The last position foretells a character that nobody wrote: whoever leaves it out is as right.
+    The last position predicts a character that nobody wrote: whoever leaves it out is as right.
     """
     text, written, read, compared = torch.arange(14).view(2, 7) % 5, [], ([], []), (set(), set())
 
@@ -181,7 +181,7 @@ def _step(answer) -> dict[str, object]:
     minutes="eight minutes",
     hints=("write(prompts, length) gives (N, prompt + length): the student's text.",
            "Both networks read the written text; the given one has done its part.",
-           "Logits at position i foretell character i + 1: the first character written is foretold at prompt − 1."),
+           "Logits at position i predict character i + 1: the first character written is predicted at prompt − 1."),
     probe=_step,
 )  # fmt: skip
 def on_policy_loss(text, prompt, write, student, teacher, loss):
@@ -204,7 +204,7 @@ def _with_prompt(text, prompt, write, student, teacher, loss):
 
 
 @on_policy_loss.mistake(
-    "one position late", "Position i foretells character i + 1, so the first written character is judged at prompt − 1."
+    "one position late", "Position i predicts character i + 1, so the first written character is judged at prompt − 1."
 )
 def _late(text, prompt, write, student, teacher, loss):
     written = write(text[:, :prompt], text.shape[1] - prompt)
@@ -247,3 +247,86 @@ def _too_long(text, prompt, write, student, teacher, loss):
 def _all_given(text, prompt, write, student, teacher, loss):
     written = write(text, text.shape[1] - prompt)
     return loss(student(written)[:, prompt - 1 :], teacher(written)[:, prompt - 1 :])
+
+
+def _judged(answer) -> dict[str, object]:
+    """Proposals that are surely kept, perhaps kept and surely refused, by two teachers and two drafts."""
+    p = torch.tensor([[0.5, 0.3, 0.15, 0.05], [0.0, 0.2, 0.2, 0.6]])
+    q = torch.tensor([[0.2, 0.6, 0.1, 0.1], [0.4, 0.1, 0.3, 0.2]])
+    found = {}
+    for ours, theirs in zip(q, p, strict=True):
+        for proposal in range(4):
+            chance, rest = several(answer(theirs.clone(), ours.clone(), proposal))
+            case = f"token {proposal}, teacher {theirs.tolist()}, draft {ours.tolist()}"
+            found[f"chance of {case}"], found[f"drawn instead of {case}"] = (
+                torch.as_tensor(chance),
+                torch.as_tensor(rest),
+            )
+    return found
+
+
+@define(
+    "13.accept",
+    goal="The rule of speculative decoding. p and q are the teacher's and the draft's probabilities (V,) of the next token; "
+    "`proposal` was drawn from q. Return the chance that it is kept, and the distribution (V,) that another token is drawn "
+    "from when it is not, so that what comes out has the teacher's probabilities.",
+    difficulty="moderate",
+    minutes="eight minutes",
+    hints=("Kept too often is what the draft gives more than the teacher: there the chance is p / q, elsewhere 1.",
+           "Kept tokens bring min(p, q) of each. What is missing to p is p − q, where p is the larger.",
+           "rest = (p - q).clamp(min=0), divided by its sum; the chance is (p[proposal] / q[proposal]).clamp(max=1)."),
+    probe=_judged,
+)  # fmt: skip
+def accept(p, q, proposal):
+    rest = (p - q).clamp(min=0)
+    return (p[proposal] / q[proposal]).clamp(max=1), rest / rest.sum()
+
+
+@accept.mistake("p and q swapped", "What the draft says too seldom would be refused: the chance is p / q, at most 1.")
+def _accept_swapped(p, q, proposal):
+    return (q[proposal] / p[proposal]).clamp(max=1), accept(p, q, proposal)[1]
+
+
+@accept.mistake(
+    "the teacher's probability is the chance", "Then even a draft equal to its teacher would be refused: p / q."
+)
+def _accept_alone(p, q, proposal):
+    return p[proposal], accept(p, q, proposal)[1]
+
+
+@accept.mistake(
+    "a chance above 1", "A chance is at most 1: what the teacher finds likelier than the draft is always kept."
+)
+def _accept_above(p, q, proposal):
+    return p[proposal] / q[proposal], accept(p, q, proposal)[1]
+
+
+@accept.mistake("kept or refused outright", "Kept only where p ≥ q: the others are to be kept too, p / q of the time.")
+def _accept_outright(p, q, proposal):
+    return (p[proposal] >= q[proposal]).float(), accept(p, q, proposal)[1]
+
+
+@accept.mistake(
+    "another is drawn from the teacher",
+    "Part of p has come through the tokens that were kept: only what is missing, p − q, is left to draw.",
+)
+def _accept_redraw(p, q, proposal):
+    return accept(p, q, proposal)[0], p
+
+
+@accept.mistake("the rest is no distribution", "Divide by its sum, or its probabilities do not add to 1.")
+def _accept_unscaled(p, q, proposal):
+    return accept(p, q, proposal)[0], (p - q).clamp(min=0)
+
+
+@accept.mistake(
+    "the rest without a clamp", "Where the draft gave too much nothing is missing: 0, not less, and not |p − q|."
+)
+def _accept_signed(p, q, proposal):
+    rest = (p - q).abs()
+    return accept(p, q, proposal)[0], rest / rest.sum()
+
+
+@accept.mistake("the rest of the draft", "Missing is what the teacher has beyond the draft: p − q, not q − p.")
+def _accept_other_rest(p, q, proposal):
+    return accept(p, q, proposal)[0], accept(q, p, proposal)[1]

@@ -3,11 +3,13 @@
 In the first, the student can already write when distillation begins: the reverse KL listens only where the student has
 probability, and the student's own text is worth a comment only when it is text. So every arm of a seed goes on from the same
 student, that has learnt from its text alone, as in Agarwal et al. (2024, §4) and Gu et al. (2024). In the second it begins with
-fresh weights.
+fresh weights. The third climbs the ladder: what is left of the teacher in a file, behind a text-only interface, in another
+alphabet; smaller arms, so that all of them can be held side by side.
 
 All measures are in percent. Foresight: the probability that the student gives to the next character of the test text; fluency:
 the probability that the teacher gives to what the student writes, over the whole of it and over its second half; geometric
 means, 100 · exp(−nats a character). Variety: the share of different sequences of four characters in what the student writes.
+Drafts: how many characters a call of the teacher brings when the student drafts for it, from 1 to 5.
 The learning rates were chosen on validation text with seed 100, which no study uses.
 """
 
@@ -21,9 +23,10 @@ from torch import nn
 from kdcourse import zoo
 from kdcourse.data.characters import CharacterData, Windows, load_characters
 from kdcourse.evaluation import measure
+from kdcourse.evaluation.speculative import tokens_per_call
 from kdcourse.experiments.experiment import Recipe
 from kdcourse.experiments.schemes import WarmStart
-from kdcourse.methods import NextToken, OnPolicy, TokenDivergence
+from kdcourse.methods import NextToken, OnPolicy, TokenDivergence, TopK, UniversalLogit
 from kdcourse.models.language import LanguageModel, gpt
 from kdcourse.studies.engine import define
 from kdcourse.training.cache import TeacherCache
@@ -32,6 +35,9 @@ STUDENT = {"width": 48, "depth": 2}
 WINDOWS = 600  # of the text, for the student
 PROMPT, WRITTEN, PROMPTS = 16, 48, 100  # characters given, characters written, and how often
 SEQUENCE = 4  # characters whose repetition counts against variety
+KEPT = 4  # of a teacher's probabilities at each place, where only some are kept
+SHORT = 300  # windows that the many short runs of the ladder are judged by
+DRAWN = 4  # continuations among which the best is taken
 SEEDS = range(20, 25)  # none of them had a part in finding what the studies ask
 
 
@@ -61,6 +67,16 @@ def prompts(split: Windows):
     return split.sample(min(PROMPTS, len(split))).inputs[:, :PROMPT]
 
 
+def drafts(model: nn.Module, split: Windows) -> float:
+    """Characters that one call of the teacher brings, the model proposing four each time, on texts that the teacher writes."""
+    return tokens_per_call(_judge(split.text), model.to(split.device), _judged_text(split), PROMPT)
+
+
+@lru_cache(maxsize=2)
+def _judged_text(split: Windows) -> torch.Tensor:
+    return _judge(split.text).write(prompts(split), WRITTEN, seed=1)
+
+
 @lru_cache(maxsize=2)
 def _judge(text: str) -> LanguageModel:
     return zoo.language_teacher(load_characters(text, fallback=False), announce=False)
@@ -74,6 +90,34 @@ def written_by(teacher: LanguageModel, split: Windows, seed: int) -> Windows:
     length = split.inputs.shape[1]
     text = torch.cat([split.inputs, teacher.write(split.inputs[:, :PROMPT], length - PROMPT, seed=seed)])
     return Windows(text[:, :-1].contiguous(), text[:, 1:].contiguous(), split.text)  # one character less than a window
+
+
+def best_of(teacher: LanguageModel, split: Windows, count: int, seed: int) -> tuple[Windows, Windows]:
+    """The split with a continuation of its first half beside it: the first that the teacher wrote, and the best of `count`.
+
+    The best is the one that the teacher itself finds likeliest. Both begin like the windows, are as many, and as long.
+    """
+    begun = split.inputs[: len(split) // 2, :PROMPT]
+    drawn = teacher.write(begun.repeat(count, 1), split.inputs.shape[1] - PROMPT, seed=seed)
+    nats = measure.next_token_loss(teacher, drawn[:, :-1], drawn[:, 1:])[:, PROMPT - 1 :].sum(dim=1)
+    each = drawn.view(count, len(begun), -1)
+    best = each[nats.view(count, -1).argmin(dim=0), torch.arange(len(begun), device=drawn.device)]
+    both = (torch.cat([split.inputs, text]) for text in (each[0], best))
+    return tuple(Windows(text[:, :-1].contiguous(), text[:, 1:].contiguous(), split.text) for text in both)
+
+
+class OtherAlphabet(nn.Module):
+    """A teacher that numbers the same characters in another order: it reads the text, and its logits come in its own order."""
+
+    def __init__(self, teacher: LanguageModel, seed: int = 0):
+        super().__init__()
+        self.teacher, self.label = teacher, f"{teacher.label}, renumbered"
+        characters = teacher.gpt.config.vocab_size
+        order = torch.randperm(characters, generator=torch.Generator().manual_seed(seed))
+        self.register_buffer("order", order.to(next(teacher.parameters()).device))
+
+    def forward(self, characters: torch.Tensor) -> torch.Tensor:
+        return self.teacher(characters)[..., self.order]
 
 
 def warm_start(data: CharacterData) -> Recipe:
@@ -119,4 +163,34 @@ def noise(data: CharacterData) -> dict[str, Recipe]:
         f"{text} text, {divergence} KL": replace(base, method=method)
         for text, kind in {"given": TokenDivergence, "own": partial(OnPolicy, prompt=PROMPT)}.items()
         for divergence, method in {"forward": kind(0), "reverse": kind(1)}.items()
+    }
+
+
+def short_foresight(model: nn.Module, split: Windows) -> float:
+    """On a part of the split."""
+    return foresight(model, split.sample(min(SHORT, len(split))))
+
+
+LADDER = {"": short_foresight, "-written": fluency, "-variety": variety, "-drafts": drafts}
+
+
+@define("13-ladder", LADDER, seeds=SEEDS, family="characters")
+def ladder(data: CharacterData) -> dict[str, Recipe]:
+    """What can be had of a teacher, from the text that it writes to its whole distribution; runs are short."""
+    teacher = zoo.language_teacher(data, announce=False)
+    first = replace(warm_start(data), steps=150, batch_size=16)
+    drawn = lru_cache(lambda seed: best_of(teacher, data.train.sample(WINDOWS, seed), DRAWN, seed))
+    base = replace(first, student=WarmStart(first), teacher=TeacherCache(teacher), steps=60, learning_rate=1e-2)
+    return {
+        "text only": base,
+        "text only, half as much again": replace(base, train=lambda seed: data.train.sample(3 * WINDOWS // 2, seed)),
+        "sequence level": replace(base, train=lambda seed: drawn(seed)[0]),
+        f"best of {DRAWN}": replace(base, train=lambda seed: drawn(seed)[1]),
+        f"top {KEPT}, renormalised": replace(base, method=TopK(KEPT, others=False)),
+        f"top {KEPT} and others": replace(base, method=TopK(KEPT)),
+        "forward KL": replace(base, method=TokenDivergence(0)),
+        "reverse KL": replace(base, method=TokenDivergence(1)),
+        "other alphabet, sorted": replace(
+            base, method=NextToken() + UniversalLogit() * 1.5, teacher=TeacherCache(OtherAlphabet(teacher))
+        ),
     }

@@ -13,13 +13,26 @@
 # %% [markdown]
 # # Distil a language model
 #
-# A language model answers one question again and again: what comes next? Its teacher answers it too, with a probability for every
-# character there is. And a language model can do what no classifier can: write its own training text.
+# A language model answers one question again and again: which *token* comes next? A token is a piece of text; here it is a
+# single character. A teacher answers with a probability for every token there is, so it can teach at each place of a text. It
+# can also do what no classifier can: write the training text itself.
 #
-# **You will** drag a student over a teacher with two minds, write three losses, and let teacher and students write side by side.
-# **You will learn** what *mode covering* and *mode seeking* mean, what exposure bias is, and how to hold a method against its
-# cheapest rival.
-# **You need** lab 03. **Time:** 60 minutes of yours; the machine needs about a minute and a half in all.
+# How much you can learn from a teacher depends on what you get of it. This lab is a ladder, and each rung asks for more:
+#
+# | rung | what you have of the teacher | what the student learns from |
+# |---|---|---|
+# | plain text | nothing | the next character of a text |
+# | black box | the text that it writes | its writing, perhaps only the best of it |
+# | a file | its few largest probabilities | part of its distribution at each character |
+# | white box | all of its logits | its whole distribution, by one divergence or another |
+# | on policy | the teacher itself, at each step | its comments on what the student writes |
+#
+# The *logits* are the numbers before the softmax, one for each token. Beside the ladder stands a teacher with *another
+# tokenizer*: a tokenizer is what cuts text into tokens and numbers them, and its tokens are not yours.
+#
+# **You will** write the losses of the ladder and the rule of speculative decoding, and train students by them.
+# **You will learn** what each rung brings over its cheapest rival, and to judge a language model by more than one number.
+# **You need** lab 03. **Time:** 75 minutes of yours; the machine needs about a minute and a half in all.
 
 # %% tags=["setup"]
 import kdcourse as kd
@@ -27,6 +40,9 @@ import kdcourse as kd
 kd.setup()
 
 # %%
+from dataclasses import replace
+from functools import partial
+
 import ipywidgets as widgets
 import pandas as pd
 import torch
@@ -36,94 +52,20 @@ data = kd.load_characters()
 teacher = kd.zoo.language_teacher(data)
 
 # %% [markdown]
-# ## Forward or reverse?
+# ## Plain text
 #
-# A Kullback-Leibler divergence has two ends, and on a whole vocabulary it matters which is which. First the smallest case there is. The
-# teacher's distribution has two peaks; the student is one bump that can be moved and widened, and no more. Which bump is best?
+# **The question: what does a student learn from the text alone?** This is how every language model begins, and the baseline of
+# all that follows.
 #
-# The *generalised Jensen-Shannon divergence* goes from one end to the other: beta = 0 is the forward KL(teacher ‖ student), beta = 1
-# the reverse KL(student ‖ teacher).
+# $$\mathcal{L}_{\text{text}} = -\frac{1}{N L} \sum_{n=1}^{N} \sum_{t=1}^{L} \log q(y_{n,t} \mid y_{n,<t})$$
 #
-# **Predict**: where does the bump go at beta = 0, and where at beta = 1? In between, does it wander, or jump?
-
-# %%
-seeks = kd.predict(
-    "13.one-peak",
-    "At beta = 1 (reverse KL), where does the best student put its bump?",
-    options=["between the peaks, over both", "on one of the two peaks"],
-)
-seeks
-
-# %%
-peaks = kd.widgets.TwoPeaks(centers=(-2.0, 2.0), widths=(0.5, 0.7), shares=(0.6, 0.4))
-playground = kd.widgets.divergence_playground(peaks)
-playground
-
-# %% tags=["widget-test"]
-with playground.restored():
-    for beta in (0.0, 0.5, 1.0):
-        playground.move(beta=beta, best=True)
-        assert f"The best student at beta = {beta:g}:" in playground.description
-    for center, width in ((-4.0, 0.4), (0.0, 2.2), (4.0, 4.0)):
-        playground.move(best=False, center=center, width=width)
-        assert f"center {center:g}, width {width:g}" in playground.description
-    playground.move(best=True, beta=0.5)
-
-# %% [markdown]
-# Then take the bump into your own hand: at beta = 1 a narrow one has a valley at each peak, at beta = 0 a single one in all. Compare
-# losses at one beta only: between the ends the divergence is scaled down, towards nothing near 0 and 1.
-
-# %%
-between = [peaks.between(*peaks.best(beta)) for beta in (0.0, 1.0)]
-assert between[0] > 10 * between[1]
-seeks.answer(seeks.options[between[1] < 0.1 * between[0]])
-kd.say(
-    f"The student of the forward KL puts **{between[0]:.0%}** of its probability between the peaks, where the teacher has next to "
-    f"nothing: it *covers*. That of the reverse KL puts {between[1]:.1%} there: it *seeks* one peak and ignores the other."
-)
-
-# %% [markdown]
-# ## Write both ends by hand
-
-# %%
-kd.exercise("13.forward_kl")
-
-
-# %% tags=["exercise"] exercise="13.forward_kl"
-def forward_kl(student_logits, teacher_logits):
-    """Token logits (N, L, V) and (N, L, V) -> scalar; the teacher is a constant."""
-    ...  # your code
-
-
-# %%
-forward_kl = kd.exercise("13.forward_kl").check(forward_kl)
-
-# %%
-kd.exercise("13.reverse_kl")
-
-
-# %% tags=["exercise"] exercise="13.reverse_kl"
-def reverse_kl(student_logits, teacher_logits):
-    """Token logits (N, L, V) and (N, L, V) -> scalar; the teacher is a constant."""
-    ...  # your code
-
-
-# %%
-reverse_kl = kd.exercise("13.reverse_kl").check(reverse_kl)
-
-# %%
-one, other = torch.randn(2, 2, 3, 5)
-torch.testing.assert_close(
-    forward_kl(one, other), kd.losses.generalized_jsd(one, other, beta=0)
-)
-torch.testing.assert_close(
-    reverse_kl(one, other), kd.losses.generalized_jsd(one, other, beta=1)
-)
-
-# %% [markdown]
-# ## Hear what the teacher says of the next character
+# A batch holds N texts of L characters, $y$ of shape (N, L). $y_{n,t}$ is character t of text n, and $y_{n,<t}$ are those before
+# it. $q$ is the student's distribution, that is its logits after the softmax, of shape (N, L, V) for V characters in the
+# alphabet. $p$ will be the teacher's, of the same shape. At each place this loss looks at one of V numbers, the probability of
+# the character that stands there.
 #
-# The teacher is a GPT of characters. Move along a line of the text: how sure is it at the beginning of a word, how sure within?
+# The teacher is a small GPT. Its answer has V numbers at each place. The bars below show the six largest of them, and the sum of
+# all others. Move along a line of the text: how sure is the teacher at the beginning of a word, and how sure within a word?
 
 # %%
 line = data.test.inputs[:1]
@@ -151,11 +93,322 @@ with listener.restored():
         assert repr(data.decode(line[0, : position + 1])[-12:]) in listener.description
 
 # %% [markdown]
-# ## Let the student learn on what it writes itself
+# All students of this lab have less than a fifth of the teacher's parameters, and little text: 600 windows of 64 characters.
+# First a student learns to write from the text alone. From there each *arm* (one of the recipes that are compared) goes on with
+# another loss or another text. An arm runs with five *seeds*, numbers that fix what is random in a run; arms with the same seed
+# go on from the same student, so that differences are *paired*, taken seed by seed. The brackets hold the 95 % confidence
+# interval of such a difference. The *verdict* puts it into words: *helps* where the interval lies above zero, *hurts* where it
+# lies below, *no clear difference* where it holds zero.
 #
-# While it trains, a student continues given text; while it writes, it continues its own, mistakes and all. That gap is *exposure bias*.
-# On-policy distillation is meant to close it: the student writes, the teacher says at each character what it would have written. Whether it
-# does is measured below.
+# Two comparisons are *stored*, computed beforehand by `kdcourse results 13`: a ladder of short runs, and a longer one for the
+# divergences. Both judge a student by several numbers, because each of them can be had cheaply:
+#
+# 1. *foresight*: the probability that the student gives to the next character of the test text (geometric mean, in percent). It
+#    is what the loss on plain text is about;
+# 2. *fluency*: the probability that the teacher gives to what the student writes. Whoever repeats one safe phrase is fluent;
+# 3. *variety*: of all sequences of four characters that it writes, the share that differ. Noise has the most, so more is not
+#    better: the teacher's own variety is the measure;
+# 4. *drafts*: how many characters one call of the teacher brings when the student drafts for it. What this means follows below.
+#
+# The first table says what the arms do not share: texts, and arithmetic. In the second, each row is an arm, the mean of its five
+# students, and the last row is the teacher itself. Come back to it at each rung.
+
+# %%
+lab = kd.studies.lab_13
+ladder = kd.study("13-ladder", data)
+names = {"foresight": "", "fluency": "-written", "variety": "-variety", "drafts": "-drafts"}
+rungs = {name: ladder.stored(suffix) for name, suffix in names.items()}
+rungs["foresight"].differs()
+
+# %%
+judges = dict(zip(names, ladder.metrics.values(), strict=True))
+means = pd.DataFrame({name: found.scores.mean() for name, found in rungs.items()})
+means.loc["the teacher"] = [judge(teacher, data.test) for judge in judges.values()]
+means.round(2)
+
+# %% [markdown]
+# Below, an arm is held against another by the first three measures. All differences are in percentage points. *Higher* and
+# *lower* mean that the interval leaves out zero.
+
+
+# %%
+def spread(found, digits="+.2f"):
+    """A mean and its interval."""
+    return f"{found.mean:{digits}} [{found.low:{digits}}, {found.high:{digits}}]"
+
+
+def said(arm, other="text only", names=("foresight", "fluency", "variety")):
+    """An arm against another, in words, by several measures."""
+    words = {"helps": "higher", "hurts": "lower"}  # more variety need not be better
+    found = {name: rungs[name].difference(arm, other) for name in names}
+    return ", ".join(
+        f"{name} {spread(one)} (**{words.get(one.verdict, one.verdict)}**)"
+        for name, one in found.items()
+    )
+
+
+# %% [markdown]
+# ## The black box: only the teacher's text
+#
+# **The question: the teacher sits behind an interface that returns text. What is left?** *Sequence-level* distillation (Kim,
+# Rush 2016): the teacher writes, and the student learns from that text as from any other.
+#
+# $$\mathcal{L}_{\text{sequence}} = -\frac{1}{N L} \sum_{n,t} \log q(\hat{y}_{n,t} \mid \hat{y}_{n,<t})$$
+#
+# $$\hat{y}_n \sim p(\cdot \mid x_n)$$
+#
+# $\hat{y}_n$ is what the teacher writes after $x_n$, here the first 16 characters of a window; N, L, t and q are those of plain
+# text. In expectation, and up to a constant, this loss is the forward KL between whole texts: each character is one draw from
+# the distribution that white-box methods see at every place. It costs the teacher one call for each character, once, and the
+# student nothing beyond plain text. No logits are needed, and no common vocabulary.
+#
+# *Best of n*: the teacher writes n texts $y^{(1)}, \dots, y^{(n)}$ after the same beginning x, and one of them is kept. The
+# choice needs a judge. In practice that is a reward model, or a test that an answer must pass. Here it is the teacher's own
+# likelihood: kept is the text with the largest $\log p(y^{(i)} \mid x)$. It costs n times the writing and gives no more text.
+#
+# In the ladder, *sequence level* and *best of 4* learn from their 600 windows and 300 continuations of them. The *rival*, what
+# could explain a gain as well and costs less, is a student with as much more text by the authors.
+
+# %%
+more, best = "text only, half as much again", f"best of {lab.DRAWN}"
+kd.say(f"The teacher's writing, against the text alone: {said('sequence level')}.")
+kd.say(f"Against as much more text by its authors: {said('sequence level', more)}.")
+kd.say(
+    f"The best of {lab.DRAWN} against the first, at equal data: {said(best, 'sequence level')}."
+)
+
+# %% [markdown]
+# The likeliest of several texts tends to be a safe one, so watch fluency and variety together.
+#
+# ## The white box: the whole distribution
+#
+# **The question: what if the teacher says at each character how likely it finds every other?** Then the student can match all V
+# numbers. The *forward* Kullback-Leibler divergence is
+#
+# $$\mathrm{KL}(p \,\|\, q) = \frac{1}{N L} \sum_{n,t} \sum_{v=1}^{V} p_{n,t,v} \, (\log p_{n,t,v} - \log q_{n,t,v})$$
+#
+# $p_{n,t,v}$ and $q_{n,t,v}$ are the probabilities that teacher and student give to character v at place t of text n. The sum
+# over v belongs to a place, and the mean runs over the N · L places. The teacher reads each text once, and its answers are kept
+# (`kd.TeacherCache`). Write it:
+
+# %%
+kd.exercise("13.forward_kl")
+
+
+# %% tags=["exercise"] exercise="13.forward_kl"
+def forward_kl(student_logits, teacher_logits):
+    """Token logits (N, L, V) and (N, L, V) -> scalar; the teacher is a constant."""
+    ...  # your code
+
+
+# %%
+forward_kl = kd.exercise("13.forward_kl").check(forward_kl)
+
+# %% [markdown]
+# ## The white box from a file
+#
+# **The question: a teacher's logits for a large vocabulary fill disks. How many must be kept?** Only the k largest probabilities
+# are written down, with the numbers of their tokens: $K_t$ is the set of the k tokens at place t. What of the rest? There are
+# two ways:
+#
+# $$\text{renormalised:} \quad \sum_{v \in K_t} \tilde{p}_v \log \frac{\tilde{p}_v}{q_v}$$
+#
+# $$\tilde{p}_v = \frac{p_v}{\sum_{u \in K_t} p_u}$$
+#
+# $$\text{and others:} \quad \sum_{v \in K_t} p_v \log \frac{p_v}{q_v} + p_{o} \log \frac{p_{o}}{q_{o}}$$
+#
+# $$p_{o} = 1 - \sum_{u \in K_t} p_u, \qquad q_{o} = 1 - \sum_{u \in K_t} q_u$$
+#
+# These are the sums at one place; the loss is their mean over the N · L places. $p_v$ and $q_v$ are teacher's and student's
+# probability of token v, $\tilde{p}_v$ is the teacher's divided by the sum of what was kept, and u runs over the kept tokens.
+# $p_o$ and $q_o$ are what teacher and student give to all *other* tokens together. Renormalised, the student is told that other
+# tokens never occur. With "others" it learns how often they occur, but not which. With k = V both are the forward KL.
+# `kd.losses.top_k` keeps the probabilities, `kd.losses.top_k_kl` compares.
+#
+# How large is the file, and how much of the probability does it hold? Each row of the table is a file with k probabilities for
+# each character; the last one holds all logits.
+
+# %%
+from safetensors.torch import save
+
+some = teacher(data.test.sample(min(100, len(data.test)), seed=1).inputs).detach().cpu()
+sizes = {}
+for k in (1, 2, lab.KEPT, 8, 16):
+    chances, tokens = kd.losses.top_k(some, k)
+    file = save({"log_chances": chances.half(), "tokens": tokens.to(torch.uint8)})  # V < 256
+    held = chances.exp().sum(dim=2)
+    sizes[f"top {k}"] = (
+        len(file) / held.numel(),
+        100 * held.mean().item(),
+        100 * held.min().item(),
+    )
+sizes["all logits"] = (len(save({"logits": some.half()})) / some[..., 0].numel(), 100.0, 100.0)
+columns = ["bytes a character", "probability kept, %", "at the worst place, %"]
+pd.DataFrame.from_dict(sizes, orient="index", columns=columns).round(1)
+
+# %% [markdown]
+# With a vocabulary of 128,256 tokens (Llama 3) a token's logits take 256,512 bytes in half precision. Sixty-four of them with
+# their numbers, 2 + 4 bytes each, take 384: for a billion tokens, 0.4 TB in place of 257 TB.
+
+# %%
+cut, others = f"top {lab.KEPT}, renormalised", f"top {lab.KEPT} and others"
+kd.say(f"The whole distribution against the text alone: {said('forward KL')}.")
+kd.say(f"Cut to {lab.KEPT} and renormalised, against all of it: {said(cut, 'forward KL')}.")
+kd.say(
+    f"Cut to {lab.KEPT} with the others' share, against all of it: {said(others, 'forward KL')}."
+)
+kd.say(f"The others' share against renormalising: {said(others, cut)}.")
+
+# %% [markdown]
+# ## Forward or reverse?
+#
+# **The question: a student that is too small for all that the teacher says must give something up. What?** The loss decides.
+# First the smallest case there is: the teacher's distribution has two peaks, and the student is a single bump. It can be moved
+# and widened, and no more. Which bump is best?
+#
+# The *reverse* KL weighs each token by the student's probability instead of the teacher's. The *generalised Jensen-Shannon
+# divergence* (Agarwal et al. 2024) goes from one to the other:
+#
+# $$\mathrm{KL}(q \,\|\, p) = \frac{1}{N L} \sum_{n,t} \sum_{v} q_{n,t,v} \, (\log q_{n,t,v} - \log p_{n,t,v})$$
+#
+# $$\mathrm{JSD}_{\beta} = \beta \, \mathrm{KL}(p \,\|\, m) + (1 - \beta) \, \mathrm{KL}(q \,\|\, m)$$
+#
+# $$m = \beta p + (1 - \beta) q$$
+#
+# $m$ is a mixture of the two distributions, and $\beta$ within (0, 1) its share of the teacher. Towards the ends the divergence
+# is scaled down to 0, so compare losses at one beta only. The ends themselves are defined without that scale, as the limits of
+# $\mathrm{JSD}_{\beta} / \beta$ and of $\mathrm{JSD}_{\beta} / (1 - \beta)$: beta = 0 is the forward KL, beta = 1 the reverse
+# KL.
+#
+# **Predict**: where does the bump go at beta = 0, and where at beta = 1? In between, does it move little by little, or jump?
+
+# %%
+seeks = kd.predict(
+    "13.one-peak",
+    "At beta = 1 (reverse KL), where does the best student put its bump?",
+    options=["between the peaks, over both", "on one of the two peaks"],
+)
+seeks
+
+# %%
+peaks = kd.widgets.TwoPeaks(centers=(-2.0, 2.0), widths=(0.5, 0.7), shares=(0.6, 0.4))
+playground = kd.widgets.divergence_playground(peaks)
+playground
+
+# %% tags=["widget-test"]
+with playground.restored():
+    for beta in (0.0, 0.5, 1.0):
+        playground.move(beta=beta, best=True)
+        assert f"The best student at beta = {beta:g}:" in playground.description
+    for center, width in ((-4.0, 0.4), (0.0, 2.2), (4.0, 4.0)):
+        playground.move(best=False, center=center, width=width)
+        assert f"center {center:g}, width {width:g}" in playground.description
+    playground.move(best=True, beta=0.5)
+
+# %% [markdown]
+# Then move the bump yourself. At beta = 1 the loss of a narrow bump has a valley at each peak of the teacher; at beta = 0 it has
+# one valley in all.
+
+# %%
+between = [peaks.between(*peaks.best(beta)) for beta in (0.0, 1.0)]
+assert between[0] > 10 * between[1]
+seeks.answer(seeks.options[between[1] < 0.1 * between[0]])
+kd.say(
+    f"The student of the forward KL puts **{between[0]:.0%}** of its probability between the peaks, where the teacher has "
+    f"next to nothing: it *covers*. The student of the reverse KL puts {between[1]:.1%} there: it *seeks* one peak and ignores "
+    f"the other."
+)
+
+# %%
+covering, seeking = peaks.jump()
+kd.say(
+    f"In between the best bump does not move across little by little: up to beta = {covering:.3f} it covers, "
+    f"from {seeking:.3f} on it seeks. There it jumps from {peaks.best(covering)[0]:+.1f} to {peaks.best(seeking)[0]:+.1f}. "
+    f"Where it jumps depends on the peaks; it is no constant of the divergence."
+)
+
+# %% [markdown]
+# Now write the reverse KL. It is the forward KL with $p$ and $q$ exchanged, but its gradient has one more part: the
+# probabilities that weigh the sum are the student's, and they move too.
+
+# %%
+kd.exercise("13.reverse_kl")
+
+
+# %% tags=["exercise"] exercise="13.reverse_kl"
+def reverse_kl(student_logits, teacher_logits):
+    """Token logits (N, L, V) and (N, L, V) -> scalar; the teacher is a constant."""
+    ...  # your code
+
+
+# %%
+reverse_kl = kd.exercise("13.reverse_kl").check(reverse_kl)
+
+# %%
+one, other = torch.randn(2, 2, 3, 5)
+torch.testing.assert_close(
+    forward_kl(one, other), kd.losses.generalized_jsd(one, other, beta=0)
+)
+torch.testing.assert_close(
+    reverse_kl(one, other), kd.losses.generalized_jsd(one, other, beta=1)
+)
+
+# %% [markdown]
+# Now your functions train: the forward and the reverse KL of the ladder again, with two of its seeds, by what you wrote (or by
+# the reference, where you left an exercise blank). The table sets their foresight beside the stored one. Both should agree up to
+# rounding.
+
+
+# %%
+class ByHand(kd.methods.Method):
+    """A loss of two models' logits, as the training loop takes it."""
+
+    def __init__(self, loss):
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, batch):
+        return self.loss(batch.student_logits, batch.teacher_logits)
+
+
+by_hand = {"forward KL": ByHand(forward_kl), "reverse KL": ByHand(reverse_kl)}
+arms = {"text only": ladder.recipes["text only"]}
+arms |= {arm: replace(ladder.recipes[arm], method=method) for arm, method in by_hand.items()}
+again = kd.compare(arms, data, seeds=ladder.seeds[:2], metric=lab.short_foresight)
+rungs["foresight"].beside(again, within=2)  # processors round differently
+
+# %% [markdown]
+# ## On policy: the student writes
+#
+# **The question: while it trains, a student continues given text; while it writes, it continues its own, mistakes and all. Can
+# it learn there?** This gap is called *exposure bias*. On-policy distillation (generalised knowledge distillation, GKD, Agarwal
+# et al. 2024) is meant to close it: the student writes, and the teacher says at each character how likely it finds every next
+# one.
+#
+# $$\mathcal{L}_{\text{GKD}} = \frac{1}{N (L - P)} \sum_{n} \sum_{t > P} D(p_{n,t}, \, q_{n,t})$$
+#
+# $$p_{n,t} = p(\cdot \mid \hat{y}_{n,<t}), \qquad q_{n,t} = q(\cdot \mid \hat{y}_{n,<t})$$
+#
+# $$\hat{y}_n \sim q(\cdot \mid x_n)$$
+#
+# $x_n$ are the first P given characters, $\hat{y}_n$ what the *student* writes after them, up to length L. $D$ is a divergence
+# at one place, such as the reverse KL. **No gradient flows through the sampling**: $\hat{y}$ is taken as given text, and only
+# the distributions at its places are pulled together.
+#
+# *MiniLLM* (Gu et al. 2024) has another aim, the reverse KL between whole texts, and takes the sampling into account, by policy
+# gradients:
+#
+# $$\nabla \mathrm{KL}(q \,\|\, p) = -\,\mathbb{E}_{\hat{y} \sim q} \sum_{t} R_t \, \nabla \log q(\hat{y}_t \mid \hat{y}_{<t})$$
+#
+# $$R_t = \sum_{s \ge t} \log \frac{p(\hat{y}_s \mid \hat{y}_{<s})}{q(\hat{y}_s \mid \hat{y}_{<s})}$$
+#
+# $\nabla$ is the gradient in the student's weights, $\mathbb{E}$ the mean over texts that the student writes, and $R_t$ the
+# reward of character t: what the teacher thinks of it and of all that follows it (s ≥ t). So a choice that leads astray later is
+# blamed. GKD with the reverse KL keeps the part s = t: it corrects each place, not the way there. MiniLLM's estimate is noisy
+# and needs tricks to stay stable; GKD is a loss like any other.
+#
+# Both cost more at each step. The student writes (about one pass), it learns from what it wrote (three), and the teacher must be
+# asked anew each time. Nothing can be cached.
 
 # %%
 kd.exercise("13.on_policy_loss")
@@ -171,46 +424,33 @@ def on_policy_loss(text, prompt, write, student, teacher, loss):
 on_policy_loss = kd.exercise("13.on_policy_loss").check(on_policy_loss)
 
 # %%
-beginner = kd.studies.lab_13.warm_start(data).student(seed=0).to(data.train.device)
+beginner = ladder.recipes["text only"].student.untrained(seed=0).to(data.train.device)
 eight = data.train.sample(8, seed=0).inputs
 with torch.no_grad():
     given = reverse_kl(beginner(eight), teacher(eight)).item()
     own = on_policy_loss(eight, 16, beginner.write, beginner, teacher, reverse_kl).item()
 kd.say(
-    f"By your functions: a student that has learnt nothing is {given:.2f} nats a character away from its teacher on given text, and "
+    f"By your functions: a student that has learnt nothing is {given:.2f} nats a character away "
+    f"from its teacher on given text (a nat is the unit of the natural logarithm), and "
     f"{own:.2f} on the text that it writes itself."
 )
 
 # %% [markdown]
-# ## Measure
+# ## Measure the divergences and the student's own text
 #
-# The student has less than a fifth of the teacher's parameters and little text: 600 windows of 64 characters. First it learns to write from the
-# text alone, 300 steps; from there each arm goes on for 200, told something else. Five paired seeds, stored (`kdcourse results 13`
-# repeats it). Judged three times, in percent:
+# The longer comparison: each arm learns for 200 steps on batches of 32. *Sequence level* has a continuation of each of its 600
+# windows here, its rival twice as much text. In *on policy* the student writes, and learns by the reverse KL. *Half forward KL,
+# half on policy* changes two things at once, the divergence and the text. Beside it stands a *control*, an arm that differs in
+# one thing only: *half forward, half reverse KL* on given text.
 #
-# 1. *foresight*: the probability that the student gives to the next character of the test text (geometric mean);
-# 2. *fluency*: the probability that the teacher gives to what the student writes;
-# 3. *variety*: of all sequences of four characters that it writes, how many differ. Whoever repeats one safe phrase is fluent. But more is
-#    not better: noise has the most. What the teacher and the text itself have is the measure.
-#
-# What else differs between the arms?
+# What else differs between the arms? The table says it.
 
 # %%
-lab = kd.studies.lab_13
 study = kd.study("13-language", data)
-foresight, fluency, variety = (
-    study.stored(),
-    study.stored("-written"),
-    study.stored("-variety"),
-)
+foresight, fluency, variety = (study.stored(suffix) for suffix in ("", "-written", "-variety"))
 foresight.differs()
 
 # %% [markdown]
-# *Sequence level* learns from its 600 windows and a continuation of each that the teacher wrote (a character shorter, so they count as others).
-# Its rival is a student with twice as much text. *On policy* the student writes, on the reverse KL: that takes more arithmetic, and its text is
-# not counted. *Half forward KL, half on policy* changes two things at once, the divergence and the text; beside it stands one that changes
-# the divergence alone, *half forward, half reverse KL* on given text.
-#
 # **Predict**: which of these arms will be the most fluent, and what will it pay?
 
 # %%
@@ -268,8 +508,9 @@ kd.say(
     f"(**{foresight.difference('forward KL', more_text).verdict}**)."
 )
 kd.say(
-    f"The teacher's writing brings {foresight.difference(written)} ({foresight.difference(written).verdict}); against as much text by "
-    f"its authors it is {foresight.difference(written, more_text)} (**{foresight.difference(written, more_text).verdict}**)."
+    f"The teacher's writing brings {foresight.difference(written)} ({foresight.difference(written).verdict}); against as much "
+    f"text by its authors it is {foresight.difference(written, more_text)} "
+    f"(**{foresight.difference(written, more_text).verdict}**)."
 )
 
 # %% [markdown]
@@ -306,38 +547,220 @@ kd.say(
     f"(**{fluency.difference('on policy').verdict}**)."
 )
 kd.say(
-    f"We believed that on-policy distillation buys fluency without losing foresight. Our arm was half forward KL. Against the same "
-    f"mixture on given text, the student's own text changes foresight by {foresight.difference(mixed, control)} "
+    f"We believed that on-policy distillation buys fluency without losing foresight. Our arm was half forward KL. Against the "
+    f"same mixture on given text, the student's own text changes foresight by {foresight.difference(mixed, control)} "
     f"(**{foresight.difference(mixed, control).verdict}**), fluency by {fluency.difference(mixed, control)} "
     f"(**{fluency.difference(mixed, control).verdict}**) and variety by {variety.difference(mixed, control)}."
 )
 
 # %% [markdown]
-# Mind what even this comparison leaves open: what the student writes is new at every step, the given text is the same 600 windows again and again.
-# Part of a gain may be that there is more text, whoever wrote it.
+# Mind what even this comparison leaves open: what the student writes is new at every step, the given text is the same 600
+# windows again and again. Part of a gain may be that there is more text, whoever wrote it.
 #
-# A part of it again, here and now:
+# ## A draft for its teacher
+#
+# **The question: a student is worse than its teacher. What is it good for, where only the teacher's text will do?** It can make
+# the teacher faster, and change nothing of what the teacher writes.
+#
+# In *speculative decoding* (Leviathan et al. 2023) the student is called the *draft*. It proposes γ (gamma) tokens, one after
+# another. The teacher then looks at all of them in *one* pass, called a *call* here. From left to right, a proposal x, drawn
+# from the draft's q, is kept with the chance
+#
+# $$a(x) = \min\Big(1, \frac{p(x)}{q(x)}\Big)$$
+#
+# If it is refused, another token v is drawn in its place, with the probability
+#
+# $$r(v) = \frac{\max(0, \, p(v) - q(v))}{\sum_{u} \max(0, \, p(u) - q(u))}$$
+#
+# $p$ and $q$, of shape (V,), are the teacher's and the draft's distributions at this place; u runs over all V tokens. After the
+# first refusal the rest of the draft is thrown away. If nothing is refused, the teacher's pass gives one more token.
+#
+# Why is the text not worse? A token v comes out as a kept proposal with the probability $\min(p(v), q(v))$. As a redrawn token
+# it comes out with what is missing, $\max(0, p(v) - q(v))$. Together that is $p(v)$. So the text has *exactly* the teacher's
+# distribution, whatever the draft; a poor draft only costs more calls. A test of this course proves it by going through all that
+# can be drawn from a small vocabulary.
+#
+# One call of the teacher brings from 1 to γ + 1 tokens. Their mean number τ (tau) says how good a draft is. If one pass of the
+# draft takes the share c of the teacher's time, the text is written $\tau / (1 + \gamma c)$ times as fast.
+#
+# **Predict**: does distillation make a better draft, at equal text and steps?
 
 # %%
-again = study.run("forward KL", "reverse KL", seeds=2)
-beside = foresight.beside(again, within=2)  # processors round differently
-beside
+drafts_better = kd.predict(
+    "13.draft",
+    "Drafting four characters at a time, a student of the forward KL against one of the text alone",
+    options=["is the better draft", "is the worse draft", "no clear difference"],
+)
+drafts_better
+
+# %%
+kd.exercise("13.accept")
+
+
+# %% tags=["exercise"] exercise="13.accept"
+def accept(p, q, proposal):
+    """Teacher's and draft's probabilities (V,) and a token drawn from q -> the chance to keep it, what else to draw from (V,)."""
+    ...  # your code
+
+
+# %%
+accept = kd.exercise("13.accept").check(accept)
 
 # %% [markdown]
-# ## Read what they write
-#
-# The same beginning, continued by the teacher, by a student that has read the text but never heard the teacher, and by what two
-# divergences make of it.
+# First an example. Near temperature 0 both models take the likeliest character, so the text must be the teacher's to the letter.
+# The draft is the student that your forward KL has just trained; the rule is yours.
 
 # %%
-prompts = lab.prompts(data.test)[:1]
-writers = {
-    "teacher": teacher,
-    "before distillation": study.recipes["forward KL"].student(seed=study.seeds[0]),
-    **{arm: again.students[arm][0] for arm in again.students},
+prompts = lab.prompts(data.test)
+draft = again.students["forward KL"][0]
+cold = {"temperature": 1e-3}
+text, calls = kd.speculative.speculate(teacher, draft, prompts[0], 48, rule=accept, **cold)
+assert text.equal(teacher.write(prompts[:1], 48, **cold)[0])
+pd.DataFrame(
+    {"with a draft": [data.decode(text)], "characters": [48], "calls of the teacher": [calls]}
+)
+
+# %% [markdown]
+# How many characters does a call bring, with γ = 4, for each arm of the ladder? It is measured on text that the teacher wrote.
+# Where that text holds x, x was a kept proposal with the chance min(1, q(x) / p(x)), so no drawing is needed
+# (`kd.speculative.tokens_per_call`). Each row shows the mean over five students, and the paired difference from the undistilled
+# ones, which learnt from the text only.
+
+# %%
+drafts = rungs["drafts"]
+undistilled = {arm: drafts.difference(arm) for arm in drafts.scores if arm != "text only"}
+pd.DataFrame(
+    {
+        "characters a call": {
+            arm: spread(kd.difference(drafts.scores[arm]), ".2f") for arm in drafts.scores
+        },
+        "against the undistilled": {arm: spread(found) for arm, found in undistilled.items()},
+        "verdict": {arm: found.verdict for arm, found in undistilled.items()},
+    }
+).loc[list(drafts.scores)].fillna("")
+
+# %% [markdown]
+# The figure shows the same, counted over 100 calls, so that small differences can be read: a point is one character in 100
+# calls.
+
+# %%
+hundred = replace(drafts, scores=100 * drafts.scores)
+words = {"helps": "is the better draft", "hurts": "is the worse draft"}
+drafts_better.answer(
+    words.get(undistilled["forward KL"].verdict, "no clear difference"),
+    on=hundred.figure(ylabel="characters in 100 calls of the teacher"),
+)
+
+# %%
+kd.say(
+    "Characters a call, against the undistilled draft: "
+    + "; ".join(
+        f"{arm} {spread(undistilled[arm])} (**{undistilled[arm].verdict}**)"
+        for arm in ("forward KL", "reverse KL", "sequence level")
+    )
+    + "."
+)
+
+# %% [markdown]
+# Does this save seconds? That depends on the draft's share of the teacher's time, and this teacher is very small. So the time is
+# measured. In the table, γ = 0 is the teacher alone, by the same code. A larger γ asks the teacher less often and throws more of
+# the draft away. The last two columns are computed by the formula: with the share c as it is here, and with c = 4 %.
+
+
+# %%
+def write(ahead, count=3):
+    """How often the teacher is asked for `count` texts."""
+    given = {"ahead": ahead, "rule": accept}
+    return sum(
+        kd.speculative.speculate(teacher, draft, prompts[n], 48, seed=n, **given)[1]
+        for n in range(count)
+    )
+
+
+window = data.test.inputs[:1]
+share = kd.measure.seconds(lambda: draft(window), 30) / kd.measure.seconds(
+    lambda: teacher(window), 30
+)
+timed = {
+    ahead: {
+        "characters a call": 3 * 48 / write(ahead),
+        "seconds a text": kd.measure.seconds(partial(write, ahead), 2, warm_up=0) / 3,
+    }
+    for ahead in (0, 1, 2, 4)
 }
+timed = pd.DataFrame(timed).T.rename_axis("gamma")
+timed["as fast, measured"] = timed["seconds a text"].iloc[0] / timed["seconds a text"]
+timed["as fast, by the formula"] = timed["characters a call"] / (1 + timed.index * share)
+timed["with a draft of 4 % of the time"] = timed["characters a call"] / (
+    1 + timed.index * 0.04
+)
+timed.round(3)
+
+# %%
+fastest = timed["as fast, measured"].idxmax()
+saved = timed["seconds a text"].iloc[0] - timed["seconds a text"].loc[fastest]
+found = (
+    f"a draft of {fastest} saves {saved:.3f} seconds a text"
+    if fastest
+    else "no draft saves any seconds"
+)
+kd.say(
+    f"A pass of this draft takes {share:.0%} of the teacher's time: {found} here, of "
+    f"{timed['seconds a text'].iloc[0]:.3f}. With the same acceptance and a draft that takes 4 % of the time, as a model of 0.6 "
+    f"billion parameters does, about, beside one of 14 billion, {timed.index[-1]} proposals would make it "
+    f"{timed['with a draft of 4 % of the time'].iloc[-1]:.1f} times as fast."
+)
+
+# %% [markdown]
+# ## Another tokenizer
+#
+# **The question: the teacher cuts text into other tokens, or numbers them otherwise. What can still be compared?** Number by
+# number, nothing: number 17 is one string in one vocabulary and another string in the other. Take the smallest case: a teacher
+# that says the same of the same characters, but numbers them in another order.
+
+# %%
+other = lab.OtherAlphabet(teacher)
+window = data.test.inputs[:8]
+with torch.no_grad():
+    same, renumbered = teacher(window), other(window)
+kd.say(
+    f"By number, a teacher and its renumbered self are {forward_kl(same, renumbered).item():.1f} nats a character apart "
+    f"(forward KL), though they say the same; by sorted probabilities, {kd.losses.universal_logit(same, renumbered).item():.1f}."
+)
+
+# %% [markdown]
+# There are two repairs. The first goes *through text*: sequence level, as above, needs no common vocabulary, since text is text.
+# The second is *universal logit distillation* (ULD, Boizard et al. 2024). It sorts both distributions before it compares them:
+#
+# $$\mathcal{L}_{\text{ULD}} = \mathcal{L}_{\text{text}} + \frac{\lambda}{N L} \sum_{n,t,i} | q_{n,t}^{(i)} - p_{n,t}^{(i)} |$$
+#
+# $q_{n,t}^{(i)}$ and $p_{n,t}^{(i)}$ are the i-th largest probabilities of student and teacher at place t of text n, and i runs
+# over the larger vocabulary. The shorter one is filled up with zeros. λ (lambda) is the weight of the second term: 1.5, as in
+# the paper. The second term is a Wasserstein distance in which all tokens are equally far from each other. It says how *sure*
+# the teacher is, not of *what*: the text must say that. In the ladder, *other alphabet, sorted* learns by it:
+
+# %%
+kd.say(f"Sorted probabilities, against the text alone: {said('other alphabet, sorted')}.")
+kd.say(f"Against the repair through text: {said('other alphabet, sorted', 'sequence level')}.")
+kd.say(
+    f"What another alphabet costs, against the forward KL in one's own: {said('other alphabet, sorted', 'forward KL')}."
+)
+
+# %% [markdown]
+# Real tokenizers also cut at other places, so that token t of one is not token t of the other. ULD then cuts the longer sequence
+# to the length of the shorter. Newer methods (GOLD in TRL) first align the pieces that spell the same string, and compare the
+# tokens that both vocabularies have by name. That last step would repair our case completely.
+#
+# ## Read what they write
+#
+# The same beginning, continued by the teacher, by a student that learnt from text only, and by the students that your two
+# divergences have trained. Does the text get worse with the distance from what was given?
+
+# %%
+writers = {"the teacher": teacher} | {arm: again.students[arm][0] for arm in again.students}
 texts = {
-    name: data.decode(model.write(prompts, 48, seed=1)[0]) for name, model in writers.items()
+    name: data.decode(model.write(prompts[:1], 48, seed=1)[0])
+    for name, model in writers.items()
 }
 pd.DataFrame(
     {
@@ -349,13 +772,12 @@ pd.DataFrame(
 # %% [markdown]
 # ### Measure exposure bias
 #
-# How unlikely does the teacher find each character that a student writes? If mistakes add up, the curve rises with the distance from
-# the given text. Here are one student of each kind, to see what is meant:
+# How unlikely does the teacher find each character that a student writes? If mistakes add up, the curve rises with the distance
+# from the given text. The figure shows one student of each kind:
 
 # %%
-many = lab.prompts(data.test)
 paths = {
-    name: kd.measure.free_running_loss(model, teacher, many, 48)
+    name: kd.measure.free_running_loss(model, teacher, prompts, 48)
     .mean(dim=0)
     .unfold(0, 8, 8)
     .mean(dim=1)
@@ -369,9 +791,10 @@ kd.plots.profiles(
 )
 
 # %% [markdown]
-# A verdict needs more than one student. By how much, in percent, does the fluency of the second half of what is written fall below that of the
-# first? The teacher's own fall is no mistake of anybody's: it is the text getting away from its beginning. So what counts is a student's fall
-# beyond the teacher's, over five students of each arm, and five texts of the teacher.
+# A verdict needs more than one student. By how much, in percent, does the fluency of the second half of what is written fall
+# below that of the first? The fluency of the teacher's own writing changes too, and that is no mistake: the text gets away from
+# its beginning. So what counts is a student's fall beyond the teacher's. The table shows it over the five students of each arm
+# of the longer comparison, and five times the teacher wrote.
 
 
 # %%
@@ -403,8 +826,8 @@ less = {
 }
 rising = [arm for arm, found in beyond.items() if found.low > 0]
 kd.say(
-    f"The teacher's text falls by {sum(own_fall) / len(own_fall):.1f} % (below 0 it rises). Clearly beyond that falls the writing of: "
-    f"**{', '.join(rising) or 'no arm'}**. Learning on its own text in place of given text takes off the fall "
+    f"The teacher's text falls by {sum(own_fall) / len(own_fall):.1f} % (below 0 it rises). Clearly beyond that falls the "
+    f"writing of: **{', '.join(rising) or 'no arm'}**. Learning on its own text in place of given text takes off the fall "
     + ", ".join(f"{found} with {name} (**{found.verdict}**)" for name, found in less.items())
     + "."
 )
@@ -412,9 +835,10 @@ kd.say(
 # %% [markdown]
 # ## When it does not help: a student that begins with noise
 #
-# We believed: a student with fresh weights cannot learn from what it writes, for it writes noise, and the teacher comments on noise. But the arm
-# that showed it had the reverse KL as well, and was held against the forward KL on given text. So here are all four: given text or the
-# student's own, forward or reverse, after 60 steps. Own text takes three times the arithmetic; else nothing differs.
+# We believed that a student with fresh weights cannot learn from what it writes: it writes noise, and the teacher comments on
+# noise. But the arm that showed it had the reverse KL as well, and was held against the forward KL on given text. So here are
+# all four: given text or the student's own, forward or reverse KL, after 60 steps. Own text takes three times the arithmetic;
+# nothing else differs.
 #
 # **Predict**: which costs more foresight, the student's own text or the reverse KL?
 
@@ -443,10 +867,10 @@ by_divergence = {
 scores = noise.scores
 crosswise = kd.difference(scores[cell("own", "forward")] - scores[cell("given", "reverse")])
 kd.say(
-    f"Reverse in place of forward KL: {by_divergence['given']} on given text, {by_divergence['own']} on its own. Own text in place of given: "
-    f"{by_text['forward']} with the forward KL (**{by_text['forward'].verdict}**), {by_text['reverse']} with the reverse "
-    f"(**{by_text['reverse'].verdict}**). Own text with the forward KL stands {crosswise} against given text with the reverse: "
-    f"**{crosswise.verdict}**."
+    f"Reverse in place of forward KL: {by_divergence['given']} on given text, {by_divergence['own']} on its own. "
+    f"Own text in place of given: {by_text['forward']} with the forward KL (**{by_text['forward'].verdict}**), "
+    f"{by_text['reverse']} with the reverse (**{by_text['reverse'].verdict}**). "
+    f"Own text with the forward KL stands {crosswise} against given text with the reverse: **{crosswise.verdict}**."
 )
 kd.claim(
     "From noise, the reverse KL costs more foresight than the student's own text", crosswise
@@ -457,16 +881,13 @@ costs_more.answer(
 )
 
 # %% [markdown]
-# The reverse KL weights each character with the student's own probability, and a student that has learnt nothing gives the likely ones no more of it
-# than the others. That is a reason to begin with a student that can already write, on whatever text. Two of the four again, here and now:
-
-# %%
-noise.beside(fresh.run(cell("given", "forward"), cell("given", "reverse"), seeds=2), within=2)
-
-# %% [markdown]
+# The reverse KL weights each character with the student's own probability, and a student that has learnt nothing gives the
+# likely ones no more of it than the others. That is a reason to begin with a student that can already write, on whatever text.
+#
 # ## At full size
 #
-# On a GPU: the whole text, where the student had 600 windows of it. The divergences are those that Agarwal et al. (2024) compare.
+# On a GPU the student learns from the whole text, where it had 600 windows so far. The divergences are those that Agarwal et al.
+# (2024) compare.
 
 # %%
 chosen = ("text only", "forward KL", "Jensen-Shannon", "reverse KL")
@@ -481,21 +902,81 @@ full = kd.at_full_size(
 )
 
 # %% [markdown]
-# Larger still:
+# ## On a model of today, with TRL
 #
-# - **TRL** has a trainer for it, `GKDTrainer`, with the same `beta` (0 forward, 1 reverse) and `lmbda`, the share of steps on the student's own
-#   text; ours has half and half. Agarwal et al. (2024) report that on-policy beats fixed text on summarisation, translation and arithmetic.
-# - **Other tokenizers.** Two models that cut text into other pieces have no common vocabulary to compare. Sequence-level KD needs none: the
-#   teacher's text is text. Methods that align the pieces exist (Boizard et al. 2024, universal logit distillation).
-# - **Memory.** A vocabulary of 100,000 makes 400 kB of logits for each token, in full precision: keep the largest few, or ask again.
+# This is the same on-policy distillation for pretrained models, with Hugging Face's library TRL (version 1.16;
+# `pip install trl peft`). Names in it move between versions; where TRL is installed, a test of this course runs this block on a
+# tiny random model. Only low-rank matrices are trained (*LoRA*): the student's own weights stay, and beside each matrix of shape
+# (d, e) two thin ones, (d, r) and (r, e), are trained.
 #
+# ```python
+# from datasets import Dataset
+# from peft import LoraConfig
+# from trl import DistillationConfig, DistillationTrainer
+#
+#
+# def distil(student, teacher, prompts, tokenizer=None, **settings):
+#     """student, teacher: names or models of one vocabulary. prompts: a list of texts, from which the student goes on."""
+#     chosen = {"output_dir": "distilled", "beta": 1.0, "learning_rate": 1e-4}
+#     chosen |= {"max_completion_length": 256, "per_device_train_batch_size": 8, **settings}
+#     trainer = DistillationTrainer(
+#         model=student,
+#         teacher_model=teacher,
+#         args=DistillationConfig(**chosen),
+#         train_dataset=Dataset.from_dict({"prompt": prompts}),
+#         processing_class=tokenizer,
+#         peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
+#     )
+#     trainer.train()
+#     return trainer
+#
+#
+# half = {"dtype": "bfloat16"}
+# # distil("Qwen/Qwen3-0.6B", "Qwen/Qwen3-4B", prompts, max_steps=300, model_init_kwargs=half, teacher_model_init_kwargs=half)
+# ```
+#
+# `beta` is the one of `generalized_jsd` (0 forward, 1 reverse KL). `DistillationTrainer` is on policy at every step.
+# `trl.experimental.gkd.GKDTrainer` has `lmbda`, the share of steps on the student's own text, and
+# `trl.experimental.gold.GOLDTrainer` takes a teacher with another tokenizer (`use_uld_loss`). For sequence level, `SFTTrainer`
+# on the teacher's texts is all that is needed.
+#
+# What memory and time does it need? Here is the arithmetic for a student of 0.6 and a teacher of 4 billion parameters:
+
+# %%
+weights, teachers, vocabulary, low_rank = 0.6e9, 4.0e9, 151_936, 10e6
+batch, prompted, answer_length, steps = 8, 128, 256, 300
+logits = batch * answer_length * vocabulary
+gigabytes = {
+    "student and teacher, 2 bytes a weight": 2 * (weights + teachers),
+    "LoRA: weight, gradient and two moments, 4 bytes each": 16 * low_rank,
+    "logits of both and a gradient, 4 bytes, if held at once": 3 * 4 * logits,
+    "activations that are kept, about": 2e9,
+}
+memory = sum(gigabytes.values()) / 1e9
+# For each token a GPU of 300 GB/s (L4, T4) reads all weights, and no token takes less than 20 ms to launch.
+writing = answer_length * max(2 * weights / 300e9, 0.02)
+operations = 2 * batch * (prompted + answer_length) * (3 * weights + teachers)
+minutes = steps * (writing + operations / 20e12) / 60  # 20 Tflop/s reached
+
+# %%
+kd.say(
+    "; ".join(f"{name}: {size / 1e9:.1f} GB" for name, size in gigabytes.items())
+    + f". Together {memory:.0f} GB: a GPU of 24 GB, or a batch of 4 on one of 16. {steps} steps of {batch} answers with "
+    f"{answer_length} tokens take about {minutes:.0f} minutes, most of them for writing. Not tried here: this is an estimate."
+)
+
+# %% [markdown]
 # ## Recap
 #
-# - A language model is distilled token by token; the divergence decides what a small student gives up.
-# - Forward KL covers, reverse KL seeks.
-# - A teacher can write the training text: hold it against as much more text. It can comment on the student's: hold that against the same
-#   divergence on given text.
-# - Whether the teacher likes a text is not all: measure how much of it is repetition.
+# - A language model is distilled token by token; the divergence decides what a small student gives up. Forward KL covers,
+#   reverse KL seeks.
+# - A teacher can write the training text: hold it against as much more text, and the best of several texts against the first.
+# - A few of its probabilities and the share of all others fit into a file. Four of them taught less than all.
+# - It can comment on the student's own text: hold that against the same divergence on given text.
+# - Judge by foresight, fluency, variety, and by what the student is worth as a draft. A draft changes nothing of the text and
+#   may save time.
+# - A student that learnt the teacher's whole distribution is a better draft than one of the text alone, by little.
+# - With another tokenizer compare texts, or sorted probabilities; never index with index. Here the sorted ones cost foresight.
 #
 # ### Check yourself
 
@@ -510,11 +991,15 @@ quiz.try_every_option()
 # ### On your own
 #
 # - A student with three layers of 96, as large as its teacher: does the divergence still matter?
-# - `kd.methods.TokenDivergence(0.5, temperature=2)`.
+# - `kd.methods.TopK(1)` and `kd.methods.TopK(16)`: from which k on is nothing lost?
 # - Your own text in the place of Shakespeare's: `kd.zoo.retrain_language` shows how the teacher was made.
 #
 # ### Read further
 #
 # - Kim, Rush (2016), *Sequence-Level Knowledge Distillation*.
-# - Agarwal et al. (2024), *On-Policy Distillation of Language Models: Learning from Self-Generated Mistakes*. Gu et al. (2024), *MiniLLM*.
+# - Agarwal et al. (2024), *On-Policy Distillation of Language Models: Learning from Self-Generated Mistakes*. Gu et al. (2024),
+#   *MiniLLM*.
+# - Leviathan, Kalman, Matias (2023), *Fast Inference from Transformers via Speculative Decoding*. Zhou et al. (2024),
+#   *DistillSpec*: distilled drafts.
+# - Boizard et al. (2024), *Towards Cross-Tokenizer Distillation: the Universal Logit Distillation Loss for LLMs*.
 # - Ranzato et al. (2016), *Sequence Level Training with Recurrent Neural Networks*: exposure bias.

@@ -34,6 +34,18 @@ def on_new(text, prompt, write, student, teacher, loss, *, first, length, given=
     return loss(student(new)[:, first:], teacher(new)[:, first:])
 
 
+def accept(p, q, token, *, chance=None, rest=None):
+    ratio = min(1.0, float(p[token] / q[token]))
+    missing = torch.where(p > q, p - q, torch.zeros_like(p))
+    return ratio if chance is None else chance, missing / missing.sum() if rest is None else rest
+
+
+def accept_by_parts(p, q, token):
+    """What is kept of each token is min(p, q), and what is missing to p is the rest."""
+    kept = torch.minimum(p, q)
+    return kept[token] / q[token], (p - kept) / (1 - kept.sum())
+
+
 RIGHT = {
     "13.forward_kl": [
         lambda s, t: kl(t.detach(), s).mean(),
@@ -54,6 +66,7 @@ RIGHT = {
         lambda s, t: kl(s, t.detach()).mean(),
     ],
     "13.on_policy_loss": [without_the_last, text_by_text, on_policy],
+    "13.accept": [accept, accept_by_parts],
 }
 WRONG = {
     "13.forward_kl": {
@@ -94,9 +107,23 @@ WRONG = {
         "the prompt counts too": lambda *given: on_policy(*given, start=False),
         "one position late": lambda *given: on_policy(*given, late=1),
     },
+    "13.accept": {
+        "p and q swapped": lambda p, q, x: accept(p, q, x, chance=torch.clamp(q[x] / p[x], max=1)),
+        "the teacher's probability is the chance": lambda p, q, x: accept(p, q, x, chance=p[x]),
+        "a chance above 1": lambda p, q, x: accept(p, q, x, chance=p[x] / q[x]),
+        "kept or refused outright": lambda p, q, x: accept(p, q, x, chance=1.0 if p[x] >= q[x] else 0.0),
+        "another is drawn from the teacher": lambda p, q, x: accept(p, q, x, rest=p),
+        "the rest is no distribution": lambda p, q, x: accept(p, q, x, rest=F.relu(p - q)),
+        "the rest without a clamp": lambda p, q, x: accept(p, q, x, rest=F.normalize(p - q, p=1, dim=0).abs()),
+        "the rest of the draft": lambda p, q, x: accept(p, q, x, rest=F.normalize(F.relu(q - p), p=1, dim=0)),
+    },
 }  # fmt: skip
 UNKNOWN = {
     "13.forward_kl": [lambda s, t: 0.4 * kl(t.detach(), s).mean(), lambda s, t: kl(t.detach() / 2, s / 2).mean()],
     "13.reverse_kl": [lambda s, t: 0.4 * kl(s, t.detach()).mean(), lambda s, t: kl(s / 2, t.detach() / 2).mean()],
     "13.on_policy_loss": [lambda *given: on_policy(*given, late=2), lambda *given: 3 * on_policy(*given)],
+    "13.accept": [
+        lambda p, q, x: accept(p, q, x, chance=0.5 * min(1.0, float(p[x] / q[x]))),
+        lambda p, q, x: accept(p, q, x, rest=torch.full_like(p, 1 / len(p))),
+    ],
 }  # fmt: skip
