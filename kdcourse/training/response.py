@@ -38,31 +38,36 @@ class Response:
         items: the labels of all batches of a step; None where none are counted, and then the share is 1.
         """
         logits = logits_of("model", outputs)
-        rows, taught, targets = self.rows(logits, taught, labels, mask)
-        share = 1.0 if items is None or labels is None else targets.numel() / items
-        wanted = [name for name, weight in (("soft", alpha), ("hard", 1 - alpha)) if weight]
-        if not len(rows):  # no position has a label
-            return dict.fromkeys(wanted, logits.sum() * 0.0), share
-        parts = {}
-        if "soft" in wanted:
-            soft = losses.multi_label if is_multi_label(self.student) else losses.soft_target
-            parts["soft"] = share * soft(rows, taught, temperature=temperature)
-        if "hard" in wanted and self.own is not None:
-            parts["hard"] = self.own(outputs, labels, num_items_in_batch=items)
-        elif "hard" in wanted:
-            parts["hard"] = share * self.hard(rows, targets)
-        return parts, share
-
-    def rows(self, logits: Tensor, taught: Tensor | None, labels: Tensor | None, mask: Tensor | None) -> tuple:
-        """What counts, as rows: the logits of both, (M, C), and the targets, (M,).
-
-        Of token logits (N, L, V) those positions whose label is not −100, or without labels all but padding. A causal language
-        model says at each position what comes next.
-        """
         if taught is not None:
             check_same_shape(logits, taught)
+        targets, counted = self.targets(logits, labels, mask)
+        count = counted.sum() if counted is not None else 1 if targets is None else targets.numel()
+        share = 1.0 if items is None or labels is None else count / items
+        parts = {}
+        if alpha and counted is None:
+            soft = losses.multi_label if is_multi_label(self.student) else losses.soft_target
+            parts["soft"] = share * soft(logits, taught, temperature=temperature)
+        elif alpha:  # where no position counts, all do, times 0: to look first would make a GPU wait
+            some = counted.any()
+            parts["soft"] = (
+                share * some * losses.soft_target(logits, taught, temperature=temperature, mask=counted | ~some)
+            )
+        if alpha < 1 and self.own is not None:
+            parts["hard"] = self.own(outputs, labels, num_items_in_batch=items)
+        elif alpha < 1:
+            parts["hard"] = share * self.hard(logits, targets, count)
+        return parts, share
+
+    def targets(
+        self, logits: Tensor, labels: Tensor | None, mask: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The target of each answer, and which answers count: None where all do.
+
+        Of token logits (N, L, V) those positions count whose label is not −100, or without labels all but padding; both are
+        (N, L). A causal language model says at each position what comes next.
+        """
         if logits.ndim != 3:
-            return logits, taught, labels
+            return labels, None
         known = labels
         if labels is None:
             real = logits.new_ones(logits.shape[:2]) if mask is None else mask
@@ -71,15 +76,14 @@ class Response:
             raise ValueError(f"labels must be {tuple(logits.shape[:2])}, one a token, got {tuple(known.shape)}")
         if is_causal(self.student):
             known = F.pad(known, (0, 1), value=IGNORED)[:, 1:]
-        keep = known != IGNORED
-        return logits[keep], None if taught is None else taught[keep], known[keep]
+        return known, known != IGNORED
 
-    def hard(self, rows: Tensor, targets: Tensor) -> Tensor:
-        """The loss with the labels, mean over the rows (M, C): cross-entropy, or a binary one for each class.
+    def hard(self, logits: Tensor, targets: Tensor, count: int | Tensor) -> Tensor:
+        """The loss with the labels, mean over the `count` answers that have one: cross-entropy, or a binary one for each class.
 
         Raises `ValueError` for labels of another kind than the student's answers.
         """
-        rows = at_least_float32(rows)
+        rows = at_least_float32(logits)
         if is_multi_label(self.student):
             _check_each(targets, rows)
             return F.binary_cross_entropy_with_logits(rows, targets.to(rows.dtype))
@@ -88,8 +92,10 @@ class Response:
                 f"labels must be whole numbers (N,), got {targets.dtype} {tuple(targets.shape)}; where several classes may hold, "
                 'give the configs of both models problem_type="multi_label_classification"'
             )
-        check_labels(targets, rows)
-        return F.cross_entropy(rows, targets, label_smoothing=self.smoothing)
+        rows, targets = rows.flatten(0, -2), targets.flatten()
+        check_labels(targets.where(targets != IGNORED, 0), rows)
+        summed = F.cross_entropy(rows, targets, label_smoothing=self.smoothing, reduction="sum", ignore_index=IGNORED)
+        return summed / torch.as_tensor(count, device=rows.device).clamp(min=1)
 
 
 def logits_of(name: str, outputs) -> Tensor:
