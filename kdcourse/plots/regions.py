@@ -6,7 +6,7 @@ import numpy as np
 
 from kdcourse.evaluation.intervals import difference
 from kdcourse.plots.paired import LOOKS
-from kdcourse.plots.palette import BAND, COLOURS, FAINT, INK, MARKERS, Figure, plain
+from kdcourse.plots.palette import BAND, COLOURS, FAINT, INK, MARKERS, Figure, array, plain
 
 REACH, CELLS = 3.0, 56  # of a map: from −3 to 3 both ways, in 56 × 56 cells
 
@@ -27,6 +27,7 @@ def regions(
     points: (N, 2), the first of them with labels; the others are drawn for the last model alone. names: of the models.
     steps: (K,). scores: percent (K, 2, S). level: the teacher's. Raises `ValueError` for other numbers of models and scores.
     """
+    points, labels, scores = array(points), array(labels), array(scores)
     if not len(models) == len(names) == 3:
         raise ValueError(f"models and names must be three, got {len(models)} and {len(names)}")
     if scores.ndim != 3 or scores.shape[:2] != (len(steps), 2):
@@ -39,7 +40,7 @@ def regions(
         axes[place].set(xticks=(-REACH, 0, REACH), yticks=(-REACH, 0, REACH), xlabel="first number of a point")
         axes[place].tick_params(labelsize=8)
         axes[place].set_ylabel("second number")
-        _points(axes[place], points[: len(labels)] if place < 2 else points, np.asarray(labels))
+        _points(axes[place], points[: len(labels)] if place < 2 else points, labels)
     _way(axes["way"], steps, scores, names, level)
     _gap(axes["gap"], scores[-1, 1] - scores[-1, 0])
     gained = difference(scores[-1, 1] - scores[-1, 0])

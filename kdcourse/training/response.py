@@ -95,7 +95,7 @@ class Response:
         rows, targets = rows.flatten(0, -2), targets.flatten()
         check_labels(targets.where(targets != IGNORED, 0), rows)
         summed = F.cross_entropy(rows, targets, label_smoothing=self.smoothing, reduction="sum", ignore_index=IGNORED)
-        return summed / torch.as_tensor(count, device=rows.device).clamp(min=1)
+        return summed / (count.clamp(min=1) if isinstance(count, Tensor) else max(count, 1))
 
 
 def logits_of(name: str, outputs) -> Tensor:
