@@ -93,7 +93,7 @@ class Response:
                 'give the configs of both models problem_type="multi_label_classification"'
             )
         rows, targets = rows.flatten(0, -2), targets.flatten()
-        check_labels(targets.where(targets != IGNORED, 0), rows)
+        check_labels(targets if logits.ndim == 2 else targets.where(targets != IGNORED, 0), rows)
         summed = F.cross_entropy(rows, targets, label_smoothing=self.smoothing, reduction="sum", ignore_index=IGNORED)
         return summed / (count.clamp(min=1) if isinstance(count, Tensor) else max(count, 1))
 
