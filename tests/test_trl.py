@@ -1,14 +1,14 @@
 """Lab 13's block for TRL, run as it stands there on tiny models with random weights; skipped where TRL is not installed."""
 
 import re
+from importlib.util import find_spec
 
 import pytest
 import torch
 
 from kdcourse.authoring import notebooks
 
-trl = pytest.importorskip("trl")
-pytest.importorskip("peft")
+pytestmark = pytest.mark.skipif(not (find_spec("trl") and find_spec("peft")), reason="TRL or PEFT is not installed")
 
 
 def block() -> str:
