@@ -9,6 +9,7 @@ prints each cell that fails, with the line of the package, and the lines that ma
 import ast
 import contextlib
 import functools
+import inspect
 import io
 import os
 import sys
@@ -27,7 +28,7 @@ from tests.second_device import device, rules
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-STEPS, SEEDS, REPEATS = 2, 2, 2
+STEPS, SEEDS, REPEATS, LETTERS = 2, 2, 2, 12
 BUILT_IN = {"KDCOURSE_DATASET": "glyphs", "KDCOURSE_TEXTS": "reviews"}
 BUILT_IN |= {"KDCOURSE_PICTURES": "glyph-pictures", "KDCOURSE_CHARACTERS": "plays"}
 PICTURES = {"train": 30_000, "validation": 2_000, "test": 1_000}
@@ -130,8 +131,11 @@ def _own_folder() -> Iterator[None]:
 
 @contextmanager
 def shortened(outcome: Outcome) -> Iterator[None]:
-    """Few steps for every training, few seeds for every comparison; the waits of each step are counted in `outcome`."""
-    from kdcourse.evaluation import intervals, measure
+    """Few steps for every training, few seeds for every comparison; the waits of each step are counted in `outcome`.
+
+    A draft of few steps is refused at nearly every letter, so it writes few.
+    """
+    from kdcourse.evaluation import intervals, measure, speculative
     from kdcourse.experiments import experiment, full_size
     from kdcourse.training import finetuning, loop
 
@@ -139,6 +143,7 @@ def shortened(outcome: Outcome) -> Iterator[None]:
         loop.train: _at_most(loop.train, steps=STEPS),
         finetuning.finetune: _at_most(finetuning.finetune, steps=STEPS),
         experiment.compare: _at_most(experiment.compare, seeds=SEEDS),
+        speculative.speculate: _at_most(speculative.speculate, length=LETTERS),
         measure.seconds: functools.partial(_measured, measure.seconds),
         full_size.planned: _noted(full_size.planned, outcome),
         full_size.at_full_size: _counted(full_size.at_full_size, outcome),
@@ -183,12 +188,15 @@ def _swap(original: Callable, replacement: Callable) -> None:
 def _at_most(function: Callable, **most: int) -> Callable:
     """The function, with these settings cut. Where a lab names its seeds, it counts on them."""
 
+    signature = inspect.signature(function)
+
     @functools.wraps(function)
     def cut(*args, **settings):
+        call = signature.bind(*args, **settings)
         for name, value in most.items():
-            given = settings.get(name, value)
-            settings[name] = min(given, value) if isinstance(given, int) else given
-        return function(*args, **settings)
+            given = call.arguments.get(name, value)
+            call.arguments[name] = min(given, value) if isinstance(given, int) else given
+        return function(*call.args, **call.kwargs)
 
     return cut
 
