@@ -2,227 +2,34 @@
 """Two commands for a fresh machine: `python start.py lab` opens the course, `python start.py test` passes its tests.
 
 Needs nothing but CPython 3.11 or newer. The first start makes `.venv` and installs what `requirements.lock` pins; later
-starts find it done. Everything else is handed on to the `kdcourse` command: `python start.py doctor`, `… run 03`.
+starts find it done. Everything else is handed on to the `kdcourse` command: `python start.py doctor`, `... run 03`.
 
-For instructors, `python start.py test --colab` runs the labs (`… --colab 02 10`: these two) on the versions that Google Colab
+For instructors, `python start.py test --colab` runs the labs (`... --colab 02 10`: these two) on the versions that Google Colab
 has: `requirements-colab.txt`, in an environment of their own.
 """
 
-import hashlib
+# Every Python, 2.7 too, has to read this file: it is what says that the Python is too old.
 import os
-import shutil
-import subprocess
 import sys
-import venv
-from pathlib import Path
 
 OLDEST = (3, 11)
-ROOT = Path(__file__).resolve().parent
-LOCK = ROOT / "requirements.lock"
-MADE, INSTALLED = (
-    "kdcourse-environment",
-    "kdcourse-installed",
-)  # the marks that a start leaves: first of all, last of all
-# What a virtual environment consists of, on every system. Of a broken one, these alone are made again.
-PARTS = {
-    "bin",
-    "include",
-    "lib",
-    "lib64",
-    "share",
-    "etc",
-    "man",
-    "pyvenv.cfg",
-    "scripts",
-    ".gitignore",
-    "cachedir.tag",
-    ".lock",
-}
-COLAB_LOCK, COLAB_PYTHON = ROOT / "requirements-colab.txt", (3, 13)
+PLACE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "kdcourse", "system", "installation.py")
 
 
-class NotOurs(Exception):
-    """A folder that the course has not made, and so neither fills nor empties."""
-
-
-def main(arguments: list[str]) -> int:
+def main(arguments):
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return 0
     if sys.version_info < OLDEST:
-        return _fail(f"This course needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is {sys.version.split()[0]}.")
-    environment = Path(os.environ.get("KDCOURSE_VENV") or ROOT / ".venv")
-    command, *rest = arguments
-    try:
-        if command == "test" and "--colab" in rest:
-            rest.remove("--colab")
-            return rehearse(environment.with_name(f"{environment.name}-colab"), rest)
-        prepare(environment)
-    except NotOurs as error:
-        return _fail(str(error))
-    except subprocess.CalledProcessError as error:
-        return _fail(
-            f"The installation stopped with exit code {error.returncode}; its own words are above.\n"
-            "It needs the package index and about 8 GB of disk on Linux (2 GB elsewhere). Run the same command again to go on."
-        )
-    except OSError as error:
-        return _fail(f"The installation stopped: {error}. Is there room on the disk, and may this folder be written?")
-    python = str(_python(environment))
-    if command == "test":
-        return subprocess.call([python, "-m", "pytest", *rest], cwd=ROOT)
-    return subprocess.call([python, "-m", "kdcourse.cli", command, *rest], cwd=ROOT)
+        wanted, here = (".".join(map(str, version[:2])) for version in (OLDEST, sys.version_info))
+        sys.stderr.write("This course needs Python %s or newer; this is Python %s.\n" % (wanted, here))  # noqa: UP031
+        return 1
+    from importlib.util import module_from_spec, spec_from_file_location
 
-
-def rehearse(environment: Path, arguments: list[str]) -> int:
-    """Run the labs as on Colab: on its versions, in a kernel that knows a stand-in for its own package."""
-    numbers = [one for one in arguments if one.isdigit()]
-    labs = {path.name[:2]: str(path) for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
-    if unknown := set(numbers) - set(labs):
-        return _fail(f"lab must be one of {', '.join(labs)}, got {', '.join(sorted(unknown))}")
-    prepare(environment, COLAB_LOCK, find_python(COLAB_PYTHON))
-    options = [one for one in arguments if not one.isdigit()]
-    stand_in = str(ROOT / "tests" / "colab")
-    settings = "addopts=--nbval-lax --nbval-kernel-name=colab --nbval-cell-timeout=300 --durations=8"
-    command = [str(_python(environment)), "-m", "pytest", "-o", settings, *options]
-    # Places of the stand-in and of the kernel called `colab`; and no word about debuggers from Colab's older kernel.
-    places = {"PYTHONPATH": stand_in, "JUPYTER_PATH": stand_in, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    return subprocess.call([*command, *(labs[one] for one in numbers or labs)], cwd=ROOT, env={**os.environ, **places})
-
-
-def find_python(wanted: tuple[int, int]) -> str:
-    """The Python of this version, or the newest that is older: this one, on the PATH or pyenv's. Another than wanted is named."""
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    pythons = [sys.executable]
-    for minor in range(wanted[1], OLDEST[1] - 1, -1):
-        pythons += filter(None, [shutil.which(f"python3.{minor}")])
-        pythons += map(str, sorted(pyenv.glob(f"3.{minor}.*/bin/python3.{minor}")))
-    versions = {python: _version(python) for python in pythons}
-    found = max(pythons, key=lambda python: versions[python] if versions[python] <= wanted else ())
-    if versions[found] != wanted:
-        print(
-            f"Colab's Python {_dotted(wanted)} is not to be had here; Python {_dotted(versions[found])} stands in.",
-            flush=True,
-        )
-    return found
-
-
-def prepare(environment: Path, lock: Path = LOCK, python: str = sys.executable) -> None:
-    """Make the environment unless it is there, whole and of this lock; what is half-made is made again.
-
-    Raises `NotOurs` for a folder with other things in it, which is left as it is.
-    """
-    stamp, wanted = environment / INSTALLED, fingerprint(lock, python)
-    if stamp.is_file() and stamp.read_text() == wanted and _python(environment).is_file():
-        return
-    refuse_others(environment)
-    print(f"Installing the course into {environment}, once: a minute or a few.", flush=True)
-    uv = find_uv(environment, python)
-    if not _python(environment).is_file():
-        create(environment, uv, python)
-    # pip's own `install` when uv cannot be had: slower, and from the same lock.
-    installer = [uv, "pip", "install", "--python", str(_python(environment))] if uv else [*_pip(environment), "install"]
-    subprocess.run([*installer, "-r", str(lock)], check=True)
-    # Built with the locked hatchling, so that nothing unpinned is fetched.
-    subprocess.run([*installer, "--no-deps", "--no-build-isolation", "-e", str(ROOT)], check=True)
-    stamp.write_text(wanted)  # last of all: an interrupted installation leaves none
-
-
-def fingerprint(lock: Path = LOCK, python: str = sys.executable) -> str:
-    """Changes when the lock, the project's own declaration, its place or the Python does."""
-    parts = [lock.read_bytes(), (ROOT / "pyproject.toml").read_bytes(), str(ROOT).encode()]
-    parts.append((sys.version if python == sys.executable else python).encode())
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
-
-
-def refuse_others(environment: Path) -> None:
-    """Raise `NotOurs` unless the folder is new, empty, or an environment that the course has made, earlier versions of it too."""
-    if not os.path.lexists(environment) or (environment.is_dir() and not os.listdir(environment)):
-        return
-    in_place = (environment / "pyvenv.cfg").is_file() and environment.absolute().parent == ROOT
-    if in_place or (environment / MADE).is_file() or (environment / INSTALLED).is_file():
-        return
-    raise NotOurs(
-        f"{environment} has other things in it, and the course fills and empties only what it has made itself.\n"
-        "Nothing was changed. Let KDCOURSE_VENV name a new or an empty folder, or leave it out."
-    )
-
-
-def clear(environment: Path) -> None:
-    """Mark the folder as the course's; of a broken environment delete its parts. Raises `NotOurs` where there is more."""
-    refuse_others(environment)
-    environment.mkdir(parents=True, exist_ok=True)
-    found = [path for path in environment.iterdir() if path.name not in (MADE, INSTALLED)]
-    if others := sorted(path.name for path in found if path.name.lower() not in PARTS):
-        raise NotOurs(
-            f"{environment} is no whole environment any more and has to be made again, but it holds {', '.join(others[:3])}, "
-            "too.\nNothing was changed. Move that elsewhere, or let KDCOURSE_VENV name a new folder."
-        )
-    (environment / MADE).write_text("Made by start.py, which may delete it and make it again.\n")
-    for path in found:
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
-def create(environment: Path, uv: str | None, python: str) -> None:
-    """A virtual environment; by uv where the Python cannot give it pip, as on Debian without python3-venv."""
-    clear(environment)
-    try:
-        if python == sys.executable:
-            venv.create(environment, with_pip=True)
-        else:
-            subprocess.run([python, "-m", "venv", str(environment)], check=True)
-    except (subprocess.CalledProcessError, ImportError):
-        if uv is None:
-            raise OSError(
-                "this Python makes no virtual environments (on Debian and Ubuntu: apt install python3-venv)"
-            ) from None
-        subprocess.run([uv, "venv", "--allow-existing", "--python", python, str(environment)], check=True)
-
-
-def find_uv(environment: Path, python: str) -> str | None:
-    """uv from the PATH, else from the package index into the environment; None where it cannot be had."""
-    if os.environ.get("KDCOURSE_NO_UV"):
-        return None
-    if found := shutil.which("uv"):
-        return found
-    try:
-        if not _python(environment).is_file():
-            create(environment, None, python)
-        subprocess.run([*_pip(environment), "install", "--quiet", _pinned("uv")], check=True)
-    except (subprocess.CalledProcessError, OSError):
-        print("uv cannot be had here; pip installs the same versions, in a few minutes more.", flush=True)
-        return None
-    return str(_python(environment).with_name("uv.exe" if os.name == "nt" else "uv"))
-
-
-def _pinned(package: str) -> str:
-    """The lock's own line for a package."""
-    for line in LOCK.read_text(encoding="utf-8").splitlines():
-        if line.startswith(f"{package}=="):
-            return line.split(" ")[0]
-    raise OSError(f"{LOCK.name} does not pin {package}")
-
-
-def _python(environment: Path) -> Path:
-    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-
-
-def _version(python: str) -> tuple[int, ...]:
-    """Of the Python at this place; empty where it does not run, as pyenv's names on the PATH may not."""
-    done = subprocess.run([python, "--version"], capture_output=True, text=True)
-    return () if done.returncode else tuple(int(part) for part in done.stdout.split()[1].split(".")[:2])
-
-
-def _dotted(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))
-
-
-def _pip(environment: Path) -> list[str]:
-    return [str(_python(environment)), "-m", "pip", "--disable-pip-version-check"]
-
-
-def _fail(message: str) -> int:
-    print(message, file=sys.stderr)
-    return 1
+    spec = spec_from_file_location("installation", PLACE)
+    installation = module_from_spec(spec)
+    spec.loader.exec_module(installation)
+    return installation.main(arguments)
 
 
 if __name__ == "__main__":

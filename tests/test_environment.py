@@ -49,14 +49,16 @@ def test_every_dependency_has_a_lower_bound_only_and_a_reason():
         assert any(re.search(rf'"{requirement.name}>=[^"]+", +# \w', line) for line in lines), requirement
 
 
-def test_the_lock_pins_what_is_declared_and_names_no_address():
+def test_the_lock_pins_what_is_declared_by_hash_and_names_no_address():
     text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     assert "://" not in text
     pins: dict[str, list[Requirement]] = {}
-    for line in text.splitlines():
+    for line in text.replace("\\\n", "").splitlines():
         if line and not line.startswith("#"):
-            pin = Requirement(line)
-            assert [one.operator for one in pin.specifier] == ["=="], line
+            pinned, *hashes = re.split(r"\s+--hash=", line)
+            pin = Requirement(pinned)
+            assert [one.operator for one in pin.specifier] == ["=="], pinned
+            assert hashes and all(re.fullmatch(r"sha256:[0-9a-f]{64}", one.strip()) for one in hashes), pinned
             pins.setdefault(pin.name, []).append(pin)
     for name, requirement in declared().items():
         assert name in pins, f"{name} is not in requirements.lock; its first lines say how to make it anew"

@@ -1,23 +1,35 @@
-"""start.py: what it decides and says, without installing anything here."""
+"""start.py and what it does: what is decided and said, without installing anything here."""
 
+import ast
 import importlib.util
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import tomllib
 import venv
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PARTS = (ROOT / "start.py", ROOT / "kdcourse" / "system" / "installation.py")
 VENV_CREATE = venv.create
 
 
-@pytest.fixture
-def start(monkeypatch):
-    spec = importlib.util.spec_from_file_location("start", ROOT / "start.py")
+def load(path: Path):
+    """As `start.py` loads its larger part: anew, and by its place."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def start():
+    return load(PARTS[1])
 
 
 @pytest.fixture
@@ -33,10 +45,11 @@ def ready(start, tmp_path, monkeypatch):
     return environment
 
 
-def test_it_needs_the_standard_library_only():
-    source = (ROOT / "start.py").read_text(encoding="utf-8")
-    imported = [line.split()[1] for line in source.splitlines() if line.startswith(("import ", "from "))]
-    assert imported and set(imported) <= sys.stdlib_module_names
+@pytest.mark.parametrize("path", PARTS, ids=lambda path: path.stem)
+def test_it_needs_the_standard_library_only(path):
+    source = path.read_text(encoding="utf-8")
+    imported = [line.split()[1] for line in source.splitlines() if line.lstrip().startswith(("import ", "from "))]
+    assert imported and {one.partition(".")[0] for one in imported} <= sys.stdlib_module_names
 
 
 def test_an_installed_environment_is_used_as_it_is(start, ready, monkeypatch):
@@ -60,13 +73,13 @@ def test_a_changed_lock_installs_again_and_the_stamp_comes_last(start, ready, mo
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(start.shutil, "which", lambda _: "uv")
     start.prepare(ready)
-    assert [command[-2:] for command in commands] == [["-r", str(start.LOCK)], ["-e", str(ROOT)]]
+    assert [tuple(command[-2:]) for command in commands] == [("-r", start.LOCK.name), ("-e", ".")]
     assert all("--no-deps" in command and "--no-build-isolation" in command for command in commands[1:])
     assert (ready / "kdcourse-installed").read_text() == start.fingerprint()
 
 
 def test_an_interrupted_installation_leaves_no_stamp(start, ready, monkeypatch, capsys):
-    (ready / "kdcourse-installed").unlink()
+    (ready / "kdcourse-installed").write_text("another lock")
 
     def run(command, **_):
         raise subprocess.CalledProcessError(2, command)
@@ -74,11 +87,11 @@ def test_an_interrupted_installation_leaves_no_stamp(start, ready, monkeypatch, 
     monkeypatch.setattr(subprocess, "run", run)
     assert start.main(["test"]) == 1
     assert "Run the same command again" in capsys.readouterr().err
-    assert not (ready / "kdcourse-installed").exists()
+    assert (ready / "kdcourse-installed").read_text() == "another lock"
 
 
 def test_without_uv_pip_takes_the_same_lock(start, ready, monkeypatch, capsys):
-    (ready / "kdcourse-installed").unlink()
+    (ready / "kdcourse-installed").write_text("another lock")
     commands = []
 
     def run(command, **_):
@@ -90,13 +103,49 @@ def test_without_uv_pip_takes_the_same_lock(start, ready, monkeypatch, capsys):
     monkeypatch.setattr(start.shutil, "which", lambda _: None)
     start.prepare(ready)
     assert "uv cannot be had" in capsys.readouterr().out
-    assert commands[1][1:3] == ["-m", "pip"] and commands[1][-2:] == ["-r", str(start.LOCK)]
+    assert commands[1][1:3] == ["-m", "pip"] and commands[1][-2:] == ["-r", start.LOCK.name]
 
 
-def test_an_old_python_is_named(start, monkeypatch, capsys):
+def test_an_old_python_is_named(monkeypatch, capsys):
+    start = load(PARTS[0])
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
+    assert declared == f">={'.'.join(map(str, start.OLDEST))}" and load(PARTS[1]).OLDEST == start.OLDEST
     monkeypatch.setattr(start.sys, "version_info", (3, 9, 0))
     assert start.main(["lab"]) == 1
-    assert "needs Python 3.11 or newer" in capsys.readouterr().err
+    assert capsys.readouterr().err == "This course needs Python 3.11 or newer; this is Python 3.9.\n"
+
+
+def test_every_python_can_read_the_file_that_says_so():
+    """Python 2.7 takes ASCII, and none of the syntax that came after it."""
+    source = PARTS[0].read_bytes().decode("ascii")
+    newer = (
+        ast.JoinedStr,
+        ast.AnnAssign,
+        ast.NamedExpr,
+        ast.AsyncFunctionDef,
+        ast.Await,
+        ast.Nonlocal,
+        ast.Starred,
+        ast.Match,
+    )
+    for node in ast.walk(ast.parse(source)):
+        assert not isinstance(node, newer), ast.unparse(node)
+        if isinstance(node, ast.arguments):
+            assert not node.kwonlyargs and not node.posonlyargs and not any(one.annotation for one in node.args)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
+            assert len(node.args) == 1 and not node.keywords  # of several, 2.7 prints a tuple
+
+
+@pytest.mark.parametrize("old", ["2.7", "3.6", "3.8", "3.10"])
+def test_an_old_python_gets_the_line(old):
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    found = sorted(map(str, pyenv.glob(f"{old}.*/bin/python"))) + list(filter(None, [shutil.which(f"python{old}")]))
+    if not found:
+        pytest.skip(f"no Python {old} here")
+    done = subprocess.run([found[0], str(PARTS[0]), "lab"], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.splitlines() == [
+        f"This course needs Python 3.11 or newer; this is Python {old}."
+    ]
 
 
 def test_a_full_disk_and_a_missing_venv_module_are_named(start, ready, monkeypatch, capsys):
@@ -212,15 +261,127 @@ def test_a_real_environment_is_made_in_an_empty_folder_and_made_again(start, tmp
     made = []
     monkeypatch.setattr(start.venv, "create", lambda place, with_pip: made.append(place) or VENV_CREATE(place))
     for _ in range(2):
-        start.create(tmp_path / "venv", None, sys.executable)
+        start.create(tmp_path / "venv", sys.executable)
         assert start._python(tmp_path / "venv").is_file() and (tmp_path / "venv" / "kdcourse-environment").is_file()
         start._python(tmp_path / "venv").unlink()
     assert len(made) == 2
 
 
-def test_without_a_command_it_explains_itself(start, capsys):
-    assert start.main([]) == 0
+def test_without_a_command_it_explains_itself(capsys):
+    assert load(PARTS[0]).main([]) == 0
     assert "python start.py test" in capsys.readouterr().out
+
+
+def test_a_home_in_the_environments_name_is_the_users(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("KDCOURSE_VENV", "~/course")
+    made = []
+    monkeypatch.setattr(start, "prepare", made.append)
+    monkeypatch.setattr(subprocess, "call", lambda *_, **__: 0)
+    assert start.main(["test"]) == 0
+    assert made == [tmp_path.resolve() / "course"]
+
+
+@pytest.mark.parametrize("ends", [SystemExit(1), ImportError("ensurepip"), ValueError("the PATH separator :")])
+def test_where_this_python_makes_no_environment_uv_does(start, tmp_path, monkeypatch, ends):
+    def ended(*_, **__):
+        raise ends
+
+    commands = []
+    monkeypatch.delenv("KDCOURSE_NO_UV", raising=False)
+    monkeypatch.setattr(start.venv, "create", ended)
+    monkeypatch.setattr(start.shutil, "which", lambda name: name)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
+    start.create(tmp_path / "venv", sys.executable)
+    assert [command[:2] for command in commands] == [("uv", "venv")]
+    monkeypatch.setattr(start.shutil, "which", lambda _: None)
+    with pytest.raises(OSError, match="apt install python3-venv"):
+        start.create(tmp_path / "venv", sys.executable)
+
+
+def test_what_was_begun_and_never_ended_is_made_again(start, ready, monkeypatch):
+    """It has a Python, and no pip: as after Debian's refusal, or a stop in the first seconds."""
+    (ready / "kdcourse-installed").unlink()
+    (ready / "lib").mkdir()
+    (ready / "lib" / "torn").touch()
+    made = []
+    monkeypatch.setattr(start.venv, "create", lambda place, with_pip: made.append(set(tree(place))))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
+    start.prepare(ready)
+    assert made == [{"kdcourse-environment"}] and (ready / "kdcourse-installed").is_file()
+
+
+STAND_IN = """#!{python}
+\"\"\"In uv's place: it writes slowly, and stumbles over what somebody else is writing.\"\"\"
+import sys, time
+from pathlib import Path
+
+place = Path(sys.argv[sys.argv.index("--python") + 1]).parents[1]
+name = "project" if sys.argv[-1] == "." else Path(sys.argv[-1]).name
+parts = [place / "lib" / f"{{name}}-{{number}}" for number in range(8)]
+for part in parts:
+    part.mkdir()
+    time.sleep(0.1)
+(place / f"{{name}}-whole").touch()
+"""
+
+
+@pytest.fixture
+def slow(tmp_path):
+    """A copy of what a start needs, and the environment variables of a machine whose uv is slow."""
+    course, tools = tmp_path / "a ${HOME} [2026] #b", tmp_path / "tools"
+    for path in (*PARTS, ROOT / "pyproject.toml", ROOT / "requirements.lock"):
+        copy = course / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    tools.mkdir()
+    (tools / "uv").write_text(STAND_IN.format(python=sys.executable))
+    (tools / "uv").chmod(0o755)
+    cli = course / "kdcourse" / "cli.py"  # on the path of the working folder, as the installed one would be
+    cli.write_text("print('opened')\n")
+    settings = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("KDCOURSE_VENV", "KDCOURSE_NO_UV", "PYTHONPATH")
+    }
+    return course, {**settings, "PATH": f"{tools}:{os.environ['PATH']}"}
+
+
+def begin(slow) -> subprocess.Popen:
+    course, settings = slow
+    command = [sys.executable, str(course / "start.py"), "lab"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=course, env=settings, start_new_session=True, **streams)
+
+
+def ended_well(process: subprocess.Popen, course: Path) -> str:
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, out + err
+    assert (course / ".venv" / "requirements.lock-whole").is_file() and (course / ".venv" / "project-whole").is_file()
+    assert "opened" in out
+    return out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for uv is a script with a first line")
+def test_a_first_start_that_is_stopped_anywhere_is_made_good_by_the_next(slow):
+    course, _ = slow
+    for seconds, end in ((0.2, signal.SIGKILL), (0.7, signal.SIGINT), (2.5, signal.SIGKILL), (4.0, signal.SIGINT)):
+        process = begin(slow)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+            break  # a fast machine is done before
+        os.killpg(process.pid, end) if end == signal.SIGINT else process.kill()  # what it had started goes on
+        process.communicate()
+    ended_well(begin(slow), course)
+    assert "Installing" not in ended_well(begin(slow), course)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for uv is a script with a first line")
+def test_of_two_starts_at_once_the_second_waits(slow):
+    first, second = begin(slow), begin(slow)
+    said = [ended_well(one, slow[0]) for one in (first, second)]
+    assert sorted("this one waits" in one for one in said) == [False, True]
 
 
 @pytest.fixture
