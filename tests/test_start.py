@@ -283,7 +283,7 @@ def test_a_home_in_the_environments_name_is_the_users(start, tmp_path, monkeypat
     assert made == [tmp_path.resolve() / "course"]
 
 
-@pytest.mark.parametrize("ends", [SystemExit(1), ImportError("ensurepip"), ValueError("the PATH separator :")])
+@pytest.mark.parametrize("ends", [SystemExit(1), ImportError("ensurepip")])
 def test_where_this_python_makes_no_environment_uv_does(start, tmp_path, monkeypatch, ends):
     def ended(*_, **__):
         raise ends
@@ -298,6 +298,13 @@ def test_where_this_python_makes_no_environment_uv_does(start, tmp_path, monkeyp
     monkeypatch.setattr(start.shutil, "which", lambda _: None)
     with pytest.raises(OSError, match="apt install python3-venv"):
         start.create(tmp_path / "venv", sys.executable)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no name has a colon there")
+def test_a_folder_that_no_path_can_name_is_told_before_anything_is_installed(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing may be installed there"))
+    with pytest.raises(OSError, match="PATH separator :. Let KDCOURSE_VENV name another folder"):
+        start.create(tmp_path / "a:b" / "venv", sys.executable)
 
 
 def test_what_was_begun_and_never_ended_is_made_again(start, ready, monkeypatch):

@@ -130,7 +130,9 @@ def alone(environment: Path) -> Iterator[None]:
     """One start at a time for each environment: another waits until this one ends, however it ends."""
     environment.parent.mkdir(parents=True, exist_ok=True)
     with environment.with_name(f"{environment.name}.lock").open("a") as file:
-        os.set_inheritable(file.fileno(), True)  # where this process is killed, what it has started still holds the lock
+        os.set_inheritable(
+            file.fileno(), True
+        )  # where this process is killed, what it has started still holds the lock
         if not _locked(file):
             print("Another start is installing the course; this one waits for it.", flush=True)
             while not _locked(file):
@@ -210,22 +212,24 @@ def create(environment: Path, python: str) -> None:
             venv.create(environment, with_pip=True)
         else:
             _run(python, "-m", "venv", str(environment))
-    # Debian's own venv ends the process where it lacks pip; a folder whose name has a colon is refused by a ValueError.
-    except (subprocess.CalledProcessError, ImportError, ValueError, SystemExit) as error:
+    except ValueError as error:  # a colon in the folder's name, which separates folders in a PATH
+        raise OSError(f"{error} Let KDCOURSE_VENV name another folder") from None
+    except (
+        subprocess.CalledProcessError,
+        ImportError,
+        SystemExit,
+    ):  # Debian's own venv ends the process where it lacks pip
         uv = _uv_at_hand()
         if uv is None:
-            reason = f"{error}; " if isinstance(error, ValueError) else ""
             raise OSError(
-                f"this Python makes no virtual environment here ({reason}on Debian and Ubuntu: apt install python3-venv)"
+                "this Python makes no virtual environments (on Debian and Ubuntu: apt install python3-venv)"
             ) from None
         _run(uv, "venv", "--allow-existing", "--python", python, str(environment))
 
 
 def find_uv(environment: Path) -> str | None:
     """uv from the PATH, else from the package index into the environment; None where it cannot be had."""
-    if os.environ.get("KDCOURSE_NO_UV"):
-        return None
-    if found := _uv_at_hand():
+    if (found := _uv_at_hand()) or os.environ.get("KDCOURSE_NO_UV"):
         return found
     try:
         _run(*_pip(environment), "install", "--quiet", _pinned("uv"))
