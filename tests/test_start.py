@@ -303,7 +303,7 @@ def test_where_this_python_makes_no_environment_uv_does(start, tmp_path, monkeyp
 @pytest.mark.skipif(os.name == "nt", reason="no name has a colon there")
 def test_a_folder_that_no_path_can_name_is_told_before_anything_is_installed(start, tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing may be installed there"))
-    with pytest.raises(OSError, match="PATH separator :. Let KDCOURSE_VENV name another folder"):
+    with pytest.raises(OSError, match=r"PATH separator :. Let KDCOURSE_VENV name another folder"):
         start.create(tmp_path / "a:b" / "venv", sys.executable)
 
 
