@@ -7,23 +7,23 @@ import re
 import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 from typer.testing import CliRunner
 
 import kdcourse as kd
-from kdcourse.assignments import likeness, marking, measurement, processes, runner, sandbox, sheet, tasks
+from kdcourse.assignments import likeness, marking, measurement, processes, runner, sandbox, sheet, submissions, tasks
 from kdcourse.assignments.measurement import pictures
 from kdcourse.assignments.tasks import FunctionTask, ReportTask, WrittenTask
 from kdcourse.assignments.variants import TASKS, assignment
-from kdcourse.authoring import notebooks
 from kdcourse.cli import app
 from kdcourse.exercises import engine, verdicts
 
 ATTACKS = tomllib.loads((Path(__file__).parent / "attacks.toml").read_text(encoding="utf-8"))
 SEED = 7
 PATIENT = 300.0  # seconds, where nothing should run out of time however busy the machine is
-KNOWN = {"labels_accuracy": 70.0, "distilled_accuracy": 91.3, "mean_entropy": 1.2}
+KNOWN = {"labels_accuracy": 70.0, "gain": 21.3, "mean_entropy": 1.2, "hardest_picture": 12.0}
 CONFINED = pytest.mark.skipif(not sandbox.works("bwrap"), reason="bubblewrap is not here, or this system forbids it")
 
 
@@ -53,7 +53,7 @@ def hand_in(path: Path, answers: dict[str, str]) -> Path:
     for cell in notebook.cells:
         if named := re.match(r"# Answer to (\S+)\n", cell.source):
             cell.source = named[0] + answers[named[1]] if named[1] in answers else cell.source
-    notebooks.write(notebook, path)
+    path.write_text(nbformat.writes(notebook), encoding="utf-8")
     return path
 
 
@@ -84,7 +84,8 @@ def test_the_sheet_holds_every_task_and_no_solution(tmp_path):
     text = path.read_text(encoding="utf-8")
     assert all(json.dumps(asked.text)[1:-1] in text or asked.text in text for asked in assignment(SEED))
     assert "settings" not in text and "reference" not in text
-    stubs = sheet.answers(path)
+    stubs, named = sheet.read(path)
+    assert named == SEED
     assert list(stubs) == [asked.id for asked in assignment(SEED) if not isinstance(asked, WrittenTask)]
     for name, source in stubs.items():
         assert source == f"# Answer to {name}\n{task(name).stub}"
@@ -106,9 +107,9 @@ def test_a_class_is_marked_and_who_breaks_out_or_forges_loses_marks_alone(tmp_pa
     hand_in(tmp_path / ".hidden" / "ada-checkpoint.ipynb", right())
     rows = {row["submission"]: row for row in marking.mark(tmp_path, SEED, seconds=PATIENT)}
     assert list(rows) == ["ada.ipynb", "bob.ipynb", "cy/torn.ipynb"]
-    assert rows["ada.ipynb"]["marks"] == rows["ada.ipynb"]["out_of"] == 11, rows["ada.ipynb"]
+    assert rows["ada.ipynb"]["marks"] == rows["ada.ipynb"]["out_of"] == 12, rows["ada.ipynb"]
     # The forged line is taken for the mixture's reply, the end of the process for the experiment's: both are Bob's.
-    assert rows["bob.ipynb"]["marks"] == 11 - 2 - 2 - 3, rows["bob.ipynb"]
+    assert rows["bob.ipynb"]["marks"] == 12 - 2 - 2 - 4, rows["bob.ipynb"]
     failed = {one["id"]: one["checks"] for one in rows["bob.ipynb"]["tasks"] if not one["checks"][-1]["passed"]}
     assert failed.keys() == {"02-softmax", "03-mixture", "03-experiment"}
     assert failed["02-softmax"][0]["note"] == "the temperature is ignored"
@@ -123,6 +124,11 @@ HOSTILE = {
     "edits": "open(torch.__file__, 'a')",
     "vandalises": "import os\nos.chmod(torch.__file__, 0o600)",
     "network": "import _socket\n_socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM).connect(('192.0.2.1', 80))",
+    "sockets": "import _socket\n_socket.socket(_socket.AF_UNIX)",
+    "memory in files": "import os\nos.write(os.memfd_create('hoard'), bytes(1 << 20))",
+    "shared memory": "import ctypes\nlibc = ctypes.CDLL(None)\nx = 1 + (libc.shmget(0, 1 << 20, 0o1600) >= 0)",
+    "tells": "\nclass PermissionError(PermissionError): ...\nPermissionError.__name__ = 'a private key'\n"
+    "raise PermissionError('a key')",
     "frees itself": "import ctypes, struct\nlibc = ctypes.CDLL(None)\nlibc.unshare(0x10020000)\n"
     "libc.syscall(442, -100, b'/', 0x8000, struct.pack('=4Q', 0, 1, 0, 0), 32)\nopen(torch.__file__, 'a')",
     "children": "import os, sys\nif os.fork() == 0:\n    os.setsid()\n"
@@ -138,10 +144,13 @@ SAID = {
     "raises": "ZeroDivisionError",
     "exits": "SystemExit",
     "memory": "MemoryError",
-    "edits": "Read-only file system",
-    "vandalises": "Read-only file system",
-    "network": "Network is unreachable",
-    "frees itself": "Read-only file system",
+    "edits": "OSError in line 1",
+    "vandalises": "OSError in line 2",
+    "network": "PermissionError in line 2",
+    "frees itself": "OSError in line 5",
+    "sockets": "PermissionError in line 2",
+    "memory in files": "PermissionError in line 2",
+    "tells": "PermissionError in line 2",
     "kills": "it ended the process",
     "loops": "out of time",
     "floods": "unreadable reply",
@@ -166,7 +175,10 @@ def test_hostile_answers_harm_nobody(kept_apart):
     (replies["loops"],) = processes.run_answers([loops], 5.0)
     for name, words in SAID.items():
         assert words in replies[name]["error"], (name, replies[name])
-    assert replies["prints"]["found"]["x"] == 1 and replies["honest"]["found"]["x"] == 2.5
+    assert (
+        replies["prints"]["found"]["x"] == replies["shared memory"]["found"]["x"] == 1
+        and replies["honest"]["found"]["x"] == 2.5
+    )
     assert (checker.read_bytes(), checker.stat().st_mode) == before
     running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert not any(orphan.encode() in line for line in running)
@@ -259,8 +271,8 @@ def universal(seed: int, stubborn: bool) -> dict[str, str]:
 def test_a_submission_that_asks_the_course_passes_nothing_in_any_variant(seed, stubborn, tmp_path, known_outcome):
     answers = universal(seed, stubborn)
     (row,) = marking.mark(hand_in(tmp_path / "a.ipynb", answers), seed, seconds=PATIENT)
-    assert row["marks"] == 0 and row["out_of"] == 11
-    assert all("No module named 'kdcourse" in check["note"] for one in row["tasks"] for check in one["checks"])
+    assert row["marks"] == 0 and row["out_of"] == 12
+    assert all("ModuleNotFoundError" in check["note"] for one in row["tasks"] for check in one["checks"])
 
 
 def test_without_anything_to_keep_it_apart_the_course_is_refused_all_the_same(tmp_path, known_outcome, monkeypatch):
@@ -268,7 +280,7 @@ def test_without_anything_to_keep_it_apart_the_course_is_refused_all_the_same(tm
     (row,) = marking.mark(hand_in(tmp_path / "a.ipynb", universal(SEED, False)), SEED, seconds=PATIENT)
     assert row["marks"] == 0
     (row,) = marking.mark(hand_in(tmp_path / "b.ipynb", right()), SEED, seconds=PATIENT)
-    assert row["marks"] == 11
+    assert row["marks"] == 12
 
 
 def test_the_view_of_bubblewrap_holds_python_and_packages_alone(tmp_path, monkeypatch):
@@ -334,10 +346,60 @@ def test_a_source_that_no_parser_takes_is_no_published_solution():
     assert likeness.normal_form("def f(): return 1" + " " * likeness.LONGEST, "f") is None
 
 
+def test_there_is_a_row_for_everything_that_was_handed_in(tmp_path, known_outcome):
+    path = hand_in(tmp_path / "Ada.IPYNB", right())
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if (source := "".join(cell["source"])).startswith("# Answer to"):
+            cell["source"] = f"\n\n{source}"
+    path.write_text(json.dumps(notebook), encoding="utf-8-sig")
+    (tmp_path / "bob.zip").write_bytes(b"PK")
+    (tmp_path / "cy.py").write_text("x = 1")
+    (tmp_path / "dee.ipynb").symlink_to(path)
+    (tmp_path / ".DS_Store").touch()
+    rows = {row["submission"]: row for row in marking.mark(tmp_path, SEED, ["02-softmax"], seconds=PATIENT)}
+    assert {name: (row["marks"], row["error"]) for name, row in rows.items()} == {
+        "Ada.IPYNB": (2, ""),
+        "bob.zip": (0, "an archive: unpack it first"),
+        "cy.py": (0, "no notebook"),
+        "dee.ipynb": (0, "a link, which is not followed"),
+    }
+    _, said = call("mark", str(tmp_path), "--seed", "7", "--task", "02-softmax")
+    assert said.count("not marked") == 3
+
+
+def flagged(folder: Path, seed: int = SEED) -> dict[str, list[str]]:
+    return submissions.flags(submissions.handed_in(folder), seed, assignment(seed))
+
+
+def test_what_to_look_at_beside_the_marks(tmp_path):
+    own = "def {name}(*given):\n    answer = {number}\n    return answer  # as I see it"
+    names = ("02-softmax", "02-gradient", "03-mixture")
+    mine = {one: own.format(name=task(one).name, number=number) for number, one in enumerate(names)}
+    hand_in(tmp_path / "ada.ipynb", mine)
+    hand_in(tmp_path / "bob - Copy (2).ipynb", {name: f"{text}  \n" for name, text in mine.items()})
+    hand_in(tmp_path / "bob.ipynb", right())
+    hand_in(tmp_path / "cy.ipynb", right() | {"02-softmax": "import kdcourse as kd"})
+    hand_in(tmp_path / "dee.ipynb", {})
+    hand_in(tmp_path / "eve.ipynb", {})
+    assert flagged(tmp_path) == {
+        "ada.ipynb": ["3 answers are word for word those of bob - Copy (2).ipynb"],
+        "bob - Copy (2).ipynb": [
+            "3 answers are word for word those of ada.ipynb",
+            "perhaps of the same student as bob.ipynb",
+        ],
+        "bob.ipynb": ["perhaps of the same student as bob - Copy (2).ipynb"],  # the published solutions are said apart
+        "cy.ipynb": ["02-softmax: asks for the course"],
+        "dee.ipynb": [],
+        "eve.ipynb": [],
+    }
+    assert flagged(tmp_path, seed=8)["dee.ipynb"] == ["it is assignment 7, marked as 8"]
+
+
 def test_published_solutions_are_listed_and_keep_their_marks(tmp_path, known_outcome):
     path = hand_in(tmp_path / "a.ipynb", right())
     (row,) = marking.mark(path, SEED, ["02-softmax", "03-experiment"], seconds=PATIENT)
-    assert row["marks"] == row["out_of"] == 5
+    assert row["marks"] == row["out_of"] == 6
     assert [one["published"] for one in row["tasks"]] == [True, False]
     _, said = call("mark", str(path), "--seed", "7", "--task", "02-softmax")
     assert "2 of 2" in said and "equals the published" in said
@@ -386,10 +448,18 @@ def test_reported_numbers_are_right_within_the_tolerance(known_outcome):
         found = {name: torch.tensor(value) for name, value in (KNOWN | reported).items()}
         return [check.passed for check in task("03-experiment").judge(found, 0)]
 
-    assert passed(labels_accuracy=71.4, mean_entropy=1.195) == [True, True, True]
-    assert passed(labels_accuracy=0.7, mean_entropy=1.22) == [False, True, False]
-    assert passed(distilled_accuracy=float("nan"), mean_entropy=[1.2, 1.2]) == [True, False, False]
-    assert [check.passed for check in task("03-experiment").judge({"mean_entropy": True}, 0)] == [False] * 3
+    assert passed(labels_accuracy=71.4, mean_entropy=1.195) == [True, True, True, True]
+    assert passed(labels_accuracy=0.7, mean_entropy=1.22, hardest_picture=13) == [False, True, False, False]
+    assert passed(gain=float("nan"), mean_entropy=[1.2, 1.2]) == [True, False, False, True]
+    assert [check.passed for check in task("03-experiment").judge({"mean_entropy": True}, 0)] == [False] * 4
+
+
+def test_one_students_numbers_are_not_anothers(monkeypatch):
+    """Without the training: the place of the hardest picture is the teacher's alone, and no two variants share it."""
+    scores = type("Scores", (), {"mean": lambda self: {"labels": 0.0, "distilled": 0.0}})
+    monkeypatch.setattr(measurement, "compare", lambda *_, **__: type("Done", (), {"scores": scores()}))
+    found = [measurement.outcome.__wrapped__(task("03-experiment", seed).setting) for seed in range(6)]
+    assert len({one["hardest_picture"] for one in found}) == len(found)
 
 
 def test_the_marker_runs_the_experiment_that_the_text_asks_for():
@@ -400,19 +470,20 @@ def test_the_marker_runs_the_experiment_that_the_text_asks_for():
     data = pictures(setting.data_seed, setting.classes)
     teacher = kd.zoo.teacher("convnet", data, announce=False)
     few, cached = data.train.sample(setting.labelled), kd.TeacherCache(teacher)
-    found = {"labels_accuracy": 0.0, "distilled_accuracy": 0.0}
+    accuracy = {"labels": 0.0, "distilled": 0.0}
     for seed in range(3):
-        for name in found:
+        for name in accuracy:
             student = kd.models.perceptron((64,), seed=seed)
-            method = kd.SoftTarget(temperature=setting.temperature) if name == "distilled_accuracy" else None
+            method = kd.SoftTarget(temperature=setting.temperature) if name == "distilled" else None
             split = few if method is None else data.train
             kd.train(student, split, method, teacher=method and cached, steps=300, order_seed=seed, progress=False)
-            found[name] += kd.measure.accuracy(student, data.test) / 3
+            accuracy[name] += kd.measure.accuracy(student, data.test) / 3
     logits = kd.measure.predict(teacher, data.test) / setting.temperature
-    entropy = engine.exercise("02.entropy")(logits.softmax(dim=1)).mean().item()
-    assert found == pytest.approx({name: known[name] for name in found}, abs=0.3)
-    assert entropy == pytest.approx(known["mean_entropy"], abs=1e-4)
-    assert known["distilled_accuracy"] > known["labels_accuracy"] + 10
+    entropies = engine.exercise("02.entropy")(logits.softmax(dim=1))
+    assert accuracy["labels"] == pytest.approx(known["labels_accuracy"], abs=0.3)
+    assert accuracy["distilled"] - accuracy["labels"] == pytest.approx(known["gain"], abs=0.3)
+    assert entropies.mean().item() == pytest.approx(known["mean_entropy"], abs=1e-4)
+    assert entropies.argmax().item() == known["hardest_picture"] and known["gain"] > 10
 
 
 def test_pictures_of_an_assignment():
@@ -466,7 +537,7 @@ def test_bad_arguments_are_named(tmp_path):
         if text is not None:
             large.write_text(text)
         with pytest.raises(ValueError, match="cannot be read"):
-            sheet.answers(large)
+            sheet.read(large)
 
 
 def test_the_table_and_the_json_show_a_submission(tmp_path, monkeypatch):
@@ -477,11 +548,18 @@ def test_the_table_and_the_json_show_a_submission(tmp_path, monkeypatch):
         "out_of": 2,
         "error": "",
         "tasks": [{"id": "03-mixture", "checks": [check], "published": False}],
+        "flags": ["[blue]as b.ipynb"],
     }
     monkeypatch.setattr(marking, "mark", lambda *_, **__: [row])
     monkeypatch.setattr(processes, "liberties", lambda: ["fly"])
     path = str(hand_in(tmp_path / "a.ipynb", {}))
     _, said = call("mark", path, "--seed", "7")
-    assert "a[b].ipynb" in said and "1 of 2" in said and "[red]T² left out" in said and "\x1b" not in said
+    assert (
+        "a[b].ipynb" in said
+        and "1 of 2" in said
+        and "[red]T²" in said
+        and "[blue]as b.ipynb" in said
+        and "\x1b" not in said
+    )
     assert "an answer can fly" in said
     assert json.loads(CliRunner().invoke(app, ["mark", path, "--seed", "7", "--json"]).stdout) == [row]

@@ -3,8 +3,9 @@
 | what | how, on Linux |
 |---|---|
 | taking memory: `MEMORY` above what Python and PyTorch hold, for each process | RLIMIT_AS |
+| memory that no process's limit counts: shared segments, files in memory | seccomp |
 | writing: only its reply, of `REPLY` bytes; not even a file's permissions change | a mount namespace, Landlock |
-| the network | a network namespace; without one, TCP by Landlock |
+| sockets of any kind, and so the network | seccomp, and a network namespace; without both, TCP by Landlock |
 | other programs' sockets, in their usual folders | a mount namespace |
 | other processes: neither seen nor debugged; its own children end with it | a process namespace; Landlock |
 | children | RLIMIT_NPROC, unless root marks |
@@ -16,6 +17,7 @@ everywhere: the marker keeps it. This file is lent to the answer's process: it i
 """
 
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -25,11 +27,23 @@ from pathlib import Path
 MEMORY = 1 << 30  # bytes
 REPLY = 1_000_000  # bytes
 MOUNT_SETATTR, CREATE_RULESET, RESTRICT_SELF = 442, 444, 446  # system calls, the same on every architecture
-NO_NEW_PRIVILEGES = 38  # prctl's
+NO_NEW_PRIVILEGES, SECCOMP = 38, 22  # prctl's
 # Landlock's rights, as bits of its three sets: files, TCP, and what stays within the process.
 WRITE_REMOVE_MAKE = sum(1 << right for right in (1, *range(4, 13)))
 TRUNCATE = 1 << 14
 BIND_AND_CONNECT = 0b11
+# System calls that an answer has no use for, by their numbers on x86-64 and on arm64: sockets; memory that no limit counts;
+# other processes' memory and keys; another view of the machine.
+FORBIDDEN = {
+    **{"socket": (41, 198), "socketpair": (53, 199), "io_uring_setup": (425, 425)},
+    **{"shmget": (29, 194), "shmat": (30, 196), "msgget": (68, 186), "semget": (64, 190)},
+    **{"memfd_create": (319, 279), "memfd_secret": (447, 447), "userfaultfd": (323, 282)},
+    **{"ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271)},
+    **{"add_key": (248, 217), "keyctl": (250, 219), "bpf": (321, 280), "perf_event_open": (298, 241)},
+    **{"mount": (165, 40), "unshare": (272, 97), "setns": (308, 268), "personality": (135, 92)},
+}
+PROCESSORS = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # as seccomp names them, in the order of the numbers above
+OPEN_FILES = 64
 SIGNALS_AND_ABSTRACT_SOCKETS = 0b11
 SOCKETS = (b"/run", b"/tmp/.X11-unix")
 
@@ -51,10 +65,13 @@ def confine(hidden: list[str] | None) -> None:
     held = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, held + MEMORY))
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     libc = ctypes.CDLL(None)
     if hidden is not None:
         _freeze_mounts(libc, [*SOCKETS, *map(os.fsencode, hidden)])
+    libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     _forbid_writing(libc)
+    _forbid_calls(libc)
 
 
 def _freeze_mounts(libc: ctypes.CDLL, folders: list[bytes]) -> None:
@@ -79,9 +96,29 @@ def _forbid_writing(libc: ctypes.CDLL) -> None:
         handled.append(SIGNALS_AND_ABSTRACT_SOCKETS)
     packed = struct.pack(f"={len(handled)}Q", *handled)
     ruleset = libc.syscall(CREATE_RULESET, packed, ctypes.c_size_t(len(packed)), 0)
-    libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     libc.syscall(RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
+
+
+def _forbid_calls(libc: ctypes.CDLL) -> None:
+    """A seccomp filter: the calls in `FORBIDDEN` fail with EPERM, and so does every call by another processor's numbers."""
+    load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
+    refused, allowed = 0x00050000 | errno.EPERM, 0x7FFF0000
+    if (kind := PROCESSORS.get(os.uname().machine)) is None:
+        return
+    numbers = [call[list(PROCESSORS.values()).index(kind)] for call in FORBIDDEN.values()]
+    # (what, where to go if so and if not, value); the places count from the next line. The last line but one allows.
+    lines = [
+        (load, 0, 0, 4),
+        (equal, 0, len(numbers) + 3, kind),
+        (load, 0, 0, 0),
+        (at_least, len(numbers) + 1, 0, 1 << 30),
+    ]
+    lines += [(equal, len(numbers) - place, 0, number) for place, number in enumerate(numbers)]
+    lines += [(answer, 0, 0, allowed), (answer, 0, 0, refused)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in lines))
+    program = struct.pack("@HP", len(lines), ctypes.addressof(code))
+    libc.prctl(SECCOMP, 2, ctypes.c_char_p(program), 0, 0)
 
 
 def _refuse_sockets() -> None:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from kdcourse.assignments.processes import SECONDS, run_answers
-from kdcourse.assignments.sheet import answers
+from kdcourse.assignments.submissions import Submission, flags, handed_in
 from kdcourse.assignments.tasks import Check, Task
 from kdcourse.assignments.variants import assignment
 
@@ -22,41 +22,21 @@ def mark(place: Path, seed: int, names: Iterable[str] | None = None, *, seconds:
 
     seed, names: as the assignment was made with. seconds: for one submission's answers, once their process is ready;
     after an answer that runs out of time, those behind it get as many again.
-    A row holds `submission`, its path below the folder; `marks` of `out_of`; `error`, where the file cannot be read; and
-    `tasks`, each with `id`, its `checks` (`name`, `passed`, `note`), and `published`: whether it equals the published solution.
-    Raises `ValueError` for bad arguments and a place without notebooks.
+    A row holds `submission`, its path below the folder; `marks` of `out_of`; `error`, why it is not marked, else ""; `tasks`,
+    each with `id`, its `checks` (`name`, `passed`, `note`), and `published`: whether it equals the published solution; and
+    `flags`, what else to look at. Raises `ValueError` for bad arguments and a place where nothing was handed in.
     """
     from tqdm.auto import tqdm
 
     tasks = [task for task in assignment(seed, names) if task.checks]
-    read = {path: _read(path) for path in submissions(place)}  # all of them, before anybody's code runs
-    base = place if place.is_dir() else place.parent
-    bar = tqdm(read.items(), desc="marking", unit="submission", leave=False, disable=None)
-    return [{"submission": path.relative_to(base).as_posix(), **_row(tasks, *given, seconds)} for path, given in bar]
+    found = handed_in(place)  # all of them, before anybody's code runs
+    flagged = flags(found, seed, tasks)
+    bar = tqdm(found, desc="marking", unit="submission", leave=False, disable=None)
+    return [{"submission": one.name, **_row(tasks, one, seconds), "flags": flagged[one.name]} for one in bar]
 
 
-def submissions(place: Path) -> list[Path]:
-    """The file itself, or every notebook in a folder and in its folders, by name; hidden ones and links are left out.
-
-    Raises `ValueError` where there is none.
-    """
-    found = [place] if place.is_file() else sorted(place.rglob("*.ipynb"))
-    wanted = [path for path in found if path.suffix == ".ipynb" and path.is_file() and not path.is_symlink()]
-    wanted = [path for path in wanted if not any(part.startswith(".") for part in path.relative_to(place).parts)]
-    if not wanted:
-        raise ValueError(f"place must be a notebook, or a folder that holds some, got {str(place)!r}")
-    return wanted
-
-
-def _read(path: Path) -> tuple[dict[str, str], str]:
-    """The answers, and why there are none where the file cannot be read."""
-    try:
-        return dict(answers(path)), ""
-    except ValueError as error:
-        return {}, str(error)
-
-
-def _row(tasks: list[Task], given: dict[str, str], error: str, seconds: float) -> dict:
+def _row(tasks: list[Task], submission: Submission, seconds: float) -> dict:
+    given = submission.answers
     seeds = {task.id: secrets.randbits(32) for task in tasks}  # so that no answer knows its arguments beforehand
     jobs = {task.id: task.job(seeds[task.id]) | {"code": given[task.id]} for task in tasks if task.id in given}
     replies = dict(zip(jobs, run_answers(list(jobs.values()), seconds), strict=True))
@@ -68,7 +48,7 @@ def _row(tasks: list[Task], given: dict[str, str], error: str, seconds: float) -
         {"id": name, "checks": [asdict(check) for check in checks], "published": published[name]}
         for name, checks in marked.items()
     ]
-    return {"marks": sum(passed), "out_of": len(passed), "error": error, "tasks": rows}
+    return {"marks": sum(passed), "out_of": len(passed), "error": submission.error, "tasks": rows}
 
 
 def _checks(task: Task, reply: dict, seed: int) -> list[Check]:

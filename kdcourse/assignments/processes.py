@@ -3,6 +3,7 @@
 `runner.py` is what runs in one of them; it sees what `sandbox.py` shows it, kept from harm as `confinement.py` says.
 """
 
+import builtins
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from kdcourse.assignments import sandbox
+from kdcourse.assignments import runner, sandbox
 from kdcourse.assignments.confinement import REPLY
 
 SECONDS = 20.0  # for one submission's answers
@@ -24,7 +25,7 @@ STARTING = 600.0  # seconds: a busy machine that never loaded PyTorch before
 KEPT = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "LANG")
 # An answer that tries what answers should not be able to do.
 TRIALS = """
-import _socket, mmap, os
+import _socket, ctypes, mmap, os
 def can(action, *arguments):
     try:
         action(*arguments)
@@ -37,6 +38,8 @@ def start():
 network = can(lambda: _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM).connect(("192.0.2.1", 9)))  # sends nothing
 processes = can(os.kill, {marker}, 0)
 memory = can(mmap.mmap, -1, 1 << 34)  # claimed, and not touched
+segments = can(lambda: os.memfd_create("x")) or can(lambda: 1 / (ctypes.CDLL(None).shmget(0, 4096, 0o1600) >= 0))
+sockets = can(_socket.socketpair)
 children = can(start)
 references = can(os.stat, {references!r})
 reading = can(os.stat, {file!r})
@@ -55,6 +58,8 @@ LIBERTIES = {
     "programs": "reach other programs through their sockets",
     "processes": "signal other processes",
     "memory": "take any memory",
+    "segments": "take memory that no limit counts",
+    "sockets": "open sockets",
     "children": "start processes, each with memory of its own",
 }
 
@@ -136,8 +141,17 @@ def _decode(line: bytes) -> dict:
     if not isinstance(reply, dict):
         raise ValueError("a reply is an object")
     if "error" in reply:
-        return {"error": str(reply["error"])[:300]}
+        return {"error": _said(reply["error"], reply.get("line"))}
     return {"found": {name: _value(value) for name, value in dict(reply.get("found", {})).items()}}
+
+
+def _said(kind: object, line: object) -> str:
+    """What a note says of an error: its kind and its line; no word that an answer has chosen, which may be a secret of yours."""
+    if kind in runner.ENDS:
+        return runner.ENDS[kind]
+    known = getattr(builtins, kind, None) if isinstance(kind, str) else None
+    name = kind if isinstance(known, type) and issubclass(known, BaseException) else "an error"
+    return f"{name} in line {line}" if type(line) is int and 0 < line < 1000 else name
 
 
 def _value(value: object) -> object:

@@ -7,6 +7,7 @@ This file is lent to the answer's process, as all that it imports of the course:
 import json
 import os
 import sys
+import traceback
 
 import torch
 from torch.nn import functional as F
@@ -15,6 +16,11 @@ from kdcourse.assignments.confinement import confine
 from kdcourse.exercises import probing
 
 MOST = 1_000  # numbers in one value
+ENDS = {  # of an answer that is no error of Python's -> what the marker says
+    "blank": "not attempted",
+    "undefined": "the cell does not define what is asked for",
+    "no numbers": f"something else than at most {MOST} numbers came back",
+}
 
 
 def main() -> None:
@@ -41,17 +47,30 @@ def _forget_the_course() -> None:
 
 
 def run(job: dict) -> dict:
-    """Run the code and probe what it defines: {"found": name -> value} or {"error": one line}."""
+    """Run the code and probe what it defines: {"found": name -> value}, or {"error": its kind, "line": its line}."""
     try:
         scope = {"__name__": "answer", "torch": torch, "F": F}
         exec(compile(job["code"], "answer", "exec"), scope)
-        if missing := [name for name in job["names"] if name not in scope]:
-            return {"error": f"the cell defines no {missing[0]}"}
-        return {"found": {name: encode(value) for name, value in probe(job, scope).items()}}
+        if not set(job["names"]) <= set(scope):
+            return {"error": "undefined"}
+        found = probe(job, scope)
     except probing.NothingReturned:
-        return {"error": "not attempted"}
+        return {"error": "blank"}
     except BaseException as error:  # SystemExit and the like are a student's too
-        return {"error": f"{type(error).__name__}: {error}"[:300]}
+        kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "builtins")
+        return {"error": kind, "line": _line(error)}
+    try:
+        return {"found": {name: encode(value) for name, value in found.items()}}
+    except BaseException:
+        return {"error": "no numbers"}
+
+
+def _line(error: BaseException) -> int | None:
+    """The line of the answer in which it was raised, counted from 1."""
+    if isinstance(error, SyntaxError):
+        return error.lineno
+    lines = [number for frame, number in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == "answer"]
+    return lines[-1] if lines else None
 
 
 def probe(job: dict, scope: dict) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -12,6 +12,8 @@ from kdcourse.assignments.processes import SECONDS
 from kdcourse.assignments.tasks import ReportTask, Task, WrittenTask
 from kdcourse.authoring.notebooks import KERNEL, write
 
+ANSWER = r"#\s*Answer to ([\w-]+)"
+KINDS = ("code", "markdown")
 LARGEST = 10_000_000  # bytes; a notebook with pictures in its outputs stays well below
 INTRODUCTION = """# Assignment {seed}
 
@@ -58,17 +60,18 @@ def compose(seed: int, tasks: Iterable[Task]) -> NotebookNode:
     return new_notebook(cells=cells, metadata=metadata)
 
 
-def answers(path: Path) -> Mapping[str, str]:
-    """Task -> source of the code cell that answers it; where two do, the last.
+def read(path: Path) -> tuple[dict[str, str], int | None]:
+    """Task -> source of the code cell that answers it, where two do, the last; and the seed that the sheet names.
 
     Raises `ValueError` for a file that is too large or no notebook.
     """
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"it is larger than {LARGEST // 1_000_000} MB")
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        cells = json.loads(path.read_text(encoding="utf-8-sig"))["cells"]  # some editors begin a file with a mark
+        code, words = (["".join(cell["source"]) for cell in cells if cell["cell_type"] == kind] for kind in KINDS)
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise ValueError(f"the notebook cannot be read ({error})") from error
-    named = [(re.match(r"# Answer to ([\w-]+)", source), source) for source in sources]
-    return {match[1]: source for match, source in named if match}
+        raise ValueError(f"the notebook cannot be read ({type(error).__name__})") from error
+    answers = {match[1]: source for source in code if (match := re.match(rf"\s*{ANSWER}", source))}
+    titles = [int(match[1]) for text in words if (match := re.match(r"# Assignment (\d{1,18})\b", text))]
+    return answers, titles[0] if titles else None

@@ -70,8 +70,10 @@ def _experiment(name: str, draw: random.Random) -> ReportTask:
         f"`data.train.sample({setting.labelled})`. Train `kd.models.perceptron(({HIDDEN},))` on these labels alone; and on "
         f"all of `data.train` without a label, from the teacher's soft targets at T = {setting.temperature} alone. Take "
         f"{STEPS} steps each, else what `kd.Recipe` does by default, and the seeds 0 to {SEEDS - 1}. Report the mean "
-        "accuracy on the test pictures, in percent, of the students taught by labels and of those distilled; and the "
-        f"entropy of the teacher's answers softened at T = {setting.temperature}, mean over the test pictures, in nats. "
+        "accuracy on the test pictures, in percent, of the students taught by labels; by how many percentage points the "
+        f"distilled ones are above them, mean over the seeds; the entropy of the teacher's answers softened at T = "
+        f"{setting.temperature}, mean over the test pictures, in nats; and the place in `data.test` of the picture whose "
+        "answer has the largest entropy. "
         "The marker trains the same students."
     )
     return ReportTask(name, "Distil", text, setting)

@@ -37,11 +37,11 @@ def mark(
     as_json: Annotated[bool, typer.Option("--json", help="A row for each notebook, with all its checks.")] = False,
 ) -> None:
     """Mark what was handed in: which checks each notebook passes. Answers run in a process of their own, with limits."""
-    from kdcourse.assignments import marking, processes, sandbox, variants
+    from kdcourse.assignments import marking, processes, sandbox, submissions, variants
 
     try:
         variants.assignment(seed, task)  # a slip is told before anything is run
-        marking.submissions(place)
+        submissions.handed_in(place)
         if sandbox.means() != "bwrap":
             typer.echo(f"Note: {sandbox.WITHOUT_BUBBLEWRAP}", err=True)
         for liberty in processes.liberties():
@@ -55,10 +55,10 @@ def mark(
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
     else:
-        print_table(("submission", "marks", "what to look at"), [_missed(row) for row in rows])
+        print_table(("submission", "marks", "what was missed", "what to look at"), [_table_row(row) for row in rows])
 
 
-def _missed(row: dict) -> tuple[str, str, str]:
+def _table_row(row: dict) -> tuple[str, str, str, str]:
     """A row of the table of marks. What a student wrote must neither colour the table nor move the cursor."""
     from rich.markup import escape
 
@@ -66,8 +66,11 @@ def _missed(row: dict) -> tuple[str, str, str]:
         return escape("".join(sign if sign.isprintable() else " " for sign in text))
 
     failed = [(task["id"], check) for task in row["tasks"] for check in task["checks"] if not check["passed"]]
-    notes = [f"{task}, {check['name']}: {check['note']}" for task, check in failed]
-    notes += [f"{task['id']}: equals the published solution" for task in row["tasks"] if task["published"]]
+    missed = [f"{task}, {check['name']}: {check['note']}" for task, check in failed]
+    flags = [f"{task['id']}: equals the published solution" for task in row["tasks"] if task["published"]] + row[
+        "flags"
+    ]
+    marks = f"{row['marks']} of {row['out_of']}"
     if row["error"]:
-        notes = [row["error"]]
-    return harmless(row["submission"]), f"{row['marks']} of {row['out_of']}", "\n".join(map(harmless, notes))
+        missed, marks = [row["error"]], "not marked"
+    return harmless(row["submission"]), marks, "\n".join(map(harmless, missed)), "\n".join(map(harmless, flags))
