@@ -150,7 +150,7 @@ SAID = {
     "frees itself": "OSError in line 5",
     "sockets": "PermissionError in line 2",
     "memory in files": "PermissionError in line 2",
-    "tells": "PermissionError in line 2",
+    "tells": "PermissionError in line 4",
     "kills": "it ended the process",
     "loops": "out of time",
     "floods": "unreadable reply",
