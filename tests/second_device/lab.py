@@ -28,11 +28,11 @@ from tests.second_device import device, rules
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-STEPS, SEEDS, REPEATS, LETTERS = 2, 2, 2, 12
+STEPS, SEEDS, REPEATS, LETTERS = 2, 2, 1, 8
 BUILT_IN = {"KDCOURSE_DATASET": "glyphs", "KDCOURSE_TEXTS": "reviews"}
 BUILT_IN |= {"KDCOURSE_PICTURES": "glyph-pictures", "KDCOURSE_CHARACTERS": "plays"}
-PICTURES = {"train": 30_000, "validation": 2_000, "test": 1_000}
-SENTENCES = {"train": 6_000, "validation": 300, "test": 300}
+PICTURES = {"train": 20_000, "validation": 2_000, "test": 1_000}
+SENTENCES = {"train": 3_000, "validation": 300, "test": 300}
 TRANSFER = 1_000  # sentences that lab 09's teacher reads
 CHARACTERS = 100_000
 
