@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 STEPS, SEEDS, REPEATS, LETTERS = 2, 2, 1, 8
 BUILT_IN = {"KDCOURSE_DATASET": "glyphs", "KDCOURSE_TEXTS": "reviews"}
 BUILT_IN |= {"KDCOURSE_PICTURES": "glyph-pictures", "KDCOURSE_CHARACTERS": "plays"}
-PICTURES = {"train": 20_000, "validation": 2_000, "test": 1_000}
+PICTURES = {"train": 30_000, "validation": 2_000, "test": 1_000}
 SENTENCES = {"train": 3_000, "validation": 300, "test": 300}
 TRANSFER = 1_000  # sentences that lab 09's teacher reads
 CHARACTERS = 100_000
