@@ -53,6 +53,13 @@ def test_shakespeare_is_read_from_the_folder():
     assert data.decode(data.train.inputs[0]).startswith("First Citizen:") and len(data.alphabet) == 65
 
 
+def test_one_line_says_where_a_text_came_from_and_none_where_it_is_not_wanted(capsys):
+    load_characters("plays", device="cpu")
+    assert capsys.readouterr().out.startswith("Plays, built in: ")
+    load_characters("plays", device="cpu", announce=False)
+    assert capsys.readouterr().out == ""
+
+
 def test_without_a_network_the_plays_stand_in(monkeypatch, tmp_path, capsys):
     monkeypatch.delenv("KDCOURSE_DATA", raising=False)
     monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path))

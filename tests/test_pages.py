@@ -134,6 +134,37 @@ def test_a_page_asks_no_host_and_draws_its_own_formulas(lab):
     assert "$" not in re.sub(r"<math\b.*?</math>", "", read(text), flags=re.DOTALL)
 
 
+def test_the_name_of_a_function_does_not_run_into_what_follows():
+    text = pages.page(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(r"Not $\log q$, but $\log(q)$ and $pq$.")])
+    )
+    spaced, closed, product = re.findall(r"<math\b.*?</math>", text)
+    assert re.search(r"<mi>log</mi><mspace[^>]*></mspace><mi>q</mi>", spaced)
+    assert "mspace" not in closed + product
+
+
+@pytest.mark.browser
+@in_chromium
+def test_code_in_a_text_or_an_output_is_set_as_code_and_no_word_is_broken(tmp_path):
+    fenced = "```python\nif True:\n    pass\n```"
+    line = "a distillation " * 30
+    data = {"text/markdown": fenced, "text/html": f"<pre>{line}</pre>"}
+    outputs = [nbformat.v4.new_output("display_data", {kind: text}) for kind, text in data.items()]
+    outputs.append(nbformat.v4.new_output("stream", text=line))
+    cells = [nbformat.v4.new_markdown_cell(fenced), nbformat.v4.new_code_cell("1", outputs=outputs)]
+    path = tmp_path / "page.html"
+    path.write_text(pages.page(nbformat.v4.new_notebook(cells=cells)), encoding="utf-8")
+    with browser.page(width=400) as tab:
+        tab.goto(path.as_uri())
+        styles = tab.locator("pre").evaluate_all("""all => all.map(one => {
+            const { fontFamily, wordBreak } = getComputedStyle(one);
+            return [fontFamily, wordBreak];
+        })""")
+        assert len(styles) == 5 and len(set(map(tuple, styles))) == 1, "the cell's own code among them"
+        assert "mono" in styles[0][0] and styles[0][1] == "normal"
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 400
+
+
 def test_a_page_lists_its_sections():
     text = pages.page(notebooks.compose(LABS[1]), LABS[1].title)
     assert f"<title>{LABS[1].title}</title>" in text

@@ -38,6 +38,7 @@ TEMPLATE = """\
 """
 WIDGET = "application/vnd.jupyter.widget-view+json"
 TABLE = re.compile(r"<table\b.*?</table>", re.DOTALL)
+FUNCTION = re.compile(r"(<mi>[a-z]{2,}</mi>)(?!<mo[^>]*>&#x00028;)")  # such as log, where no parenthesis follows
 HEADING = re.compile(r'<h([23])[^>]*\bid="([^"]+)"[^>]*>(.*?)</h\1>', re.DOTALL)
 
 
@@ -45,10 +46,10 @@ class _Renderer(IPythonRenderer):
     """Formulas as MathML, which browsers draw by themselves."""
 
     def block_math(self, body: str) -> str:
-        return convert(body.strip(), display="block")
+        return _spaced(convert(body.strip(), display="block"))
 
     def inline_math(self, body: str) -> str:
-        return convert(body.strip())
+        return _spaced(convert(body.strip()))
 
 
 class _Exporter(HTMLExporter):
@@ -78,6 +79,11 @@ def slides(notebook: NotebookNode, title: str = "A lab of kdcourse") -> str:
     """A notebook as slides: a new one at each heading; arrow keys, Page Up and Page Down turn them."""
     extra = f"<style>{_read('slides.css')}</style><script>{_read('slides.js')}</script>"
     return page(notebook, title).replace("</body>", f"{extra}</body>")
+
+
+def _spaced(formula: str) -> str:
+    """A formula with the thin space that TeX sets after the name of a function: log q, not logq."""
+    return FUNCTION.sub(r'\1<mspace width="0.167em"/>', formula)
 
 
 def _where_dark(style: str) -> str:

@@ -79,9 +79,9 @@ class CharacterData:
 
 
 def load_characters(
-    name: str | None = None, *, fallback: bool = True, device: torch.device | str | None = None
+    name: str | None = None, *, fallback: bool = True, device: torch.device | str | None = None, announce: bool = True
 ) -> CharacterData:
-    """A text by name; one printed line says where it came from.
+    """A text by name; one printed line says where it came from, not with announce=False.
 
     name: "tinyshakespeare" (1.1 M characters of plays), looked for in the folder named by KDCOURSE_DATA, then in the cache,
         then on the network; or "plays" (built in). Default: the environment variable KDCOURSE_CHARACTERS, else the first.
@@ -103,10 +103,11 @@ def load_characters(
         data = _load("plays", device, *places)
     title = "Tiny Shakespeare" if data.name == "tinyshakespeare" else "Plays"
     sizes = [len(getattr(data, part)) * LENGTH for part in SHARES]
-    print(
-        f"{title}, {data.origin}: {sizes[0]:,} training, {sizes[1]:,} validation and {sizes[2]:,} test characters, "
-        f"an alphabet of {len(data.alphabet)}."
-    )
+    if announce:
+        print(
+            f"{title}, {data.origin}: {sizes[0]:,} training, {sizes[1]:,} validation and {sizes[2]:,} test characters, "
+            f"an alphabet of {len(data.alphabet)}."
+        )
     return data
 
 

@@ -79,7 +79,7 @@ def _judged_text(split: Windows) -> torch.Tensor:
 
 @lru_cache(maxsize=2)
 def _judge(text: str) -> LanguageModel:
-    return zoo.language_teacher(load_characters(text, fallback=False), announce=False)
+    return zoo.language_teacher(load_characters(text, fallback=False, announce=False), announce=False)
 
 
 def written_by(teacher: LanguageModel, split: Windows, seed: int) -> Windows:

@@ -135,6 +135,7 @@ import pandas as pd
 
 from kdcourse.doctor import examine
 
+pd.set_option("display.max_colwidth", None)  # a table shows its texts whole
 checks = pd.DataFrame([check.as_dict() for check in examine()]).set_index("name")
 assert not (checks.status == "red").any(), checks[checks.status == "red"]
 checks.loc[["widgets", "GPU", "cache", "training"]]

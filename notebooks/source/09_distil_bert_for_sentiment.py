@@ -39,6 +39,7 @@ import torch
 import transformers
 from torch.nn import functional as F
 
+pd.set_option("display.max_colwidth", None)  # a table shows its sentences whole
 data = kd.load_texts()
 teacher = kd.zoo.sentiment_teacher()
 

@@ -907,7 +907,7 @@ kd.say(
 # Which candidates are worth their time? Those that no other beats: a candidate is on the *front* (the Pareto front of lab 10)
 # when no other is at most as slow, at least as accurate, and strictly better in one of the two.
 #
-# $$\text{candidate } i \text{ is on the front} \iff \text{there is no } j \text{ with } c_j \le c_i,\; a_j \ge a_i, \text{ and } (c_j < c_i \text{ or } a_j > a_i)$$
+# $$\text{candidate } i \text{ is on the front} \;\;\iff\;\; \text{there is no } j \text{ with } c_j \le c_i,\; a_j \ge a_i, \text{ and } (c_j < c_i \text{ or } a_j > a_i)$$
 #
 # $c_i$ is the latency of candidate $i$ in milliseconds and $a_i$ its validation accuracy in percent. (Of several that tie in both, one
 # is kept.)

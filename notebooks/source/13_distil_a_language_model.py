@@ -48,6 +48,7 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
+pd.set_option("display.max_colwidth", None)  # a table shows its texts whole
 data = kd.load_characters()
 teacher = kd.zoo.language_teacher(data)
 
@@ -64,8 +65,10 @@ teacher = kd.zoo.language_teacher(data)
 # alphabet. $p$ will be the teacher's, of the same shape. At each place this loss looks at one of V numbers, the probability of
 # the character that stands there.
 #
-# The teacher is a small GPT. Its answer has V numbers at each place. The bars below show the six largest of them, and the sum of
-# all others. Move along a line of the text: how sure is the teacher at the beginning of a word, and how sure within a word?
+# The teacher is a small GPT. Its answer has V numbers at each place. The bars below show the six largest of them, and the sum
+# of all others. Move along a line of the text: how sure is the teacher at the beginning of a word, and how sure within a word?
+# The caption names the *entropy*: 0 where the teacher is certain, largest where all bars are equal. It is counted in *nats*,
+# with the natural logarithm. With the logarithm to base 2 the unit is the *bit*, as in the teacher's loss above.
 
 # %%
 line = data.test.inputs[:1]
@@ -75,9 +78,11 @@ likely = teacher(line)[0].softmax(dim=1).detach()
 def listen(position):
     top = likely[position].topk(6)
     read = data.decode(line[0, : position + 1])[-12:]
-    names = [repr(data.alphabet[number])[1:-1] for number in top.indices.tolist()] + ["others"]
+    names = [repr(data.alphabet[number]) for number in top.indices.tolist()] + ["all others"]
     shares = torch.cat([top.values, 1 - top.values.sum(0, keepdim=True)])
-    return kd.plots.distribution(shares, names, title=f"after {read!r}")
+    return kd.plots.distribution(
+        shares, names, title=f"after {read!r}", names=("probability", "next character")
+    )
 
 
 # %%
@@ -100,18 +105,22 @@ with listener.restored():
 # interval of such a difference. The *verdict* puts it into words: *helps* where the interval lies above zero, *hurts* where it
 # lies below, *no clear difference* where it holds zero.
 #
-# Two comparisons are *stored*, computed beforehand by `kdcourse results 13`: a ladder of short runs, and a longer one for the
-# divergences. Both judge a student by several numbers, because each of them can be had cheaply:
+# The comparisons are *stored*, computed beforehand by `kdcourse results 13`: first a ladder of short runs, then a longer one
+# for the divergences. Both judge a student by several numbers, because each of them alone can be raised cheaply:
 #
 # 1. *foresight*: the probability that the student gives to the next character of the test text (geometric mean, in percent). It
 #    is what the loss on plain text is about;
-# 2. *fluency*: the probability that the teacher gives to what the student writes. Whoever repeats one safe phrase is fluent;
+# 2. *fluency*: the probability that the teacher gives to what the student writes, as a geometric mean too. Whoever repeats one
+#    safe phrase is fluent;
 # 3. *variety*: of all sequences of four characters that it writes, the share that differ. Noise has the most, so more is not
 #    better: the teacher's own variety is the measure;
 # 4. *drafts*: how many characters one call of the teacher brings when the student drafts for it. What this means follows below.
 #
-# The first table says what the arms do not share: texts, and arithmetic. In the second, each row is an arm, the mean of its five
-# students, and the last row is the teacher itself. Come back to it at each rung.
+# The first table says what the arms do not share: *inputs*, the different windows that training looks at; *labels*, those among
+# them that are also learnt as plain text (every arm begins with that); the multiply-adds of training, without the teacher's
+# writing; and the temperature. Where the teacher writes, windows are a character shorter than at the beginning, so nearly all
+# of the 600 count twice. In the second table, each row is an arm, the mean of its five students, and the last row is the
+# teacher itself. Come back to it at each rung.
 
 # %%
 lab = kd.studies.lab_13
@@ -163,11 +172,12 @@ def said(arm, other="text only", names=("foresight", "fluency", "variety")):
 # student nothing beyond plain text. No logits are needed, and no common vocabulary.
 #
 # *Best of n*: the teacher writes n texts $y^{(1)}, \dots, y^{(n)}$ after the same beginning x, and one of them is kept. The
-# choice needs a judge. In practice that is a reward model, or a test that an answer must pass. Here it is the teacher's own
-# likelihood: kept is the text with the largest $\log p(y^{(i)} \mid x)$. It costs n times the writing and gives no more text.
+# choice needs a judge. In practice that is a reward model (a network that grades answers), or a test that an answer must pass.
+# Here it is the teacher's own likelihood: kept is the text with the largest $\log p(y^{(i)} \mid x)$. It costs n times the
+# writing and gives no more text.
 #
-# In the ladder, *sequence level* and *best of 4* learn from their 600 windows and 300 continuations of them. The *rival*, what
-# could explain a gain as well and costs less, is a student with as much more text by the authors.
+# In the ladder, *sequence level* and *best of 4* learn from their 600 windows and 300 continuations of them. Their *rival*, a
+# cheaper way to the same gain, is a student that gets 300 more windows by the authors instead.
 
 # %%
 more, best = "text only, half as much again", f"best of {lab.DRAWN}"
@@ -275,10 +285,13 @@ kd.say(f"The others' share against renormalising: {said(others, cut)}.")
 #
 # $$m = \beta p + (1 - \beta) q$$
 #
-# $m$ is a mixture of the two distributions, and $\beta$ within (0, 1) its share of the teacher. Towards the ends the divergence
-# is scaled down to 0, so compare losses at one beta only. The ends themselves are defined without that scale, as the limits of
-# $\mathrm{JSD}_{\beta} / \beta$ and of $\mathrm{JSD}_{\beta} / (1 - \beta)$: beta = 0 is the forward KL, beta = 1 the reverse
-# KL.
+# $m$ is a mixture of the two distributions, and $\beta$ within (0, 1) its share of the teacher. Near both ends this divergence
+# goes to 0, whatever p and q are, so losses can be compared at one beta only. At the ends themselves it is defined by the
+# limits of $\mathrm{JSD}_{\beta} / \beta$ and of $\mathrm{JSD}_{\beta} / (1 - \beta)$: beta = 0 is the forward KL, beta = 1 the
+# reverse KL.
+#
+# The view below draws both distributions, and under them the loss of a student of this width by its center. While the box is
+# ticked, it shows the best student for the chosen beta.
 #
 # **Predict**: where does the bump go at beta = 0, and where at beta = 1? In between, does it move little by little, or jump?
 
@@ -306,8 +319,8 @@ with playground.restored():
     playground.move(best=True, beta=0.5)
 
 # %% [markdown]
-# Then move the bump yourself. At beta = 1 the loss of a narrow bump has a valley at each peak of the teacher; at beta = 0 it has
-# one valley in all.
+# Then take the tick away and move the bump yourself. At beta = 1 the loss of a narrow bump has a valley at each peak of the
+# teacher; at beta = 0 it has one valley in all.
 
 # %%
 between = [peaks.between(*peaks.best(beta)) for beta in (0.0, 1.0)]
@@ -315,7 +328,7 @@ assert between[0] > 10 * between[1]
 seeks.answer(seeks.options[between[1] < 0.1 * between[0]])
 kd.say(
     f"The student of the forward KL puts **{between[0]:.0%}** of its probability between the peaks, where the teacher has "
-    f"next to nothing: it *covers*. The student of the reverse KL puts {between[1]:.1%} there: it *seeks* one peak and ignores "
+    f"little: it *covers*. The student of the reverse KL puts {between[1]:.1%} there: it *seeks* one peak and ignores "
     f"the other."
 )
 
@@ -403,12 +416,12 @@ rungs["foresight"].beside(again, within=2)  # processors round differently
 # $$R_t = \sum_{s \ge t} \log \frac{p(\hat{y}_s \mid \hat{y}_{<s})}{q(\hat{y}_s \mid \hat{y}_{<s})}$$
 #
 # $\nabla$ is the gradient in the student's weights, $\mathbb{E}$ the mean over texts that the student writes, and $R_t$ the
-# reward of character t: what the teacher thinks of it and of all that follows it (s ≥ t). So a choice that leads astray later is
-# blamed. GKD with the reverse KL keeps the part s = t: it corrects each place, not the way there. MiniLLM's estimate is noisy
-# and needs tricks to stay stable; GKD is a loss like any other.
+# reward of character t: how much likelier the teacher finds it, and all that follows it (s ≥ t), than the student does. So a
+# choice is blamed for what it leads to later. GKD with the reverse KL keeps the part s = t: it corrects each place, not the way
+# there. MiniLLM's estimate is noisy and needs tricks to stay stable; GKD is a loss like any other.
 #
-# Both cost more at each step. The student writes (about one pass), it learns from what it wrote (three), and the teacher must be
-# asked anew each time. Nothing can be cached.
+# Both cost more at each step. The student writes (about one pass) and learns from what it wrote (about three: a backward pass
+# takes two), and the teacher must be asked anew each time. Nothing can be cached.
 
 # %%
 kd.exercise("13.on_policy_loss")
@@ -443,7 +456,8 @@ kd.say(
 # half on policy* changes two things at once, the divergence and the text. Beside it stands a *control*, an arm that differs in
 # one thing only: *half forward, half reverse KL* on given text.
 #
-# What else differs between the arms? The table says it.
+# What else differs between the arms? The first table says it; *sequence level* counts its windows twice, as above. The next
+# ones hold each arm against *text only*. *Holm* is the verdict that is left when the number of comparisons is allowed for.
 
 # %%
 study = kd.study("13-language", data)
@@ -478,7 +492,7 @@ fluency.table()
 fluency.figure(ylabel="fluency, %")
 
 # %% [markdown]
-# All three side by side, with the teacher's own numbers and those of the text that it was tested on:
+# All three side by side, with the teacher's own numbers and, for variety alone, that of the text that it was tested on:
 
 # %%
 measures = {"foresight": foresight, "fluency": fluency, "variety": variety}
@@ -503,8 +517,8 @@ gain = foresight.difference("forward KL")
 kd.claim("The teacher's whole distribution teaches more than the next character alone", gain)
 more_text, written = "text only, twice as much", "sequence level"
 kd.say(
-    f"Foresight: the whole distribution (forward KL) brings {gain} over the text alone, as much text again "
-    f"{foresight.difference(more_text)}; against each other {foresight.difference('forward KL', more_text)} "
+    f"Foresight: the whole distribution (forward KL) brings {gain} over the text alone, twice as much text "
+    f"{foresight.difference(more_text)}. The first against the second: {foresight.difference('forward KL', more_text)} "
     f"(**{foresight.difference('forward KL', more_text).verdict}**)."
 )
 kd.say(
@@ -547,8 +561,8 @@ kd.say(
     f"(**{fluency.difference('on policy').verdict}**)."
 )
 kd.say(
-    f"We believed that on-policy distillation buys fluency without losing foresight. Our arm was half forward KL. Against the "
-    f"same mixture on given text, the student's own text changes foresight by {foresight.difference(mixed, control)} "
+    f"We believed that on-policy distillation buys fluency without losing foresight. The arm that "
+    f"showed it was half forward KL, so the divergence had changed too. Against the same mixture of divergences on given text, the student's own text changes foresight by {foresight.difference(mixed, control)} "
     f"(**{foresight.difference(mixed, control).verdict}**), fluency by {fluency.difference(mixed, control)} "
     f"(**{fluency.difference(mixed, control).verdict}**) and variety by {variety.difference(mixed, control)}."
 )
@@ -607,8 +621,8 @@ def accept(p, q, proposal):
 accept = kd.exercise("13.accept").check(accept)
 
 # %% [markdown]
-# First an example. Near temperature 0 both models take the likeliest character, so the text must be the teacher's to the letter.
-# The draft is the student that your forward KL has just trained; the rule is yours.
+# First an example. Near temperature 0 both models take the likeliest character, so the text must be the teacher's to the
+# letter. The draft is the student that your forward KL has trained above; the rule is yours.
 
 # %%
 prompts = lab.prompts(data.test)
@@ -622,9 +636,9 @@ pd.DataFrame(
 
 # %% [markdown]
 # How many characters does a call bring, with γ = 4, for each arm of the ladder? It is measured on text that the teacher wrote.
-# Where that text holds x, x was a kept proposal with the chance min(1, q(x) / p(x)), so no drawing is needed
-# (`kd.speculative.tokens_per_call`). Each row shows the mean over five students, and the paired difference from the undistilled
-# ones, which learnt from the text only.
+# There x stands with the probability p(x), and as a kept proposal with min(p(x), q(x)). So a character x of that text was a
+# kept proposal with the chance min(1, q(x) / p(x)), and nothing has to be drawn (`kd.speculative.tokens_per_call`). Each row
+# shows the mean over five students, and the paired difference from the undistilled ones, which learnt from the text only.
 
 # %%
 drafts = rungs["drafts"]
@@ -705,8 +719,8 @@ found = (
     else "no draft saves any seconds"
 )
 kd.say(
-    f"A pass of this draft takes {share:.0%} of the teacher's time: {found} here, of "
-    f"{timed['seconds a text'].iloc[0]:.3f}. With the same acceptance and a draft that takes 4 % of the time, as a model of 0.6 "
+    f"The teacher alone takes {timed['seconds a text'].iloc[0]:.3f} seconds a text, and a pass of this draft takes {share:.0%} "
+    f"of the time of the teacher's: {found} here. With the same acceptance and a draft that takes 4 % of the time, as a model of 0.6 "
     f"billion parameters does, about, beside one of 14 billion, {timed.index[-1]} proposals would make it "
     f"{timed['with a draft of 4 % of the time'].iloc[-1]:.1f} times as fast."
 )
@@ -735,9 +749,10 @@ kd.say(
 # $$\mathcal{L}_{\text{ULD}} = \mathcal{L}_{\text{text}} + \frac{\lambda}{N L} \sum_{n,t,i} | q_{n,t}^{(i)} - p_{n,t}^{(i)} |$$
 #
 # $q_{n,t}^{(i)}$ and $p_{n,t}^{(i)}$ are the i-th largest probabilities of student and teacher at place t of text n, and i runs
-# over the larger vocabulary. The shorter one is filled up with zeros. λ (lambda) is the weight of the second term: 1.5, as in
-# the paper. The second term is a Wasserstein distance in which all tokens are equally far from each other. It says how *sure*
-# the teacher is, not of *what*: the text must say that. In the ladder, *other alphabet, sorted* learns by it:
+# over the larger vocabulary. The distribution over the smaller one is filled up with zeros. λ (lambda) is the weight of the
+# second term: 1.5, as in the paper. The second term is a Wasserstein distance (how much probability must be moved, and how far)
+# in which all tokens are equally far from each other. It says how *sure* the teacher is, not of *what*: the text must say that.
+# In the ladder, *other alphabet, sorted* learns by it:
 
 # %%
 kd.say(f"Sorted probabilities, against the text alone: {said('other alphabet, sorted')}.")
@@ -747,14 +762,16 @@ kd.say(
 )
 
 # %% [markdown]
-# Real tokenizers also cut at other places, so that token t of one is not token t of the other. ULD then cuts the longer sequence
-# to the length of the shorter. Newer methods (GOLD in TRL) first align the pieces that spell the same string, and compare the
-# tokens that both vocabularies have by name. That last step would repair our case completely.
+# Real tokenizers also cut at other places, so that token t of one is not token t of the other. ULD then cuts the longer
+# sequence to the length of the shorter. Newer methods (such as GOLD in the library TRL, at the end of this lab) first align the
+# pieces that spell the same string, and compare the tokens that both vocabularies have by name. That last step would repair our
+# case completely.
 #
 # ## Read what they write
 #
 # The same beginning, continued by the teacher, by a student that learnt from text only, and by the students that your two
-# divergences have trained. Does the text get worse with the distance from what was given?
+# divergences have trained. In the table `\n` stands for a new line. Does the text get worse with the distance from what was
+# given?
 
 # %%
 writers = {"the teacher": teacher} | {arm: again.students[arm][0] for arm in again.students}
@@ -773,7 +790,7 @@ pd.DataFrame(
 # ### Measure exposure bias
 #
 # How unlikely does the teacher find each character that a student writes? If mistakes add up, the curve rises with the distance
-# from the given text. The figure shows one student of each kind:
+# from the given text. The figure shows one student of each kind. A point is the mean of eight characters, over 100 beginnings:
 
 # %%
 paths = {
@@ -793,8 +810,8 @@ kd.plots.profiles(
 # %% [markdown]
 # A verdict needs more than one student. By how much, in percent, does the fluency of the second half of what is written fall
 # below that of the first? The fluency of the teacher's own writing changes too, and that is no mistake: the text gets away from
-# its beginning. So what counts is a student's fall beyond the teacher's. The table shows it over the five students of each arm
-# of the longer comparison, and five times the teacher wrote.
+# its beginning. So what counts is a student's fall beyond the teacher's. The table shows it for each arm of the longer
+# comparison, over its five students and over five times that the teacher wrote.
 
 
 # %%
@@ -826,8 +843,9 @@ less = {
 }
 rising = [arm for arm, found in beyond.items() if found.low > 0]
 kd.say(
-    f"The teacher's text falls by {sum(own_fall) / len(own_fall):.1f} % (below 0 it rises). Clearly beyond that falls the "
-    f"writing of: **{', '.join(rising) or 'no arm'}**. Learning on its own text in place of given text takes off the fall "
+    f"The teacher's text falls by {sum(own_fall) / len(own_fall):.1f} % (below 0 it rises). The writing of these arms "
+    f"falls clearly more: **{'; '.join(rising) or 'none'}**. Where a student learns on its own text in place of given text, the "
+    f"fall is smaller by "
     + ", ".join(f"{found} with {name} (**{found.verdict}**)" for name, found in less.items())
     + "."
 )
@@ -836,9 +854,9 @@ kd.say(
 # ## When it does not help: a student that begins with noise
 #
 # We believed that a student with fresh weights cannot learn from what it writes: it writes noise, and the teacher comments on
-# noise. But the arm that showed it had the reverse KL as well, and was held against the forward KL on given text. So here are
-# all four: given text or the student's own, forward or reverse KL, after 60 steps. Own text takes three times the arithmetic;
-# nothing else differs.
+# noise. But the arm that we took for proof had the reverse KL as well, and was held against the forward KL on given text. So
+# here are all four combinations: given text or the student's own, forward or reverse KL, after 60 steps. Own text takes three
+# times the arithmetic; nothing else differs.
 #
 # **Predict**: which costs more foresight, the student's own text or the reverse KL?
 
@@ -881,12 +899,13 @@ costs_more.answer(
 )
 
 # %% [markdown]
-# The reverse KL weights each character with the student's own probability, and a student that has learnt nothing gives the
-# likely ones no more of it than the others. That is a reason to begin with a student that can already write, on whatever text.
+# The reverse KL weights each character with the student's own probability. A student that has learnt nothing gives likely
+# characters no more than others. That is a reason to begin with a student that can already write, whether the text is given or
+# its own.
 #
 # ## At full size
 #
-# On a GPU the student learns from the whole text, where it had 600 windows so far. The divergences are those that Agarwal et al.
+# So far the student had 600 windows. On a GPU it learns from the whole text. The divergences are those that Agarwal et al.
 # (2024) compare.
 
 # %%
@@ -971,8 +990,8 @@ kd.say(
 # - A language model is distilled token by token; the divergence decides what a small student gives up. Forward KL covers,
 #   reverse KL seeks.
 # - A teacher can write the training text: hold it against as much more text, and the best of several texts against the first.
-# - A few of its probabilities and the share of all others fit into a file. Four of them taught less than all.
-# - It can comment on the student's own text: hold that against the same divergence on given text.
+# - A few of the teacher's probabilities and the share of all others fit into a file. Four of them taught less than all.
+# - The teacher can comment on the student's own text: hold that against the same divergence on given text.
 # - Judge by foresight, fluency, variety, and by what the student is worth as a draft. A draft changes nothing of the text and
 #   may save time.
 # - A student that learnt the teacher's whole distribution is a better draft than one of the text alone, by little.
