@@ -15,6 +15,7 @@ from kdcourse.evaluation import measure
 from kdcourse.methods import Batch, NextToken, OnPolicy, TokenDivergence, TopK, UniversalLogit
 from kdcourse.models import gpt
 from kdcourse.system.storage import load_tensors
+from kdcourse.training.loop import train
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,10 @@ def test_methods_are_their_formulas(data):
         )
         by_hand = F.cross_entropy(batch.student_logits.view(-1, len(data.alphabet)), some.labels.view(-1))
         torch.testing.assert_close(NextToken()(batch), by_hand)
+        torch.testing.assert_close(
+            NextToken(given=9)(batch),
+            F.cross_entropy(batch.student_logits[:, 8:].transpose(1, 2), some.labels[:, 8:]),
+        )
         kept = losses.top_k(batch.teacher_logits, 3)
         for others in (True, False):
             wanted = losses.top_k_kl(batch.student_logits, *kept, others=others)
@@ -121,6 +126,14 @@ def test_methods_are_their_formulas(data):
         TokenDivergence(2)
     with pytest.raises(ValueError, match="prompt must be at least 1 token, got 0"):
         OnPolicy(prompt=0)
+
+
+def test_given_tokens_leave_one_to_foretell(data):
+    few = Windows(data.test.inputs[:2, :6], data.test.labels[:2, :6])
+    with pytest.raises(ValueError, match="given must leave a token to foretell, got 7 for texts of 7"):
+        train(model(data), few, NextToken(given=7), steps=1, batch_size=2)
+    with pytest.raises(ValueError, match="given must be a whole number of at least 1, got 0"):
+        NextToken(given=0)
 
 
 @pytest.mark.parametrize("method", [NextToken(), TokenDivergence(0.5), TokenDivergence(0) * 0.5 + OnPolicy(1) * 0.5])

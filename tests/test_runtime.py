@@ -204,6 +204,12 @@ def test_results_are_kept_beside_the_course_and_no_setting_outlives_the_command(
     assert "09-shift-reviews.json kept" in done.output and "Lab 09 on sst2: 12 s" in done.output
     run("results", "09", "--study", "09-shift", "--data", "reviews")
     assert stored[5:] == [("09-shift", "reviews", results)] and len(environments) == 2
+    # A study whose data are the same beside every text is run on them once, and the lab is not.
+    monkeypatch.setattr(data, "load_characters", lambda name, fallback: name)
+    monkeypatch.setattr(data, "load_sums", lambda name, fallback: name)
+    run("results", "13")
+    assert stored[-1] == ("13-traces", "sums", results) and [one for one, *_ in stored].count("13-traces") == 1
+    assert [one["KDCOURSE_CHARACTERS"] for one in environments[2:]] == ["tinyshakespeare", "plays"]
 
 
 def test_a_lab_becomes_a_page(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -138,6 +139,54 @@ def test_the_teachers_writing_stands_beside_the_windows_that_begin_it():
     assert both.inputs.shape == both.labels.shape == (4, windows.inputs.shape[1] - 1)
     assert both.inputs[:2].equal(windows.inputs[:, :-1]) and both.inputs[2:, :16].equal(windows.inputs[:, :16])
     assert both.inputs[:, 1:].equal(both.labels[:, :-1])
+
+
+def test_worked_sums_add_as_on_a_clock_and_no_problem_stands_in_two_parts():
+    sums = kd.data.load_sums(device="cpu")
+    assert sums.decode(kd.data.sums.worked(torch.tensor([[3, 1, 4, 0, 2]]))[0]) == "31402=314443303320"
+    parts = [getattr(sums, part).inputs[:, :5] for part in ("train", "validation", "test")]
+    assert len(torch.cat(parts).unique(dim=0)) == sum(map(len, parts)) == 5**5
+    totals = torch.cat(parts).sum(dim=1) % 5
+    assert totals.equal(torch.cat([getattr(sums, part).labels[:, -1] for part in ("train", "validation", "test")]))
+    with pytest.raises(ValueError, match="name must be sums, got 'products'"):
+        kd.data.load_sums("products")
+
+
+def test_students_of_sums_get_others_than_their_teacher_and_the_steps_place_can_be_filled():
+    lab, sums = studies.lab_13, kd.data.load_sums(device="cpu")
+    given = lab.sums_for(sums, 8, seed=3)
+    assert not (given[:, None, :5] == sums.train.inputs[None, : lab.TAUGHT, :5]).all(dim=2).any()
+    assert given.equal(kd.data.sums.worked(given[:, :5])) and not given.equal(lab.sums_for(sums, 8, seed=4))
+    alone, dots = lab.instead(given, given[:, :0]), lab.instead(given, torch.full((8, 11), kd.data.sums.DOT))
+    assert sums.decode(alone[0]) == sums.decode(given[0])[:6] + sums.decode(given[0])[-1]
+    assert sums.decode(dots[0]) == sums.decode(given[0])[:6] + 11 * "." + sums.decode(given[0])[-1]
+
+
+def test_a_sum_is_solved_by_the_last_character_that_is_written():
+    class Writer:
+        gpt = SimpleNamespace(config=SimpleNamespace(n_positions=18))
+        to = lambda self, device: self  # noqa: E731
+
+        def write(self, asked, length, *, temperature):
+            assert (asked.shape[1], length) == (6, 12) and temperature < 0.01
+            right = kd.data.sums.worked(asked[:, :5])
+            right[: len(right) // 4, -1] += 1
+            right[:, 7] = 0  # what stands before the answer is not judged
+            return right
+
+    split = kd.data.load_sums(device="cpu").test
+    assert studies.lab_13.solved(Writer(), split) == pytest.approx(75)
+
+
+def test_what_a_teacher_of_sums_writes_is_kept_where_it_ends_right():
+    lab, sums = studies.lab_13, kd.data.load_sums(device="cpu")
+    given = lab.sums_for(sums, 20, seed=0)
+    writer = kd.models.gpt(8, 1, characters=len(sums.alphabet), length=18, heads=2)
+    drawn = lab.traces_of(writer, given, count=3, seed=0)
+    assert drawn.shape == (3, 20, 18) and drawn[:, :, :6].equal(given[:, :6].expand(3, 20, 6))
+    kept = lab.right_ones(drawn, given[:, -1])
+    assert kept.equal(kd.exercise("13.right_traces").reference(drawn, given[:, -1])) and 0 < len(kept) < 20
+    assert kept[:, -1].equal(kd.data.sums.worked(kept[:, :5])[:, -1])
 
 
 def test_tickets_have_one_mask_and_the_weights_of_their_step(recipe):  # noqa: F811

@@ -64,11 +64,12 @@ def results(
     for one in _labs(numbers):
         names = studies.of_lab(one.number)
         family = studies.family_of(names[0] if names else one.number)
-        for dataset in data or family.sets:
+        others = [dataset for name in names for dataset in studies.family_of(name).sets if dataset not in family.sets]
+        for dataset in data or [*family.sets, *dict.fromkeys(others)]:
             for name in names:
                 if (study is None or name in study) and dataset in studies.family_of(name).sets:
                     _store_study(name, dataset, folder)
-            if study is None:
+            if study is None and dataset not in others:
                 environment = {family.variable: dataset, "KDCOURSE_RESULTS": str(folder)}
                 seconds = notebooks.execute(notebooks.compose(one), notebooks.NOTEBOOKS, environment=environment)
                 typer.echo(f"Lab {one.number} on {dataset}: {seconds:.0f} s")

@@ -7,6 +7,7 @@ from kdcourse.data.imperfect import long_tail, noisy_labels, tail_counts
 from kdcourse.data.pictures import read_picture
 from kdcourse.data.samples import load_pictures, picture_folder
 from kdcourse.data.splits import ImageData, Split
+from kdcourse.data.sums import load_sums
 from kdcourse.data.tables import table
 from kdcourse.data.texts import Sentences, TextData, load_texts
 from kdcourse.system.download import DownloadError

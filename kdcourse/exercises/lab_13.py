@@ -249,6 +249,78 @@ def _all_given(text, prompt, write, student, teacher, loss):
     return loss(student(written)[:, prompt - 1 :], teacher(written)[:, prompt - 1 :])
 
 
+def _chosen(answer) -> dict[str, object]:
+    """Traces whose first, second, several and no draw ends right; one ends right by luck, one begins with its answer."""
+    traces = torch.tensor(
+        [
+            [[1, 2, 3], [4, 4, 0], [2, 1, 1], [3, 0, 2]],
+            [[1, 0, 3], [4, 1, 1], [2, 2, 4], [3, 3, 0]],
+            [[0, 2, 3], [0, 4, 1], [4, 1, 2], [1, 1, 2]],
+        ]
+    )
+    answers = torch.tensor([3, 1, 0, 2])
+    return {
+        "kept traces": filled(answer(traces.clone(), answers.clone())),
+        "kept traces of three problems": filled(answer(traces[:2, :3].clone(), answers[:3].clone())),
+    }
+
+
+@define(
+    "13.right_traces",
+    goal="Rejection sampling. traces (m, N, S) are what a teacher wrote m times for each of N problems; a trace's last character "
+    "is its answer, and answers (N,) are the right ones. Return for each problem the first trace that ends right, (K, S), in "
+    "the problems' order; a problem without one is left out.",
+    difficulty="easy",
+    minutes="five minutes",
+    hints=("right = traces[:, :, -1] == answers is a table (m, N) of what ends right.",
+           "The place of the first True along dimension 0 is right.int().argmax(dim=0); where there is none, it is 0 as well.",
+           "traces[first, torch.arange(N)] has one trace for each problem; right.any(dim=0) says which of them to keep."),
+    probe=_chosen,
+)  # fmt: skip
+def right_traces(traces, answers):
+    right = traces[:, :, -1] == answers
+    first = right.int().argmax(dim=0)
+    return traces[first, torch.arange(len(answers), device=traces.device)][right.any(dim=0)]
+
+
+@right_traces.mistake(
+    "a problem without a right one is kept",
+    "Where no trace ends right, argmax gives 0, a wrong one: leave the problem out.",
+)
+def _traces_kept(traces, answers):
+    first = (traces[:, :, -1] == answers).int().argmax(dim=0)
+    return traces[first, torch.arange(len(answers), device=traces.device)]
+
+
+@right_traces.mistake("all that end right", "Easy problems would count up to m times: keep one trace for each problem.")
+def _traces_all(traces, answers):
+    return traces[traces[:, :, -1] == answers]
+
+
+@right_traces.mistake("the first draw only", "The other draws are there for the problems whose first trace ends wrong.")
+def _traces_first(traces, answers):
+    return right_traces(traces[:1], answers)
+
+
+@right_traces.mistake("the last that ends right", "Any that ends right would do; so that runs agree, keep the first.")
+def _traces_last(traces, answers):
+    return right_traces(traces.flip(0), answers)
+
+
+@right_traces.mistake("those that end wrong", "Kept are traces whose last character is the answer: ==.")
+def _traces_wrong(traces, answers):
+    wrong = traces[:, :, -1] != answers
+    return traces[wrong.int().argmax(dim=0), torch.arange(len(answers), device=traces.device)][wrong.any(dim=0)]
+
+
+@right_traces.mistake(
+    "the first character is compared", "A trace begins with its first step and ends with the answer: -1."
+)
+def _traces_begin(traces, answers):
+    right = traces[:, :, 0] == answers
+    return traces[right.int().argmax(dim=0), torch.arange(len(answers), device=traces.device)][right.any(dim=0)]
+
+
 def _judged(answer) -> dict[str, object]:
     """Proposals that are surely kept, perhaps kept and surely refused, by two teachers and two drafts."""
     p = torch.tensor([[0.5, 0.3, 0.15, 0.05], [0.0, 0.2, 0.2, 0.6]])

@@ -14,12 +14,30 @@ from kdcourse.system.arguments import whole_number
 
 
 class NextToken(Method):
-    """The text alone: cross-entropy with the token that follows, mean over all N · L tokens, in nats. No teacher is asked."""
+    """The text alone: cross-entropy with the token that follows, mean over all tokens that count, in nats. No teacher is asked.
+
+    given: tokens that each text begins with and that the student need not foretell, such as a question; default 1, as nothing
+    stands before the first. Raises `ValueError` below 1, and where nothing is left to foretell.
+    """
 
     needs_teacher, needs_labels = False, True
 
+    def __init__(self, given: int = 1):
+        super().__init__()
+        self.given = whole_number("given", given)
+
     def forward(self, batch: Batch) -> Tensor:
-        return F.cross_entropy(batch.student_logits.flatten(0, 1), batch.labels.flatten())
+        if self.given > batch.labels.shape[1]:
+            raise ValueError(
+                f"given must leave a token to foretell, got {self.given} for texts of {batch.labels.shape[1] + 1}"
+            )
+        logits, labels = (
+            answers[:, self.given - 1 :].flatten(0, 1) for answers in (batch.student_logits, batch.labels)
+        )
+        return F.cross_entropy(logits, labels)
+
+    def extra_repr(self) -> str:
+        return "" if self.given == 1 else f"given={self.given}"
 
 
 class TokenDivergence(Method):

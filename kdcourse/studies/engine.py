@@ -42,6 +42,7 @@ FAMILIES = {
     "texts": Family("load_texts", "KDCOURSE_TEXTS", ("sst2", "reviews")),
     "folders": Family("load_pictures", "KDCOURSE_PICTURES", ("cifar10-pictures", "glyph-pictures")),
     "characters": Family("load_characters", "KDCOURSE_CHARACTERS", ("tinyshakespeare", "plays")),
+    "sums": Family("load_sums", "", ("sums",)),
 }
 
 

@@ -4,12 +4,13 @@ In the first, the student can already write when distillation begins: the revers
 probability, and the student's own text is worth a comment only when it is text. So every arm of a seed goes on from the same
 student, that has learnt from its text alone, as in Agarwal et al. (2024, §4) and Gu et al. (2024). In the second it begins with
 fresh weights. The third climbs the ladder: what is left of the teacher in a file, behind a text-only interface, in another
-alphabet; smaller arms, so that all of them can be held side by side.
+alphabet; smaller arms, so that all of them can be held side by side. In the fourth the teacher writes sums with their steps; it
+has made-up data of its own, the same beside every text.
 
 All measures are in percent. Foresight: the probability that the student gives to the next character of the test text; fluency:
 the probability that the teacher gives to what the student writes, over the whole of it and over its second half; geometric
 means, 100 · exp(−nats a character). Variety: the share of different sequences of four characters in what the student writes.
-Drafts: how many characters a call of the teacher brings when the student drafts for it, from 1 to 5.
+Drafts: how many characters a call of the teacher brings when the student drafts for it, from 1 to 5. Solved: sums answered right.
 The learning rates were chosen on validation text with seed 100, which no study uses.
 """
 
@@ -22,6 +23,7 @@ from torch import nn
 
 from kdcourse import zoo
 from kdcourse.data.characters import CharacterData, Windows, load_characters
+from kdcourse.data.sums import ASKED, DOT, as_windows
 from kdcourse.evaluation import measure
 from kdcourse.evaluation.speculative import tokens_per_call
 from kdcourse.experiments.experiment import Recipe
@@ -38,6 +40,9 @@ SEQUENCE = 4  # characters whose repetition counts against variety
 KEPT = 4  # of a teacher's probabilities at each place, where only some are kept
 SHORT = 300  # windows that the many short runs of the ladder are judged by
 DRAWN = 4  # continuations among which the best is taken
+SUMS, TAUGHT = 500, 625  # worked sums for a student, and for its teacher; no sum is in both
+ADDER = 64  # the student's width; the teacher is half as wide again
+HEAT = 2.0  # the temperature at which the teacher writes steps: it errs often
 SEEDS = range(20, 25)  # none of them had a part in finding what the studies ask
 
 
@@ -193,4 +198,86 @@ def ladder(data: CharacterData) -> dict[str, Recipe]:
         "other alphabet, sorted": replace(
             base, method=NextToken() + UniversalLogit() * 1.5, teacher=TeacherCache(OtherAlphabet(teacher))
         ),
+    }
+
+
+def solved(model: LanguageModel, split: Windows) -> float:
+    """Sums answered right, in percent: by the last character that the model writes, at each place the likeliest."""
+    length = model.gpt.config.n_positions - ASKED
+    written = model.to(split.device).write(split.inputs[:, :ASKED], length, temperature=1e-3)
+    return 100 * (written[:, -1] == split.labels[:, -1]).float().mean().item()
+
+
+@lru_cache(maxsize=2)
+def sums_teacher(data: CharacterData) -> LanguageModel:
+    """A GPT that has learnt from worked sums of its own."""
+    texts = _texts(data)
+    recipe = _adder(data, 3 * ADDER // 2, as_windows(texts[:TAUGHT]), texts.shape[1])
+    return replace(recipe, steps=200).run(seed=100).requires_grad_(False)
+
+
+def _adder(data: CharacterData, width: int, lesson, length: int) -> Recipe:
+    """A GPT of one layer that learns to go on from a problem. lesson: as `Recipe.train`. length: of its texts."""
+    network = partial(gpt, width, 1, characters=len(data.alphabet), length=length)
+    return Recipe(network, lesson, NextToken(ASKED), steps=300, batch_size=32, learning_rate=7e-3)
+
+
+def sums_for(data: CharacterData, count: int, seed: int) -> torch.Tensor:
+    """Worked sums (count, L) that the teacher has not learnt from, drawn by `seed`."""
+    texts = _texts(data)[TAUGHT:]
+    return texts[torch.randperm(len(texts), generator=torch.Generator().manual_seed(seed))[:count].to(texts.device)]
+
+
+def _texts(data: CharacterData) -> torch.Tensor:
+    return torch.cat([data.train.inputs, data.train.labels[:, -1:]], dim=1)
+
+
+def traces_of(teacher: LanguageModel, worked: torch.Tensor, count: int, seed: int) -> torch.Tensor:
+    """What the teacher writes after the problems of worked sums (N, L), each asked `count` times: (count, N, L)."""
+    asked = worked[:, :ASKED].repeat(count, 1)
+    return teacher.write(asked, worked.shape[1] - ASKED, temperature=HEAT, seed=seed).view(count, *worked.shape)
+
+
+def right_ones(drawn: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+    """Of each problem's traces (D, N, L) the first that ends with its answer (N,); a problem without one is left out."""
+    right = drawn[:, :, -1] == answers
+    chosen = drawn[right.int().argmax(dim=0), torch.arange(len(answers), device=drawn.device)]
+    return chosen[right.any(dim=0)]
+
+
+def instead(worked: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+    """Worked sums (N, L) with other characters (N, S) in the place of their steps: (N, 7 + S), the answer as it was."""
+    return torch.cat([worked[:, :ASKED], steps, worked[:, -1:]], dim=1)
+
+
+@define("13-traces", {"": solved}, equal_budgets=False, seeds=SEEDS, family="sums")
+def traces(data: CharacterData) -> dict[str, Recipe]:
+    """Sums: answers alone, and three times as many; something else in the steps' place; steps by rule, and the teacher's own."""
+    given = partial(sums_for, data, SUMS)
+    drawn = lru_cache(lambda seed: traces_of(sums_teacher(data), given(seed), DRAWN, seed))
+
+    def answers(count: int) -> Recipe:
+        """On `count` times as many sums."""
+
+        def lesson(seed: int) -> Windows:
+            worked = sums_for(data, count * SUMS, seed)
+            return as_windows(instead(worked, worked[:, :0]))
+
+        return replace(_adder(data, ADDER, lesson, ASKED + 1), batch_size=32 * count)
+
+    def written(lesson) -> Recipe:
+        """lesson: seed -> texts as long as a worked sum."""
+        return _adder(data, ADDER, lambda seed: as_windows(lesson(seed)), _texts(data).shape[1])
+
+    def steps_of(seed: int) -> torch.Tensor:
+        return given(seed)[:, ASKED:-1]
+
+    return {
+        "answers only": answers(1),
+        "answers only, three times as many": answers(3),
+        "dots, then the answer": written(lambda seed: instead(given(seed), torch.full_like(steps_of(seed), DOT))),
+        "another sum's steps": written(lambda seed: instead(given(seed), steps_of(seed).roll(1, dims=0))),
+        "steps by rule": written(given),
+        "the teacher's steps": written(lambda seed: drawn(seed)[0]),
+        "its steps that end right": written(lambda seed: right_ones(drawn(seed), given(seed)[:, -1])),
     }

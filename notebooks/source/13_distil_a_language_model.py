@@ -23,6 +23,7 @@
 # |---|---|---|
 # | plain text | nothing | the next character of a text |
 # | black box | the text that it writes | its writing, perhaps only the best of it |
+# | traces | the text that it writes, on the way to an answer | its steps, perhaps only those that end right |
 # | a file | its few largest probabilities | part of its distribution at each character |
 # | white box | all of its logits | its whole distribution, by one divergence or another |
 # | on policy | the teacher itself, at each step | its comments on what the student writes |
@@ -189,6 +190,172 @@ kd.say(
 
 # %% [markdown]
 # The likeliest of several texts tends to be a safe one, so watch fluency and variety together.
+#
+# ## Traces: the steps to an answer
+#
+# **The question: a problem takes several steps. Does it help the student to see them, beside the answer?** A teacher behind a
+# text interface can be asked to show its work. What it writes on the way to an answer is called a *trace*, or *chain of
+# thought*, and small language models learn to reason from such traces (Ho et al. 2023, Hsieh et al. 2023).
+#
+# Our models are too small for problems in words. So here is a made-up task, the same beside every text: five digits from 0 to 4
+# are added as on a clock of five hours, where 3 + 4 is 2. "31402=" asks for a sum. Its trace adds one digit at a time, each step
+# three characters: the total so far, the next digit, the new total.
+#
+# $$\underbrace{3\,1\,4\,0\,2 =}_{x} \; \underbrace{3\,1\,4 \;\; 4\,4\,3 \;\; 3\,0\,3 \;\; 3\,2\,0}_{\hat{y}}$$
+#
+# The last character, 0, is the answer. Each step is a look into a table of 25 pairs; an answer without steps takes four such
+# looks at once. The loss is that of sequence level, on what follows the sign "=":
+#
+# $$\mathcal{L}_{\text{traces}} = -\frac{1}{N S} \sum_{n=1}^{N} \sum_{s=1}^{S} \log q(\hat{y}_{n,s} \mid x_n, \hat{y}_{n,<s})$$
+#
+# $x_n$ is problem n of N, and $\hat{y}_n$ of length S is what the teacher writes after it: S = 12 for a trace, S = 1 for an
+# answer alone. $q$ is the student's distribution, as above. The teacher, a GPT of one layer, has learnt from the worked steps of
+# 625 other sums. It writes at temperature 2, where it slips often, so that there is something to choose from.
+#
+# *Rejection sampling* (Zelikman et al. 2022, Yuan et al. 2023): the teacher writes m = 4 traces $y^{(1)}, \dots, y^{(m)}$ for a
+# problem, and the first one that ends with the right answer $a$ is kept:
+#
+# $$\hat{y} = y^{(i)}, \qquad i = \min \{\, j \le m : y^{(j)}_{S} = a \,\}$$
+#
+# $y^{(j)}_{S}$ is the last character of trace j. This needs the right answers, and no right steps. A problem without a right
+# ending is left out. Write it:
+
+# %%
+kd.exercise("13.right_traces")
+
+
+# %% tags=["exercise"] exercise="13.right_traces"
+def right_traces(traces, answers):
+    """Traces (m, N, S), m of each problem, and right answers (N,) -> the first of each that ends right, (K, S)."""
+    ...  # your code
+
+
+# %%
+right_traces = kd.exercise("13.right_traces").check(right_traces)
+
+# %% [markdown]
+# The table shows the teacher's first traces of some problems. Is there one that ends right by luck?
+
+# %%
+sums = kd.data.load_sums()
+asked = kd.data.sums.ASKED
+adder = lab.sums_teacher(sums)
+worked = lab.sums_for(sums, lab.SUMS, seed=0)
+drawn = lab.traces_of(adder, worked, lab.DRAWN, seed=0)
+ends_right, all_right = drawn[0, :, -1] == worked[:, -1], (drawn[0] == worked).all(dim=1)
+pd.DataFrame(
+    {
+        "problem": [sums.decode(text[:asked]) for text in worked[:8]],
+        "steps by rule": [sums.decode(text[asked:]) for text in worked[:8]],
+        "the teacher's trace": [sums.decode(text[asked:]) for text in drawn[0, :8]],
+        "ends right": ends_right[:8].tolist(),
+        "all steps right": all_right[:8].tolist(),
+    }
+)
+
+# %%
+kept = right_traces(drawn, worked[:, -1])
+kd.say(
+    f"Of the teacher's first traces {ends_right.float().mean():.0%} end right, and {all_right.float().mean():.0%} are right at "
+    f"each step. With {lab.DRAWN} traces of each problem, {len(kept)} of {len(worked)} problems have one that ends right."
+)
+
+# %% [markdown]
+# Which students are needed for a fair answer? Each has one layer of 64, sees 500 sums, and takes 300 steps:
+#
+# - *answers only*, and *three times as many*: as much arithmetic as a trace takes, spent on more sums;
+# - *dots, then the answer* and *another sum's steps*: as many characters as a trace, the right answer at the end, and nothing
+#   in between that leads to it. They are the controls for "more characters";
+# - *steps by rule*, right ones: the cheapest rival, since no teacher is needed where a rule is known;
+# - *the teacher's steps*, its first trace of each problem, and *its steps that end right*.
+#
+# A student is judged by new sums, 500 of them: the share in percent that it answers right, by the last character it writes. Who
+# guesses is right in 20 %. The arithmetic in the table leaves out the teacher's training and writing.
+
+# %%
+adding = kd.study("13-traces", sums)
+solved = adding.stored()
+solved.differs()
+
+# %% [markdown]
+# **Predict**: many of the teacher's traces hold a slip. What does that cost a student that learns from all of them?
+
+# %%
+slips = kd.predict(
+    "13.slips",
+    "A student of all the teacher's traces, against one of those that end right,",
+    options=["solves more sums", "solves fewer sums", "no clear difference"],
+)
+slips
+
+# %%
+solved.table()
+
+# %%
+filtered = solved.difference("the teacher's steps", "its steps that end right")
+words = {"helps": "solves more sums", "hurts": "solves fewer sums"}
+slips.answer(
+    words.get(filtered.verdict, "no clear difference"),
+    on=solved.figure(ylabel="sums answered right, %"),
+)
+
+# %% [markdown]
+# Two of these students are trained again now, with the study's first seed. The table sets their scores beside the stored ones.
+# One seed shows that it can be done, and no more.
+
+# %%
+pair = ("answers only", "its steps that end right")
+adders = {arm: adding.recipes[arm].run(adding.seeds[0]) for arm in pair}
+pd.DataFrame(
+    {
+        "now": {arm: lab.solved(model, sums.test) for arm, model in adders.items()},
+        "stored": solved.scores.loc[adding.seeds[0], list(pair)],
+    }
+).round(1)
+
+# %%
+kept_steps = "its steps that end right"
+against = {
+    arm: solved.difference(kept_steps, arm) for arm in solved.scores if arm != kept_steps
+}
+kd.claim(
+    "Its steps that end right teach more than three times as many answers",
+    against["answers only, three times as many"],
+)
+kd.say(
+    f"Against *{kept_steps}*, in percentage points of sums answered right, these students are behind (where the number is above "
+    f"zero): "
+    + "; ".join(f"{arm} {found} (**{found.verdict}**)" for arm, found in against.items())
+    + "."
+)
+
+# %%
+controls = ("dots, then the answer", "another sum's steps")
+more_characters = [arm for arm in controls if solved.difference(arm).low > 0]
+rule = solved.difference(kept_steps, "steps by rule")
+kd.say(
+    "Is it the steps, or only more characters? Characters that lead nowhere "
+    + (
+        f"help too: **{', '.join(more_characters)}**. "
+        if more_characters
+        else "bring **no clear gain** over the answer alone. "
+    )
+    + f"Is it the teacher? Against the steps by rule its own stand {rule} (**{rule.verdict}**). "
+    + (
+        "So it brings more than the rule."
+        if rule.low > 0
+        else "Where a rule is known, it writes the steps without a teacher."
+    )
+)
+
+# %% [markdown]
+# Look at the single students in the figure, too: one that has not found the table of pairs when its steps are over drags its
+# arm's interval apart.
+#
+# Two things to keep in mind. The task was made so that steps matter: each is easy, and the answer is a long chain of them. Where
+# an answer takes one step, traces cost characters and bring nothing. And the slips of this teacher go in all directions. So the
+# right step remains the likeliest one, and a student that takes the likeliest character averages them out. Of a teacher that
+# makes the same mistake each time, a student learns the mistake. There a test of the answers has more to do.
 #
 # ## The white box: the whole distribution
 #
@@ -762,10 +929,74 @@ kd.say(
 )
 
 # %% [markdown]
-# Real tokenizers also cut at other places, so that token t of one is not token t of the other. ULD then cuts the longer
-# sequence to the length of the shorter. Newer methods (such as GOLD in the library TRL, at the end of this lab) first align the
-# pieces that spell the same string, and compare the tokens that both vocabularies have by name. That last step would repair our
-# case completely.
+# ### Tokens that are cut at other places
+#
+# **The question: what if the teacher's tokens are longer than the student's?** The smallest case again: a teacher whose tokens
+# are two characters each, made of the one that we have, so that it says the same. After the text x, a pair of characters v and w
+# has the probability
+#
+# $$p_{\text{pairs}}(vw \mid x) = p(v \mid x) \, p(w \mid x v)$$
+#
+# There are V² such tokens, and a text of L characters has L / 2 of them. Two things go wrong when they are compared one by one.
+# Token number t of the teacher stands twice as far on in the text as character t of the student: their *places* differ. And even
+# after the same text, one speaks of two characters and the other of one: their *tokens* differ. ULD sees neither. It compares
+# place t with place t, and where one text has more tokens than the other, it leaves the rest out.
+#
+# The repair goes by the text. Compare only at places where both have read the same characters, here after each whole pair. There
+# add up all tokens that begin alike:
+#
+# $$p(v \mid x) = \sum_{w=1}^{V} p_{\text{pairs}}(vw \mid x)$$
+
+
+# %%
+@torch.no_grad()
+def in_pairs(text):
+    """Text (N, L) -> log-probabilities (N, L / 2, V, V) of the next pair, after each whole pair, by the teacher."""
+    size = len(data.alphabet)
+    first = teacher(text).log_softmax(dim=2)[:, 1::2, :, None]
+    tried = torch.arange(size, device=text.device).repeat(len(text))[:, None]
+    second = [
+        teacher(torch.cat([text[:, :end].repeat_interleave(size, dim=0), tried], dim=1))[:, -1]
+        for end in range(2, text.shape[1] + 1, 2)
+    ]
+    second = torch.stack(second, dim=1).log_softmax(dim=2)
+    return first + second.view(len(text), size, -1, size).transpose(1, 2)
+
+
+begun = window[:, :16]
+by_pairs = in_pairs(begun)
+with torch.no_grad():
+    by_one = teacher(begun)
+sorted_distance = kd.losses.universal_logit
+distances = {
+    "place t with place t": sorted_distance(by_one[:, :8], by_pairs.flatten(2)).item(),
+    "after the same text": sorted_distance(by_one[:, 1::2], by_pairs.flatten(2)).item(),
+    "after the same text, summed": sorted_distance(
+        by_one[:, 1::2], by_pairs.logsumexp(3)
+    ).item(),
+}
+
+# %% [markdown]
+# Both sides are one and the same teacher, so each number of the table should be 0. It is the distance of the sorted
+# probabilities, which is 2 at most.
+
+# %%
+pd.DataFrame({"distance from itself": distances}).round(2)
+
+# %%
+repaired = kd.losses.generalized_jsd(by_one[:, 1::2], by_pairs.logsumexp(3), beta=0).item()
+assert abs(repaired) < 1e-3 < distances["after the same text"]
+kd.say(
+    f"Cut at other places, the teacher is {distances['place t with place t']:.2f} from itself. Of that "
+    f"{distances['after the same text']:.2f} are left at the same places of the text, where the tokens differ, and "
+    f"{distances['after the same text, summed']:.2f} when the tokens that begin alike are added up. Then even the "
+    f"forward KL can be used again: it is {abs(repaired):.2f} nats."
+)
+
+# %% [markdown]
+# With a real tokenizer a token may begin within one of the student's, so that the two meet only at some places. Newer methods
+# (such as GOLD in the library TRL, at the end of this lab) align the pieces that spell the same string in this way, and compare the tokens that both vocabularies have by
+# name. That last step would repair the renumbered alphabet completely.
 #
 # ## Read what they write
 #
@@ -990,12 +1221,15 @@ kd.say(
 # - A language model is distilled token by token; the divergence decides what a small student gives up. Forward KL covers,
 #   reverse KL seeks.
 # - A teacher can write the training text: hold it against as much more text, and the best of several texts against the first.
+# - Where a problem takes several steps, a student of few sums learnt them from the steps and not from the answers, and
+#   characters that lead nowhere did not stand in for them.
 # - A few of the teacher's probabilities and the share of all others fit into a file. Four of them taught less than all.
 # - The teacher can comment on the student's own text: hold that against the same divergence on given text.
 # - Judge by foresight, fluency, variety, and by what the student is worth as a draft. A draft changes nothing of the text and
 #   may save time.
 # - A student that learnt the teacher's whole distribution is a better draft than one of the text alone, by little.
 # - With another tokenizer compare texts, or sorted probabilities; never index with index. Here the sorted ones cost foresight.
+#   Where tokens are cut at other places, compare after the same text.
 #
 # ### Check yourself
 
@@ -1016,6 +1250,9 @@ quiz.try_every_option()
 # ### Read further
 #
 # - Kim, Rush (2016), *Sequence-Level Knowledge Distillation*.
+# - Ho, Schmid, Yun (2023), *Large Language Models Are Reasoning Teachers*. Hsieh et al. (2023), *Distilling Step-by-Step!*
+#   Zelikman et al. (2022), *STaR*, and Yuan et al. (2023), *Scaling Relationship on Learning Mathematical Reasoning with LLMs*:
+#   traces that end right. Pfau et al. (2024), *Let's Think Dot by Dot*: when dots do help.
 # - Agarwal et al. (2024), *On-Policy Distillation of Language Models: Learning from Self-Generated Mistakes*. Gu et al. (2024),
 #   *MiniLLM*.
 # - Leviathan, Kalman, Matias (2023), *Fast Inference from Transformers via Speculative Decoding*. Zhou et al. (2024),

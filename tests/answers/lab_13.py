@@ -46,6 +46,27 @@ def accept_by_parts(p, q, token):
     return kept[token] / q[token], (p - kept) / (1 - kept.sum())
 
 
+def one_by_one(traces, answers, *, best=True, end=-1):
+    """Problem by problem, draw by draw."""
+    kept = []
+    for n, wanted in enumerate(answers.tolist()):
+        drawn = [trace for trace in traces[:, n] if (trace[end].item() == wanted) == best]
+        kept += drawn[:1]
+    return torch.stack(kept) if kept else traces[0, :0]
+
+
+def kept_blindly(traces, answers):
+    right = traces[..., -1].eq(answers)
+    return torch.stack([traces[right[:, n].int().argmax(), n] for n in range(len(answers))])
+
+
+def first_by_order(traces, answers):
+    """The first right draw is the one with the smallest number among the right ones."""
+    right = traces[:, :, -1] == answers
+    number = torch.arange(len(traces))[:, None].where(right, torch.tensor(len(traces))).amin(dim=0)
+    return torch.stack([traces[draw, n] for n, draw in enumerate(number.tolist()) if draw < len(traces)])
+
+
 RIGHT = {
     "13.forward_kl": [
         lambda s, t: kl(t.detach(), s).mean(),
@@ -67,6 +88,7 @@ RIGHT = {
     ],
     "13.on_policy_loss": [without_the_last, text_by_text, on_policy],
     "13.accept": [accept, accept_by_parts],
+    "13.right_traces": [one_by_one, first_by_order],
 }
 WRONG = {
     "13.forward_kl": {
@@ -117,6 +139,14 @@ WRONG = {
         "the rest without a clamp": lambda p, q, x: accept(p, q, x, rest=F.normalize(p - q, p=1, dim=0).abs()),
         "the rest of the draft": lambda p, q, x: accept(p, q, x, rest=F.normalize(F.relu(q - p), p=1, dim=0)),
     },
+    "13.right_traces": {
+        "a problem without a right one is kept": kept_blindly,
+        "all that end right": lambda t, a: torch.stack([one for draw in t for one, w in zip(draw, a, strict=True) if one[-1] == w]),
+        "the first draw only": lambda t, a: t[0][t[0, :, -1] == a],
+        "the last that ends right": lambda t, a: one_by_one(t.flip(0), a),
+        "those that end wrong": lambda t, a: one_by_one(t, a, best=False),
+        "the first character is compared": lambda t, a: one_by_one(t, a, end=0),
+    },
 }  # fmt: skip
 UNKNOWN = {
     "13.forward_kl": [lambda s, t: 0.4 * kl(t.detach(), s).mean(), lambda s, t: kl(t.detach() / 2, s / 2).mean()],
@@ -126,4 +156,5 @@ UNKNOWN = {
         lambda p, q, x: accept(p, q, x, chance=0.5 * min(1.0, float(p[x] / q[x]))),
         lambda p, q, x: accept(p, q, x, rest=torch.full_like(p, 1 / len(p))),
     ],
+    "13.right_traces": [lambda t, a: one_by_one(t, a).flip(0), lambda t, a: one_by_one(t[1:], a)],
 }  # fmt: skip
