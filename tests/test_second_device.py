@@ -4,13 +4,19 @@ What takes `place` or `split` runs on the second device, and on a GPU too where 
 """
 
 import copy
+import os
+import sys
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from functools import wraps
+from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
@@ -19,7 +25,7 @@ from kdcourse import losses, methods, plots, widgets
 from kdcourse.authoring.notebooks import labs
 from kdcourse.data.characters import Windows
 from kdcourse.data.splits import Split
-from kdcourse.data.texts import Sentences
+from kdcourse.data.texts import SST2_FILES, Sentences
 from kdcourse.deployment import export
 from kdcourse.evaluation import costs, measure
 from kdcourse.exercises.engine import all_exercises
@@ -31,12 +37,13 @@ from kdcourse.models import sentiment
 from kdcourse.models.common import evaluating
 from kdcourse.models.language import gpt
 from kdcourse.system import runtime
+from kdcourse.system.download import sha256
 from kdcourse.training import finetuning, loop
 from kdcourse.training.trainer import _answers
 from tests import test_plots, test_widget_geometry, test_widget_matcher, test_widget_mixer
 from tests.gpu.place import gpu
 from tests.second_device import device, lab
-from tests.second_device.rules import waits
+from tests.second_device.rules import NAME, waits
 from tests.test_methods import EVERY
 
 random = torch.Generator().manual_seed(0)
@@ -586,6 +593,60 @@ def test_an_onnx_file_answers_where_its_pictures_are(split, tmp_path):
     outside = export.OnnxModel(export.to_onnx(model.to(split.device), split, tmp_path / "model.onnx"))
     assert outside(split.images).device == split.device
     torch.testing.assert_close(measure.predict(outside, split), measure.predict(model, split), rtol=1e-3, atol=1e-4)
+
+
+@pytest.fixture
+def tiny_hub(tmp_path, monkeypatch):
+    """Two folders of the names that lab 09's block for Colab asks the hub for, tiny and without heads; SST-2, and a Drive."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KDCOURSE_DATA", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace(drive=SimpleNamespace(mount=os.makedirs)))
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film"]
+    sizes = {"vocab_size": len(words), "max_position_embeddings": 16}
+    bert = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    half = {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 32}
+    for kind, shape in (("Bert", bert), ("DistilBert", half)):
+        config = getattr(transformers, f"{kind}Config")(**shape, **sizes)
+        tokenizer = getattr(transformers, f"{kind}Tokenizer")(vocab={word: n for n, word in enumerate(words)})
+        getattr(transformers, f"{kind}Model")(config).save_pretrained(f"{kind.lower()}-base-uncased")
+        tokenizer.save_pretrained(f"{kind.lower()}-base-uncased")
+    Path("sst2").mkdir()
+    for name in ("train.tsv", "dev.tsv"):
+        rows = [f"{'good' if number % 2 else 'bad'} film {number}{name[0]}\t{number % 2}" for number in range(40)]
+        Path("sst2", name).write_text("\n".join(["sentence\tlabel", *rows]), encoding="utf-8")
+        monkeypatch.setitem(SST2_FILES, name, sha256(Path("sst2", name)))
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", ["cpu", "second", pytest.param("gpu", marks=pytest.mark.gpu)])
+def test_lab_09s_block_for_colab_distils_and_resumes(kind, tiny_hub):
+    """The block as it stands, but for two steps. What lies on the second device cannot be saved."""
+    code = (
+        lab.shown_code("09", "google.colab")
+        .replace("6000", "2")
+        .replace("1000", "1")
+        .replace("/content", str(tiny_hub))
+    )
+    with {"cpu": nullcontext, "second": device.present, "gpu": gpu}[kind]():
+        place, names = runtime.device(), {"kd": kd}
+        if place.type != "cuda":  # half precision of a Trainer is a GPU's
+            code = code.replace("fp16=True", "fp16=False")
+        if place.type == NAME:
+            code = code.replace('save_strategy="steps"', 'save_strategy="no"')
+        exec(code, names)
+        large, small, line = names["large"], names["small"], names["losses"].history[-2]
+        assert line["step"] == 2 and {"eval_accuracy", "eval_loss"} <= line.keys()
+        assert small.bert.device == large.bert.device == place and measure.parameters(small) < measure.parameters(large)
+        assert small.bert.config.model_type == "distilbert" and small.bert.config.num_labels == 2
+        if place.type != NAME:
+            assert (tiny_hub / "drive/MyDrive/distil-bert/student/checkpoint-2").is_dir(), "saved on the Drive"
+            (tiny_hub / "drive").rename(tiny_hub / "again")
+            code = code.replace("/drive/My", "/again/My").replace(
+                "**taught, ", "**taught, resume_from_checkpoint=True, "
+            )
+            exec(code, names)
+            moved, kept = names["small"].state_dict(), small.state_dict()
+            assert names["small"] is not small and all(torch.equal(moved[name], kept[name]) for name in kept)
 
 
 @pytest.mark.parametrize("where", ["cpu", "second:0"])

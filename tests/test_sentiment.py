@@ -3,6 +3,8 @@
 import json
 import os
 import re
+from functools import partial
+from unittest import mock
 
 import pytest
 import safetensors.torch
@@ -15,6 +17,7 @@ from kdcourse import zoo
 from kdcourse.data import Sentences, TextData, load_texts
 from kdcourse.data.tokens import as_tokens
 from kdcourse.evaluation import measure
+from kdcourse.experiments import experiment
 from kdcourse.models import bert, every_second_layer, pretrained, sentiment
 from kdcourse.system.storage import load_tensors
 from kdcourse.training import finetuning
@@ -150,6 +153,14 @@ def test_models_of_other_builds_read_as_much_as_they_can(kind, longest):
         len(kd.finetune(model, Sentences((LONG, "bad"), torch.tensor([1, 0])), steps=2, batch_size=2, progress=False))
         == 2
     )
+
+
+def test_how_long_a_text_may_be_is_looked_up_once_for_all_of_them(small, monkeypatch):
+    """It goes through all parts of the model: for each of 20,000 sentences that took longer than their training."""
+    longest = mock.PropertyMock(return_value=64)
+    monkeypatch.setattr(sentiment.SentimentClassifier, "longest", longest)
+    small.encode(["a good film", "a bad one", "a long one"], truncate=True)
+    longest.assert_called_once()
 
 
 def test_a_tokenizer_without_padding_pads_with_its_end():
@@ -306,6 +317,17 @@ def test_an_arm_is_run_and_described(split):
     student = recipe.run(seed=2)
     assert recipe.describe(student)["method"] == "labels only" and recipe.describe(student)["student"] == "BERT 1 × 16"
     torch.testing.assert_close(recipe.run(seed=2).predict(TEXTS), student.predict(TEXTS))
+
+
+def test_the_rate_rises_over_the_share_of_the_steps_that_a_recipe_says(split, monkeypatch):
+    given = []
+    monkeypatch.setattr(experiment, "finetune", lambda *args, **settings: given.append(settings["warmup_steps"]))
+    student = partial(bert, 16, 1, heads=2)
+    for recipe in (kd.TextRecipe(student, split, steps=40), kd.TextRecipe(student, split, steps=40, warmup=0.5)):
+        assert recipe.describe(recipe.run())["warmup"] == recipe.warmup
+    assert given == [4, 20]
+    with pytest.raises(ValueError, match=r"warmup must be within \[0, 1\], got 1.5"):
+        kd.TextRecipe(student, split, warmup=1.5)
 
 
 def test_variations_keep_the_first_and_change_the_rest():

@@ -12,7 +12,7 @@ import kdcourse as kd
 from kdcourse import studies
 from kdcourse.evaluation import measure
 from kdcourse.experiments import ledger
-from kdcourse.experiments.experiment import TextRecipe
+from kdcourse.experiments.experiment import NoTraining, TextRecipe
 from kdcourse.studies.engine import Study, all_studies
 from tests.test_experiment import data, recipe  # noqa: F401  the toy data and recipe are fixtures
 
@@ -122,9 +122,15 @@ def test_a_bag_of_words_learns_from_words_whatever_their_order():
 
 
 def test_an_arm_that_is_not_trained_gives_what_it_begins_with():
-    arm = studies.lab_09.AsItIs(lambda seed: kd.models.bert(8, 1, seed=seed))
-    torch.testing.assert_close(arm.run(3).state_dict(), kd.models.bert(8, 1, seed=3).state_dict())
-    assert arm.budget == arm.facts().steps == arm.facts().inputs == 0
+    arm = NoTraining(lambda seed: kd.models.bert(8, 1, seed=seed))
+    student = arm.run(3)
+    torch.testing.assert_close(student.state_dict(), kd.models.bert(8, 1, seed=3).state_dict())
+    assert not student.training and arm.describe(student)["student"] == "BERT 1 × 8"
+    assert arm.budget == arm.facts().steps == arm.facts().inputs == 0 and not arm.facts().pretrained
+    network = kd.models.perceptron((8, 8))
+    halved = NoTraining(studies.lab_12.start_from(network, kd.compression.prune, 0.5))
+    assert studies.lab_12.as_it_is(network).run(seed=1) is network and halved.facts().pretrained
+    assert torch.equal(*(halved.run(seed)(torch.ones(1, 1, 28, 28)) for seed in (0, 1)))
 
 
 def test_variety_is_the_share_of_sequences_that_differ():

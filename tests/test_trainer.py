@@ -206,23 +206,22 @@ if one.is_world_process_zero():
 """
 
 
-def test_two_processes_train_as_one_with_twice_the_batch(tmp_path):
-    (tmp_path / "two.py").write_text(TWO)
+def launched(script: str, folder: Path, processes: int, *arguments) -> subprocess.CompletedProcess:
+    """A script in so many processes on the CPU, which find each other; folder: where it is written."""
+    (folder / "script.py").write_text(script)
     root = Path(__file__).parent.parent
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [*launch, str(folder / "script.py"), *map(str, arguments)]
+    return subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=240)
+
+
+def test_two_processes_train_as_one_with_twice_the_batch(tmp_path):
     weights = []
     for processes, size in ((1, 8), (2, 4)):
         folder = tmp_path / str(processes)
         folder.mkdir()
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        done = subprocess.run(
-            [*launch, str(tmp_path / "two.py"), str(size), str(folder)],
-            env=environment,
-            cwd=root,
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
+        done = launched(TWO, tmp_path, processes, size, folder)
         assert done.returncode == 0, done.stderr[-2000:]
         weights.append(torch.load(folder / "weights.pt"))
     start = sentiment.bert(16, 2, heads=2, dropout=0.0, seed=1).state_dict()

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from kdcourse import losses
 from kdcourse.models import sentiment
 from kdcourse.training.inner import ADAPTERS
-from tests.test_trainer import LABELS, TEXTS, batch, trainer
+from tests.test_trainer import LABELS, TEXTS, batch, launched, trainer
 
 SAVING = {"save_strategy": "steps", "save_steps": 2, "max_steps": 4}
 
@@ -223,6 +223,41 @@ def test_a_student_that_is_cut_for_many_processes_has_the_loss_of_a_whole_one(te
         )
     finally:
         torch.distributed.destroy_process_group()
+
+
+# Texts of one length, so that the means of both halves are the mean over all, of inner losses too.
+CUT = """
+import copy, sys, torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from tests.test_trainer_uses import LABELS, small, trainer, sentiment
+texts = [f"the {thing} is {word} ." for thing in ("film", "book", "pan", "plot") for word in ("good", "bad", "great", "dull")]
+student, teacher = small(), sentiment.bert(16, 4, heads=2, seed=3)
+one = trainer(student, teacher, sys.argv[1], hidden=1.0, attention=1.0, alpha=0.5, ddp_backend="gloo")
+def batch(rows):
+    return {**student.padded(student.encode(texts[rows])), "labels": LABELS[rows]}
+whole = copy.deepcopy(student.bert.train())
+expected = one.compute_loss(whole, batch(slice(None)))
+expected.backward()
+rank, processes = torch.distributed.get_rank(), torch.distributed.get_world_size()
+for layer in student.bert.bert.encoder.layer:
+    fully_shard(layer, mesh=init_device_mesh("cpu", (processes,)))
+one.model = fully_shard(student.bert, mesh=init_device_mesh("cpu", (processes,)))
+loss = one.compute_loss(one.model, batch(slice(rank, None, processes)))
+loss.backward()
+mean = loss.detach().clone()
+torch.distributed.all_reduce(mean)
+torch.testing.assert_close(mean / processes, expected.detach(), rtol=1e-4, atol=1e-6)
+for (name, ours), theirs in zip(one.model.named_parameters(), whole.parameters(), strict=True):
+    assert processes == 1 or ours.to_local().numel() < theirs.numel(), f"{name} is whole"
+    torch.testing.assert_close(ours.grad.full_tensor(), theirs.grad, rtol=1e-3, atol=1e-6, msg=name)
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_a_student_that_two_processes_share_has_the_loss_and_gradients_of_a_whole_one(tmp_path):
+    done = launched(CUT, tmp_path, 2, tmp_path / "out")
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("which", ["fsdp", "deepspeed"])

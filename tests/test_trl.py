@@ -1,21 +1,13 @@
 """Lab 13's block for TRL, run as it stands there on tiny models with random weights; skipped where TRL is not installed."""
 
-import re
 from importlib.util import find_spec
 
 import pytest
 import torch
 
-from kdcourse.authoring import notebooks
+from tests.second_device.lab import shown_code
 
 pytestmark = pytest.mark.skipif(not (find_spec("trl") and find_spec("peft")), reason="TRL or PEFT is not installed")
-
-
-def block() -> str:
-    """The code that lab 13 shows for TRL."""
-    source = re.sub(r"^# ?", "", notebooks.lab("13").source.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    (found,) = [code for code in re.findall(r"```python\n(.*?)```", source, re.DOTALL) if "DistillationTrainer" in code]
-    return found
 
 
 @pytest.fixture
@@ -41,7 +33,7 @@ def tiny(width: int):
 
 def test_the_labs_block_distils_a_tiny_model(tokenizer, tmp_path):
     names = {}
-    exec(block(), names)
+    exec(shown_code("13", "DistillationTrainer"), names)
     student, teacher = tiny(8), tiny(16)
     given = {name: value.clone() for name, value in student.named_parameters()}
     settings = {

@@ -21,6 +21,7 @@ from kdcourse.data.texts import Sentences
 from kdcourse.evaluation import measure
 from kdcourse.experiments.facts import Facts, Work, multiply_adds, of_run, temperature_of, untrained
 from kdcourse.experiments.ledger import Comparison, keep
+from kdcourse.losses.checks import check_share
 from kdcourse.methods import HardTarget, Method
 from kdcourse.models.sentiment import SentimentClassifier
 from kdcourse.system.generators import fork_rng
@@ -134,7 +135,8 @@ class TextRecipe:
     student: called as student(seed=...), gives a classifier with fresh weights. train: the split to learn from, or a function
     of the seed that gives it. teacher: default None, which means labels alone. alpha: the teacher's share of the loss, default
     0.9. temperature: default 4. hidden, attention: weights of the losses on hidden states and on attention, default 0. steps:
-    default 800. batch_size: sentences a step, default 32. learning_rate: default 0.001. All as in `finetune`.
+    default 800. batch_size: sentences a step, default 32. learning_rate: default 0.001. All as in `finetune`. warmup: the share
+    of the steps in which the rate rises, before it falls to 0; default 0.1.
     """
 
     student: Callable[..., SentimentClassifier]
@@ -147,6 +149,10 @@ class TextRecipe:
     steps: int = 800
     batch_size: int = 32
     learning_rate: float = 1e-3
+    warmup: float = 0.1
+
+    def __post_init__(self):
+        check_share("warmup", self.warmup)
 
     @property
     def budget(self) -> int:
@@ -158,7 +164,7 @@ class TextRecipe:
         student = self.student(seed=seed)
         split = self.train(seed) if callable(self.train) else self.train
         names = ("teacher", "steps", "batch_size", "learning_rate", "alpha", "temperature", "hidden", "attention")
-        settings = {name: getattr(self, name) for name in names}
+        settings = {name: getattr(self, name) for name in names} | {"warmup_steps": round(self.warmup * self.steps)}
         finetune(student, split, seed=seed, progress=progress, **settings)
         return student
 
@@ -192,7 +198,27 @@ class TextRecipe:
             "steps": self.steps,
             "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
+            "warmup": self.warmup,
         }
+
+
+@dataclass(frozen=True)
+class NoTraining:
+    """An arm that trains nothing: what a student knows when it begins. student: called as student(seed=...), as a recipe's."""
+
+    student: Callable[..., nn.Module]
+    budget: int = field(default=0, init=False)
+
+    def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module:
+        return self.student(seed=seed).eval()
+
+    def describe(self, student: nn.Module) -> dict:
+        return {"student": student.label, "method": "nothing is trained", "steps": 0}
+
+    def facts(self, seed: int = 0) -> Facts:
+        return Facts(
+            inputs=0, labels=0, steps=0, multiply_adds=0, pretrained=getattr(self.student, "pretrained", False)
+        )
 
 
 class Arm(Protocol):

@@ -71,11 +71,12 @@ class SentimentClassifier(nn.Module):
                 raise ValueError(f"texts must all hold words, got {text!r} at position {number}")
         if not len(texts):
             return []
-        encoded = self.tokenizer(list(texts), truncation=truncate, max_length=self.longest if truncate else None)
+        longest = self.longest  # looked up once: it goes through all of the model's parts
+        encoded = self.tokenizer(list(texts), truncation=truncate, max_length=longest if truncate else None)
         for number, tokens in enumerate(encoded["input_ids"]):
-            if len(tokens) > self.longest:
+            if len(tokens) > longest:
                 raise ValueError(
-                    f"texts must have at most {self.longest} tokens each, got {len(tokens)} at position {number}; "
+                    f"texts must have at most {longest} tokens each, got {len(tokens)} at position {number}; "
                     "truncate=True cuts them"
                 )
         names = [name for name in ("input_ids", "token_type_ids", "attention_mask") if name in encoded]

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from kdcourse import zoo
 from kdcourse.data.texts import Sentences, TextData
 from kdcourse.evaluation import measure
-from kdcourse.experiments.experiment import Arm, TextRecipe
+from kdcourse.experiments.experiment import Arm, NoTraining, TextRecipe
 from kdcourse.experiments.facts import Facts, starts_trained
 from kdcourse.losses.response import soft_target
 from kdcourse.models.sentiment import SentimentClassifier, bert, every_second_layer
@@ -104,23 +104,6 @@ class Counting:
         return replace(theirs, multiply_adds=teaching + round(3 * self.budget * words * 2))
 
 
-@dataclass(frozen=True)
-class AsItIs:
-    """An arm that is not trained: what a student knows when it begins."""
-
-    student: Callable[..., SentimentClassifier]
-    budget = 0
-
-    def run(self, seed: int = 0, *, progress: bool = False) -> SentimentClassifier:
-        return self.student(seed=seed).eval()
-
-    def describe(self, student: SentimentClassifier) -> dict:
-        return {"student": student.label, "method": "none", "steps": 0}
-
-    def facts(self, seed: int = 0) -> Facts:
-        return Facts(0, 0, 0, 0, pretrained=getattr(self.student, "pretrained", False))
-
-
 def small(data: TextData) -> TextRecipe:
     """What the arms share: a student that is short of labels."""
     labelled = partial(data.train.sample, LABELLED)
@@ -163,7 +146,7 @@ def half_depth(data: TextData) -> dict[str, Arm]:
     copied = starts_trained(partial(_half, teacher, True))
     return {
         "fresh weights": replace(free, student=partial(_half, teacher, False)),
-        "copied, before training": AsItIs(copied),
+        "copied, before training": NoTraining(copied),
         "copied": replace(free, student=copied),
         "copied, a tenth of the rate": replace(free, student=copied, learning_rate=5e-5),
     }

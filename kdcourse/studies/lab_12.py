@@ -21,7 +21,7 @@ from kdcourse import zoo
 from kdcourse.data.splits import ImageData, Split
 from kdcourse.deployment.compression import prune, prune_units, quantize, rewind, round_weights
 from kdcourse.evaluation import measure
-from kdcourse.experiments.experiment import Arm, Recipe
+from kdcourse.experiments.experiment import Arm, NoTraining, Recipe
 from kdcourse.experiments.facts import Facts, starts_trained
 from kdcourse.experiments.schemes import WarmStart
 from kdcourse.methods import HardTarget, SoftTarget
@@ -40,23 +40,6 @@ OTHER_WEIGHTS = 1000  # added to a seed: weights that belong to no run
 TEMPERATURE = 2
 LEARNING_RATES = {"glyphs": 1e-3}
 LEARNING_RATE = 3e-3  # on other pictures
-
-
-@dataclass(frozen=True)
-class NoTraining:
-    """An arm that trains nothing."""
-
-    make: Callable[[], nn.Module]
-    budget: int = 0
-
-    def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module:
-        return self.make()
-
-    def describe(self, student: nn.Module) -> dict:
-        return {"student": student.label, "method": "nothing is trained", "steps": 0}
-
-    def facts(self, seed: int = 0) -> Facts:
-        return Facts(inputs=0, labels=0, steps=0, multiply_adds=0, pretrained=True)
 
 
 @dataclass(frozen=True)
@@ -85,9 +68,14 @@ def small(data: ImageData, hidden: int) -> Callable[..., nn.Module]:
     return partial(perceptron, (hidden, hidden), **data.sizes)
 
 
-def start_from(network: nn.Module, pruning: Callable[..., nn.Module], share: float) -> Callable[..., nn.Module]:
-    """A student that begins as what is left of the network, whatever the seed."""
-    return starts_trained(lambda seed=0: pruning(network, share))
+def start_from(network: nn.Module, change: Callable[..., nn.Module], *settings, **more) -> Callable[..., nn.Module]:
+    """A student that begins as change(network, …), whatever the seed."""
+    return starts_trained(lambda seed=0: change(network, *settings, **more))
+
+
+def as_it_is(network: nn.Module) -> NoTraining:
+    """An arm: the network, whatever the seed."""
+    return NoTraining(starts_trained(lambda seed=0: network))
 
 
 def by_labels(data: ImageData, student: Callable[..., nn.Module]) -> Recipe:
@@ -110,8 +98,8 @@ def compression(data: ImageData) -> dict[str, Arm]:
     repaired = by_teacher(data, fewer_units, cache)
     with_holes = by_labels(data, fewer_weights)
     return {
-        "the network": NoTraining(lambda: network),
-        "int8": NoTraining(partial(quantize, network, activations=True)),
+        "the network": as_it_is(network),
+        "int8": NoTraining(start_from(network, quantize, activations=True)),
         "weights pruned": NoTraining(fewer_weights),
         "weights pruned, labels": with_holes,
         "weights pruned, teacher": replace(with_holes, method=SoftTarget(TEMPERATURE), teacher=cache),
@@ -134,9 +122,9 @@ def few_bits(data: ImageData) -> dict[str, Arm]:
     """
     network = zoo.teacher("perceptron", data, announce=False)
     cache = TeacherCache(network)
-    arms: dict[str, Arm] = {"the network": NoTraining(lambda: network)}
+    arms: dict[str, Arm] = {"the network": as_it_is(network)}
     for name, scales in ((f"{BITS} bits", "largest"), (f"{BITS} bits, best scales", "best")):
-        rounded = start_from(network, partial(round_weights, scales=scales), BITS)
+        rounded = start_from(network, round_weights, BITS, scales=scales)
         labels = replace(by_labels(data, rounded), steps=BITS_STEPS, learning_rate=BITS_RATES[scales])
         arms[name] = NoTraining(rounded)
         arms[f"{name}, labels"] = labels
@@ -232,6 +220,6 @@ def fine_tuning(data: ImageData) -> dict[str, Arm]:
     network = zoo.teacher("perceptron", data, announce=False)
     further = by_labels(data, starts_trained(lambda seed: copy.deepcopy(network).requires_grad_(True)))
     return {
-        "the network": NoTraining(lambda: network),
+        "the network": as_it_is(network),
         "fine-tuned": replace(further, train=lambda seed: rotated(data.train.sample(PICTURES, seed))),
     }

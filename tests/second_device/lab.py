@@ -12,6 +12,7 @@ import functools
 import inspect
 import io
 import os
+import re
 import sys
 import tempfile
 import time
@@ -85,6 +86,15 @@ def run_whole(number: str | int) -> Outcome:
     with mock.patch.dict(os.environ, BUILT_IN), watched_steps(outcome):
         _run_cells(number, outcome, [])
     return outcome
+
+
+def shown_code(number: str | int, word: str) -> str:
+    """The one block of code with this word in it that a lab shows in its text, to be run elsewhere."""
+    from kdcourse.authoring import notebooks
+
+    source = re.sub(r"^# ?", "", notebooks.lab(number).source.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    (found,) = [code for code in re.findall(r"```python\n(.*?)```", source, re.DOTALL) if word in code]
+    return found
 
 
 def _run_cells(number: str | int, outcome: Outcome, transformers: list[ast.NodeTransformer]) -> None:
