@@ -94,13 +94,41 @@ def test_training_from_disk_gives_the_losses_of_a_live_teacher_to_half_precision
     assert not folder.exists(), "a temporary folder goes with its cache"
 
 
-def test_a_truncated_file_is_written_again(tmp_path, capsys):
-    model, split = teacher(), pictures()
-    expected = TeacherCache(model, tmp_path, limit=0).logits(split)[torch.arange(120)]
+def flipped(place: int):
+    """A file's content -> the same with one bit changed there."""
+
+    def change(content: bytes) -> bytes:
+        changed = bytearray(content)
+        changed[place] ^= 1
+        return bytes(changed)
+
+    return change
+
+
+DAMAGES = {
+    "one byte short": lambda content: content[:-1],
+    "empty": lambda content: b"",
+    "a header's bit": flipped(61),
+    "an answer's bit": flipped(300),
+    "the last answer's bit": flipped(-17),
+    "a bit of the hash": flipped(-1),
+    "another's bytes": lambda content: content[:-16] + content[128:144] + content[-16:],
+}
+
+
+@pytest.mark.parametrize("limit", [0, 2**20], ids=["mapped", "in memory"])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_file_is_noticed_and_written_again(damage, limit, tmp_path, capsys):
+    model, split, rows = teacher(), pictures(), torch.arange(120)
+    expected = TeacherCache(model, tmp_path, limit=limit).logits(split)[rows]
     (path,) = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:-1])
-    assert torch.equal(TeacherCache(model, tmp_path, limit=0).logits(split)[torch.arange(120)], expected)
-    assert "truncated; the teacher answers again" in capsys.readouterr().out
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    calls = asked(model)
+    assert torch.equal(TeacherCache(model, tmp_path, limit=limit).logits(split)[rows], expected) and calls
+    said = capsys.readouterr().out
+    assert path.name in said and "damaged" in said and "the teacher answers again" in said
+    assert path.read_bytes() == whole
 
 
 def test_numbers_beyond_half_precision_are_refused_and_leave_no_file(tmp_path):

@@ -201,3 +201,12 @@ def test_a_class_of_any_name_has_one_row_of_the_card(name):
     line = " ".join(name.split())
     assert [row[1].strip() for row in shown] == ["model", line, f"{line}, small", "class", "ant", line, "cow"]
     assert not re.search(r"<(b|em|code)>|javascript:b\"|>[^<]*\$\$", page)
+
+
+@pytest.mark.parametrize("limit", ["Prices: from $5 to $9_.", "<script>x</script>", "Under 3|4 years", "1. *Faces*"])
+def test_a_limit_is_a_sentence_and_no_markup(limit):
+    card = deployment.model_card({"one": student()}, folder(), training="", limits=[limit], file_bytes=1)
+    page = markdown2html(card)
+    shown = page[page.index("<li>") : page.index("</li>")]
+    assert set(re.findall(r"<(\w+)", shown)) <= {"li", "span"} and html.unescape(re.sub("<.*?>", "", shown)) == limit
+    assert "$5" not in shown, "a page would look for a formula"

@@ -346,6 +346,20 @@ def test_a_name_in_a_table_or_a_heading_of_markdown_is_only_a_name(name):
 TABLE = {"table", "thead", "tbody", "tr", "th", "td"}
 
 
+def test_a_colon_before_a_space_begins_no_address():
+    assert markup.verbatim("Anything else: it names a class.") == "Anything else: it names a class."
+    assert markup.verbatim("a:b") == "a<span>&#58;</span>b"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_table_of_the_labs_reads_no_name_as_markup(name):
+    kd.setup()
+    page = pd.DataFrame({name: [name]}, index=[name])._repr_html_()
+    table = Parsed(page[page.index("<table") : page.index("</div>")])
+    assert [text for tag, text in table.texts if tag in ("td", "th") and text.strip()] == [name] * 3
+    assert table.tags <= TABLE and "mathjax_ignore" in table.elements[0][1]["class"], "its dollars are left alone"
+
+
 def test_a_name_of_several_lines_stays_in_one():
     assert markup.verbatim("two\n\n# lines") == "two &#35; lines"
     assert markup.plain(markup.verbatim("T-shirt/top, 5 % (new)")) == "T-shirt/top, 5 % (new)"

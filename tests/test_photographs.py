@@ -1,11 +1,13 @@
 """A folder of photographs to a model that can be handed out, by one command; and the signs that stand in for photographs."""
 
+import html
 import re
 from io import BytesIO
 
 import numpy as np
 import pytest
 import torch
+from nbconvert.filters import markdown2html
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -16,6 +18,7 @@ from kdcourse.deployment.export import OnnxModel
 from kdcourse.scale import photographs
 from kdcourse.scale.keys import RecipeError
 from kdcourse.scale.photographs import Plan
+from kdcourse.system import markup
 
 OFFLINE = ("--teacher", "zoo:cifar10", "--student", "separable")
 
@@ -35,7 +38,7 @@ def test_the_command_leaves_files_and_a_card_and_goes_on_where_it_stopped(tmp_pa
     assert code == 0, said
     measured = table(said)
     assert set(measured) == {"teacher", "labels", "kd", "student.onnx", "student-int8.onnx"}
-    card = (tmp_path / "MODEL_CARD.md").read_text(encoding="utf-8")
+    card = markup.plain((tmp_path / "MODEL_CARD.md").read_text(encoding="utf-8"))
     chosen = re.match(r"# (\w+): pictures of pictures\n", card)[1]
     assert chosen in photographs.ARMS and measured["student.onnx"] == measured[chosen]
     assert "a linear probe of zoo:cifar10" in card and "20 validation pictures, from 60 training" in card
@@ -49,6 +52,23 @@ def test_the_command_leaves_files_and_a_card_and_goes_on_where_it_stopped(tmp_pa
     )
     code, again = call("--small", *OFFLINE, "--output", tmp_path)
     assert code == 0 and table(again) == measured
+
+
+def test_a_class_a_folder_and_a_file_of_any_name_are_only_names_on_the_card(tmp_path):
+    names = ["<script>x<∕script>", "a|b", "$x_$"]
+    folder = tmp_path / "*my* $folder$"
+    for number in range(30 * len(names)):
+        place = folder / names[number % len(names)] / f"{number} $x_$.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shade = np.random.default_rng(number).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(shade).save(place)
+    plan = Plan(str(folder), teacher="zoo:cifar10", student="separable", size=16, views=1, epochs=1, batch_size=8)
+    photographs.distil(plan, tmp_path / "out")
+    page = markdown2html((tmp_path / "out" / "MODEL_CARD.md").read_text(encoding="utf-8"))
+    assert "<script" not in page and page.count("<tr>") == 2 + 3 + len(names)
+    shown = html.unescape(re.sub("<.*?>", "", page))
+    assert "*my* $folder$" in shown and all(name in shown for name in names)
+    assert "$" not in re.sub("<.*?>", "", page.replace("<span>$</span>", "")), "a page would look for a formula"
 
 
 def test_torchvisions_pair_is_the_plan_and_labels_see_the_windows_that_kd_sees():

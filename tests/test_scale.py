@@ -156,7 +156,7 @@ def test_checkpoints_of_another_recipe_are_refused_by_key(tmp_path):
         scale.train_recipe(recipe(tmp_path, {"training.learning_rate": 0.5}), tmp_path / "out", runs=["teacher"])
 
 
-def test_cached_answers_come_in_files_that_are_disjoint_and_complete(tmp_path):
+def test_cached_answers_come_in_files_that_are_disjoint_and_complete(tmp_path, capsys):
     data = recipe(tmp_path).runs["teacher"].data
     dataset, _, spec = datasets.open_data(data, 0, torch.device("cpu"))
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(spec.inputs, 3)).requires_grad_(False)
@@ -183,8 +183,15 @@ def test_cached_answers_come_in_files_that_are_disjoint_and_complete(tmp_path):
     if (mapped := Path("/proc/self/maps")).exists():
         held = mapped.read_text(encoding="utf-8")
         assert all(str(path) in held for path in second.paths.values()), "what is not looked at need not lie in memory"
-    second.paths[0, 0].write_bytes(b"damaged")
-    assert made(0).computed == [(0, 0)]
+    for path, place in (
+        (second.paths[0, 0], 40),
+        (second.paths[0, 2], -1),
+    ):  # a bit of the header, one of the last answer
+        content = bytearray(path.read_bytes())
+        content[place] ^= 1
+        path.write_bytes(content)
+    capsys.readouterr()
+    assert made(0).computed == [(0, 0), (0, 2)] and second.paths[0, 2].name in capsys.readouterr().out
 
 
 def test_cached_and_asked_teachers_give_the_same_losses(tmp_path, monkeypatch):

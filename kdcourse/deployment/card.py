@@ -58,7 +58,8 @@ def model_card(
     """A model card in Markdown: what the model is, how it was made, how good it is by class, and what it is not for.
 
     models: name -> classifier of standardised pictures; the card is the last one's, the others stand beside it. training: a
-    sentence on how it was made. limits: sentences on what it must not be used for. file_bytes: of the exported model.
+    sentence on how it was made, in Markdown: names in it as `kd.verbatim` gives them. limits: sentences on what it must not be
+    used for, shown as they are written. file_bytes: of the exported model.
     Numbers are measured on `data.test`. Source of the parts: Mitchell et al. (2019), *Model Cards for Model Reporting*, §4.
     Raises `ValueError` where no model is given, and for limits that are one string: its letters would be listed.
     """
@@ -116,7 +117,7 @@ def written_card(
         "By class:",
         "\n".join(rows),
         "**What it is not for.**",
-        "\n".join(f"- {limit}" for limit in limits),
+        "\n".join(f"- {verbatim(limit)}" for limit in limits),
     ]
     return "\n\n".join(lines) + "\n"
 

@@ -21,6 +21,7 @@ from kdcourse.scale.recipe import Recipe
 from kdcourse.scale.registry import MODELS
 from kdcourse.scale.runs import RecipeTrainer
 from kdcourse.system import runtime
+from kdcourse.system.markup import verbatim
 from kdcourse.system.storage import write_safely
 
 ARMS = ("labels", "kd")  # the students, of which validation pictures choose
@@ -135,7 +136,8 @@ def distil(plan: Plan, output: str | Path, *, seed: int = 0) -> list[Row]:
         rows.append(Row(file.name, _accuracy(predictions(outside, test), test.labels), file.stat().st_size))
     training = (
         f"Arm *{chosen}* of {' and '.join(ARMS)}, chosen on {len(validation):,} validation pictures, from {len(train):,} "
-        f"training pictures, {plan.views} fixed windows of each; student {plan.student}, teacher a linear probe of {plan.teacher}"
+        f"training pictures, {plan.views} fixed windows of each; student {verbatim(plan.student)}, teacher a linear probe of "
+        f"{verbatim(plan.teacher)}"
         f"{', both without weights of others' if plan.fresh else ''}. In 8 bits: {rows[-1].accuracy:.1f} % of the test pictures "
         f"from {rows[-1].size / 1000:,.0f} kB."
     )

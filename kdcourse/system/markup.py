@@ -10,7 +10,7 @@ import re
 FORMULAS = re.compile(r"[$\\]")
 # Signs that Markdown reads, and those that make an address a link, which it looks for after its own signs are read.
 MARKDOWN = re.compile(r"""[`*_{}\[\]<>()#+!|~^&=]|^[-\d]""")
-LINKS = re.compile(r"[$\\:@]|(?<=www)\.", re.IGNORECASE)
+LINKS = re.compile(r"[$\\@]|:(?=\S)|(?<=www)\.", re.IGNORECASE)
 
 
 def in_html(text: str) -> str:

@@ -110,6 +110,9 @@ def setup(full_size: bool = False) -> None:
         unless KDCOURSE_SIZE is full. Raises `ValueError` for a KDCOURSE_SIZE that is neither full nor lab.
     """
     global _asked_by_setup
+    import pandas as pd
+
+    pd.set_option("display.html.use_mathjax", False)  # a class or a sentence with dollars is no formula
     logging.getLogger("torch.utils._pytree").addFilter(_concerns_us)
     if in_colab():
         _add_what_is_missing()

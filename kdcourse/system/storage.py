@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 DAY = 24 * 60 * 60  # seconds
+SEAL = 16  # bytes: the digits of a `fingerprint`
 
 
 class DamagedFile(ValueError):
@@ -88,6 +89,20 @@ def load_tensors(path: str | Path, *, hashed: bool = True) -> tuple[dict[str, Te
     return tensors, metadata
 
 
+def seal(path: Path) -> None:
+    """Append the hash of a file's bytes to it: for what is written piece by piece, where `save_tensors` wants all at once."""
+    digits = fingerprint(_mapped(path))
+    with path.open("ab") as file:
+        file.write(digits.encode())
+
+
+def check_seal(path: Path) -> None:
+    """Raise `DamagedFile` unless the file ends with the hash of its other bytes, and `FileNotFoundError` where there is none."""
+    content = _mapped(path)
+    if fingerprint(content[:-SEAL]).encode() != content[-SEAL:].numpy().tobytes():
+        raise DamagedFile(f"{path.name} is truncated or damaged: its content does not match the hash stored with it")
+
+
 def fingerprint(*things: object) -> str:
     """16 hexadecimal digits that change when a tensor, a model's weights or a plain value changes."""
     digest = hashlib.sha256()
@@ -153,6 +168,11 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         found[name] = tensor.clone() if place in places else tensor
         places.add(place)
     return found
+
+
+def _mapped(path: Path) -> Tensor:
+    """A file's bytes (N,) uint8, mapped: not read before they are looked at."""
+    return torch.from_file(str(path), size=path.stat().st_size, dtype=torch.uint8)
 
 
 def _bytes(tensor: Tensor) -> memoryview:

@@ -22,7 +22,15 @@ from kdcourse.data.splits import Split, check_split
 from kdcourse.evaluation.inference import BATCH, answered
 from kdcourse.models.tapping import LOGITS
 from kdcourse.system.arguments import check_model
-from kdcourse.system.storage import DamagedFile, being_written, fingerprint, load_tensors, save_tensors
+from kdcourse.system.storage import (
+    DamagedFile,
+    being_written,
+    check_seal,
+    fingerprint,
+    load_tensors,
+    save_tensors,
+    seal,
+)
 
 LIMIT = 4 * 2**30  # bytes
 
@@ -30,16 +38,14 @@ LIMIT = 4 * 2**30  # bytes
 class OnDisk:
     """A tensor (N, …) that stays in a file, in half precision. `answers[index]` reads the rows of an index (B,), float32.
 
-    path: a file of NumPy's. device: where the rows are put. Raises `FileNotFoundError`, and `DamagedFile` for a file that is
-    cut short.
+    path: a file of NumPy's that carries its hash. device: where the rows are put. Raises `FileNotFoundError`, and `DamagedFile`
+    for a file that is cut short or has changed.
     """
 
     def __init__(self, path: Path, device: torch.device):
-        try:
-            # Mapped, not read; "c" keeps what anybody should write to the rows out of the file.
-            self.values = torch.from_numpy(np.load(path, mmap_mode="c"))
-        except (ValueError, EOFError) as error:
-            raise DamagedFile(f"{path.name} is truncated") from error
+        check_seal(path)
+        # Mapped, not read; "c" keeps what anybody should write to the rows out of the file.
+        self.values = torch.from_numpy(np.load(path, mmap_mode="c"))
         self.device, self.shape = device, self.values.shape
 
     @property
@@ -210,9 +216,11 @@ def _attributes(teacher: nn.Module) -> list[tuple[str, str, object]]:
 @contextmanager
 def _half_file(path: Path, shape: Sequence[int]) -> Iterator[BinaryIO]:
     """A file of NumPy's to which the rows of a half-precision array of this shape are written, one after another."""
-    with being_written(path) as temporary, temporary.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": tuple(shape)})
-        yield file
+    with being_written(path) as temporary:
+        with temporary.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": tuple(shape)})
+            yield file
+        seal(temporary)
 
 
 def _halves(name: str, answers: Tensor) -> bytes:

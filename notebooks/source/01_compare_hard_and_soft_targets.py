@@ -225,7 +225,7 @@ assert agreement > 0.3
 # %%
 kd.say(
     f"Over all pairs of classes, the rank correlation of the two tables is **{agreement:.2f}**. The teacher doubts most between "
-    f"**{most_alike(hints)}**; the other network mixes up most **{most_alike(mistakes)}**."
+    f"**{kd.verbatim(most_alike(hints))}**; the other network mixes up most **{kd.verbatim(most_alike(mistakes))}**."
 )
 
 # %% [markdown]

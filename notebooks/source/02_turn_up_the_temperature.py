@@ -70,7 +70,7 @@ def entropy(probabilities):
 entropy = kd.exercise("02.entropy").check(entropy)
 
 # %%
-unsure = entropy(teacher_logits.softmax(dim=1)).mean()
+unsure = abs(entropy(teacher_logits.softmax(dim=1)).mean())  # of a certain teacher 0, not −0
 most = entropy(torch.full((1, len(data.classes)), 1 / len(data.classes))).item()
 kd.say(
     f"The teacher's answers have an entropy of **{unsure:.2f} nats** on average; {most:.2f} is the most that {len(data.classes)} classes allow."
@@ -147,9 +147,9 @@ explorer
 with explorer.restored():
     for temperature in (0.1, 4, 100):
         explorer.move(temperature=temperature)
-        nats = entropy(
-            softmax_with_temperature(teacher_logits[confident[:1]], temperature)
-        ).item()
+        nats = abs(
+            entropy(softmax_with_temperature(teacher_logits[confident[:1]], temperature)).item()
+        )
         assert f"{nats:.2f}" in explorer.description
 
 # %% tags=["widget-test"]

@@ -76,7 +76,7 @@ assert len({name for names in rarest.values() for name in names}) == classes
 kd.say(
     f"{sum(counts):,} pictures in all; the three rarest classes have "
     f"{', '.join(map(str, counts[-RARE:]))}. They are, seed by seed: "
-    + "; ".join(", ".join(names) for names in rarest.values())
+    + "; ".join(kd.verbatim(", ".join(names)) for names in rarest.values())
     + "."
 )
 
