@@ -995,8 +995,8 @@ kd.say(
 
 # %% [markdown]
 # With a real tokenizer a token may begin within one of the student's, so that the two meet only at some places. Newer methods
-# (such as GOLD in the library TRL, at the end of this lab) align the pieces that spell the same string in this way, and compare the tokens that both vocabularies have by
-# name. That last step would repair the renumbered alphabet completely.
+# (such as GOLD in the library TRL, at the end of this lab) align the pieces that spell the same string in this way, and compare
+# the tokens that both vocabularies have by name. That last step would repair the renumbered alphabet completely.
 #
 # ## Read what they write
 #
