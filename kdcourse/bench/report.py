@@ -22,7 +22,7 @@ HEADER = ("networks", "way", "images/s", "seconds × plain", "speed × textbook"
 def measured(
     device: torch.device, *, quick: bool = False, turns: int | None = None, say: Callable[[str], object] = print
 ) -> dict:
-    """All measurements on this device, as they are kept. quick: one turn of a few steps, to see that it works.
+    """All measurements on this device, as they are kept. quick: one turn of a few small steps, to see that it works.
 
     turns: how often each way is measured; default each workload's own.
     """
@@ -30,7 +30,7 @@ def measured(
     if turns:
         pairs = [replace(pair, turns=turns) for pair in pairs]
     if quick:
-        pairs = [replace(pair, steps=2, pictures=2 * pair.batch_size, turns=1) for pair in pairs]
+        pairs = [replace(pair, steps=2, batch_size=8, pictures=16, turns=1) for pair in pairs]
     for pair in pairs:
         say(f"{pair.name}: {pair.turns} × {pair.steps} steps in each way …")
         ways += measure_ways(pair, device)
