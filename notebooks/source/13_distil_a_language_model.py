@@ -191,7 +191,11 @@ kd.say(
 # are added as on a clock of five hours, where 3 + 4 is 2. "31402=" asks for a sum. Its trace adds one digit at a time, each step
 # three characters: the total so far, the next digit, the new total.
 #
-# $$\underbrace{3\,1\,4\,0\,2 =}_{x} \; \underbrace{3\,1\,4 \;\; 4\,4\,3 \;\; 3\,0\,3 \;\; 3\,2\,0}_{\hat{y}}$$
+# ```text
+# problem   steps
+# 31402=    314       443       303       320
+#           3+1 is 4  4+4 is 3  3+0 is 3  3+2 is 0
+# ```
 #
 # The last character, 0, is the answer. Each step is a look into a table of 25 pairs; an answer without steps takes four such
 # looks at once. The loss is that of sequence level, on what follows the sign "=":
@@ -224,7 +228,8 @@ def right_traces(traces, answers):
 right_traces = kd.exercise("13.right_traces").check(right_traces)
 
 # %% [markdown]
-# The table shows some of the teacher's first traces. The two on top end right by luck: a slip made up for another.
+# The table shows some of the teacher's first traces. The two on top end right by luck, though some
+# character before the answer is wrong.
 
 # %%
 sums = kd.data.load_sums()
