@@ -201,7 +201,11 @@ kd.say(
 # are added as on a clock of five hours, where 3 + 4 is 2. "31402=" asks for a sum. Its trace adds one digit at a time, each step
 # three characters: the total so far, the next digit, the new total.
 #
-# $$\underbrace{3\,1\,4\,0\,2 =}_{x} \; \underbrace{3\,1\,4 \;\; 4\,4\,3 \;\; 3\,0\,3 \;\; 3\,2\,0}_{\hat{y}}$$
+# ```text
+# problem   steps
+# 31402=    314       443       303       320
+#           3+1 is 4  4+4 is 3  3+0 is 3  3+2 is 0
+# ```
 #
 # The last character, 0, is the answer. Each step is a look into a table of 25 pairs; an answer without steps takes four such
 # looks at once. The loss is that of sequence level, on what follows the sign "=":
@@ -234,7 +238,8 @@ def right_traces(traces, answers):
 right_traces = kd.exercise("13.right_traces").check(right_traces)
 
 # %% [markdown]
-# The table shows the teacher's first traces of some problems. Is there one that ends right by luck?
+# The table shows some of the teacher's first traces. The two on top end right by luck, though some
+# character before the answer is wrong.
 
 # %%
 sums = kd.data.load_sums()
@@ -243,18 +248,21 @@ adder = lab.sums_teacher(sums)
 worked = lab.sums_for(sums, lab.SUMS, seed=0)
 drawn = lab.traces_of(adder, worked, lab.DRAWN, seed=0)
 ends_right, all_right = drawn[0, :, -1] == worked[:, -1], (drawn[0] == worked).all(dim=1)
+shown = [*(ends_right & ~all_right).nonzero().flatten()[:2].tolist(), *range(6)]
 pd.DataFrame(
     {
-        "problem": [sums.decode(text[:asked]) for text in worked[:8]],
-        "steps by rule": [sums.decode(text[asked:]) for text in worked[:8]],
-        "the teacher's trace": [sums.decode(text[asked:]) for text in drawn[0, :8]],
-        "ends right": ends_right[:8].tolist(),
-        "all steps right": all_right[:8].tolist(),
+        "problem": [sums.decode(text[:asked]) for text in worked[shown]],
+        "steps by rule": [sums.decode(text[asked:]) for text in worked[shown]],
+        "the teacher's trace": [sums.decode(text[asked:]) for text in drawn[0, shown]],
+        "ends right": ends_right[shown].tolist(),
+        "all steps right": all_right[shown].tolist(),
     }
 )
 
 # %%
 kept = right_traces(drawn, worked[:, -1])
+
+# %%
 kd.say(
     f"Of the teacher's first traces {ends_right.float().mean():.0%} end right, and {all_right.float().mean():.0%} are right at "
     f"each step. With {lab.DRAWN} traces of each problem, {len(kept)} of {len(worked)} problems have one that ends right."
@@ -289,7 +297,7 @@ slips = kd.predict(
 slips
 
 # %%
-solved.table()
+solved.table().rename(columns={"pictures seen in training": "sums seen in training"})
 
 # %%
 filtered = solved.difference("the teacher's steps", "its steps that end right")
@@ -314,38 +322,27 @@ pd.DataFrame(
 ).round(1)
 
 # %%
-kept_steps = "its steps that end right"
-against = {
-    arm: solved.difference(kept_steps, arm) for arm in solved.scores if arm != kept_steps
-}
-kd.claim(
-    "Its steps that end right teach more than three times as many answers",
-    against["answers only, three times as many"],
-)
+chosen, many = "its steps that end right", "answers only, three times as many"
+over = {arm: solved.difference(chosen, arm) for arm in solved.scores if arm != chosen}
+kd.claim("A teacher's steps teach more than three times as many answers", over[many])
+
+# %%
 kd.say(
-    f"Against *{kept_steps}*, in percentage points of sums answered right, these students are behind (where the number is above "
-    f"zero): "
-    + "; ".join(f"{arm} {found} (**{found.verdict}**)" for arm, found in against.items())
+    f"What *{chosen}* bring beyond the others, in percentage points of sums answered right: "
+    + "; ".join(f"{arm}, {spread(found)} (**{found.verdict}**)" for arm, found in over.items())
     + "."
 )
 
 # %%
-controls = ("dots, then the answer", "another sum's steps")
-more_characters = [arm for arm in controls if solved.difference(arm).low > 0]
-rule = solved.difference(kept_steps, "steps by rule")
+empty = ("dots, then the answer", "another sum's steps")
+useful = [arm for arm in empty if solved.difference(arm).low > 0]
 kd.say(
-    "Is it the steps, or only more characters? Characters that lead nowhere "
-    + (
-        f"help too: **{', '.join(more_characters)}**. "
-        if more_characters
-        else "bring **no clear gain** over the answer alone. "
-    )
-    + f"Is it the teacher? Against the steps by rule its own stand {rule} (**{rule.verdict}**). "
-    + (
-        "So it brings more than the rule."
-        if rule.low > 0
-        else "Where a rule is known, it writes the steps without a teacher."
-    )
+    "Is it the steps, or only more characters? Characters that lead nowhere bring "
+    + (f"something too: **{', '.join(useful)}**. " if useful else "**no clear gain**. ")
+    + f"Is it the teacher? Against steps by rule its own stand {spread(over['steps by rule'])} "
+    + f"(**{over['steps by rule'].verdict}**). "
+    + ("It brings more than the rule. " if over["steps by rule"].low > 0 else "")
+    + "Where a rule is known, it writes the steps without a teacher; a teacher is for problems that have none."
 )
 
 # %% [markdown]
@@ -353,9 +350,9 @@ kd.say(
 # arm's interval apart.
 #
 # Two things to keep in mind. The task was made so that steps matter: each is easy, and the answer is a long chain of them. Where
-# an answer takes one step, traces cost characters and bring nothing. And the slips of this teacher go in all directions. So the
-# right step remains the likeliest one, and a student that takes the likeliest character averages them out. Of a teacher that
-# makes the same mistake each time, a student learns the mistake. There a test of the answers has more to do.
+# an answer takes one step, a trace has nothing to add. And the slips of this teacher go in all directions, so that the right step
+# remains the likeliest one; a student that takes the likeliest character at each place can do without most of them. Of a teacher
+# that makes the same mistake each time, a student would learn the mistake. There a test of the answers has more to do.
 #
 # ## The white box: the whole distribution
 #
