@@ -398,8 +398,10 @@ def test_folders_nested_without_end_links_and_pipes_are_rows_and_stop_nobody(tmp
     (tmp_path / "cy").mkdir()
     (tmp_path / "cy" / "all").symlink_to(tmp_path)
     (tmp_path / "dee.ipynb").symlink_to("dee.ipynb")
-    errors = {one.name: one.error for one in submissions.handed_in(tmp_path)}
-    subprocess.run(["rm", "-r", tmp_path / "x", tmp_path / ("y" * 200)], check=True)  # too deep for shutil
+    try:
+        errors = {one.name: one.error for one in submissions.handed_in(tmp_path)}
+    finally:
+        subprocess.run(["rm", "-r", tmp_path / "x", tmp_path / ("y" * 200)], check=True)  # too deep for shutil
     (long,) = [name for name in errors if name.startswith("yy")]
     assert errors == {
         "ada.ipynb": "",
