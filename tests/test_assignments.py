@@ -619,6 +619,9 @@ def test_bad_arguments_are_named(tmp_path):
     ):
         done, said = call(*arguments)
         assert done.exit_code == 2 and words in said, said
+    for seconds in (0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="seconds must be more than 0"):
+            marking.mark(tmp_path, SEED, seconds=seconds)
     large = tmp_path / "large.ipynb"
     large.write_bytes(b" " * (sheet.LARGEST + 1))
     for text in (None, "[1]", '{"cells": 1}', '{"cells": [1]}', "[" * 100_000):
