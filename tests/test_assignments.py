@@ -4,7 +4,10 @@ import inspect
 import json
 import os
 import re
+import shutil
+import subprocess
 import tomllib
+import warnings
 from pathlib import Path
 
 import nbformat
@@ -123,6 +126,8 @@ HOSTILE = {
     "memory": "hoard = bytearray(1 << 34)",
     "edits": "open(torch.__file__, 'a')",
     "vandalises": "import os\nos.chmod(torch.__file__, 0o600)",
+    "vandalises devices": "import os\nos.utime('/dev/null')",
+    "vandalises an open device": "import os\nos.fchmod(os.open('/dev/null', os.O_RDONLY), 0o666)",
     "network": "import _socket\n_socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM).connect(('192.0.2.1', 80))",
     "sockets": "import _socket\n_socket.socket(_socket.AF_UNIX)",
     "memory in files": "import os\nos.write(os.memfd_create('hoard'), bytes(1 << 20))",
@@ -145,7 +150,9 @@ SAID = {
     "exits": "SystemExit",
     "memory": "MemoryError",
     "edits": "OSError in line 1",
-    "vandalises": "OSError in line 2",
+    "vandalises": "PermissionError in line 2",
+    "vandalises devices": "PermissionError in line 2",
+    "vandalises an open device": "PermissionError in line 2",
     "network": "PermissionError in line 2",
     "frees itself": "OSError in line 5",
     "sockets": "PermissionError in line 2",
@@ -346,6 +353,13 @@ def test_a_source_that_no_parser_takes_is_no_published_solution():
     assert likeness.normal_form("def f(): return 1" + " " * likeness.LONGEST, "f") is None
 
 
+def test_the_parser_says_nothing_about_a_students_code():
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        assert likeness.normal_form("def f():\n    return '\\q'", "f")
+    assert not heard
+
+
 def test_there_is_a_row_for_everything_that_was_handed_in(tmp_path, known_outcome):
     path = hand_in(tmp_path / "Ada.IPYNB", right())
     notebook = json.loads(path.read_text(encoding="utf-8"))
@@ -366,6 +380,54 @@ def test_there_is_a_row_for_everything_that_was_handed_in(tmp_path, known_outcom
     }
     _, said = call("mark", str(tmp_path), "--seed", "7", "--task", "02-softmax")
     assert said.count("not marked") == 3
+
+
+CLOSED = "neither a plain file nor a folder that opens"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes have no names there")
+def test_folders_nested_without_end_links_and_pipes_are_rows_and_stop_nobody(tmp_path, monkeypatch):
+    hand_in(tmp_path / "ada.ipynb", {})
+    for letter, count in (("x", 1_200), ("y" * 200, 30)):
+        with monkeypatch.context() as where:
+            where.chdir(tmp_path)
+            for _ in range(count):
+                os.mkdir(letter)
+                os.chdir(letter)
+    os.mkfifo(tmp_path / "bob.ipynb")
+    (tmp_path / "cy").mkdir()
+    (tmp_path / "cy" / "all").symlink_to(tmp_path)
+    (tmp_path / "dee.ipynb").symlink_to("dee.ipynb")
+    try:
+        errors = {one.name: one.error for one in submissions.handed_in(tmp_path)}
+    finally:
+        subprocess.run(["rm", "-r", tmp_path / "x", tmp_path / ("y" * 200)], check=True)  # too deep for shutil
+    (long,) = [name for name in errors if name.startswith("yy")]
+    assert errors == {
+        "ada.ipynb": "",
+        "bob.ipynb": CLOSED,
+        "cy/all": "a link, which is not followed",
+        "dee.ipynb": "a link, which is not followed",
+        long: CLOSED,
+    }
+
+
+def test_a_folder_that_its_student_has_closed_is_a_row(tmp_path, monkeypatch):
+    """As root nothing is closed; so the system's refusals are played."""
+    (tmp_path / "closed").mkdir()
+    hand_in(tmp_path / "ada.ipynb", {})
+    hand_in(tmp_path / "bob.ipynb", {})
+    scandir, isfile = os.scandir, os.path.isfile
+
+    def refuse(path):
+        if Path(path).name == "closed":
+            raise PermissionError(path)
+        return scandir(path)
+
+    monkeypatch.setattr(submissions.os, "scandir", refuse)
+    monkeypatch.setattr(submissions.os.path, "isfile", lambda path: Path(path).name != "bob.ipynb" and isfile(path))
+    errors = [one.error for one in submissions.handed_in(tmp_path)]
+    assert errors == ["", CLOSED, CLOSED]
 
 
 def flagged(folder: Path, seed: int = SEED) -> dict[str, list[str]]:
@@ -394,6 +456,32 @@ def test_what_to_look_at_beside_the_marks(tmp_path):
         "eve.ipynb": [],
     }
     assert flagged(tmp_path, seed=8)["dee.ipynb"] == ["it is assignment 7, marked as 8"]
+
+
+def test_many_equal_files_take_no_time_and_few_words(tmp_path):
+    mine = {name: f"def {task(name).name}(*given):\n    return 1" for name in ("02-softmax", "02-gradient")}
+    path = hand_in(tmp_path / "ada.ipynb", mine)
+    for number in range(300):
+        shutil.copy(path, tmp_path / f"ada ({number}).ipynb")
+    found = submissions.flags(submissions.handed_in(tmp_path), SEED, assignment(SEED))
+    assert len(found["ada.ipynb"]) == 2 and all(note.endswith(" and 295 more") for note in found["ada.ipynb"])
+
+
+def test_a_flag_holds_no_words_of_a_students(tmp_path):
+    sheet_of_own = {"cells": [{"cell_type": "code", "source": "# Answer to 12-of-12-seen-by-your-teacher\nkd."}]}
+    (tmp_path / "a.ipynb").write_text(json.dumps(sheet_of_own))
+    assert flagged(tmp_path) == {"a.ipynb": []}
+
+
+def test_names_that_are_markup_together_do_not_stop_the_table(tmp_path, monkeypatch):
+    """`a[/b.ipynb` opens a tag of which `c].ipynb`, on the next line, is the end."""
+    row = {"marks": 0, "out_of": 12, "error": "", "tasks": []}
+    flags = {"z.ipynb": ["as a[/b.ipynb", "as c].ipynb"], ":100:.ipynb": []}
+    rows = [row | {"submission": name, "flags": notes} for name, notes in flags.items()]
+    monkeypatch.setattr(marking, "mark", lambda *_, **__: rows)
+    monkeypatch.setattr(processes, "liberties", lambda: [])
+    done, said = call("mark", str(hand_in(tmp_path / "a.ipynb", {})), "--seed", "7")
+    assert done.exit_code == 0 and "as a[/b.ipynb as c].ipynb" in said and ":100:.ipynb" in said
 
 
 def test_published_solutions_are_listed_and_keep_their_marks(tmp_path, known_outcome):
@@ -531,12 +619,17 @@ def test_bad_arguments_are_named(tmp_path):
     ):
         done, said = call(*arguments)
         assert done.exit_code == 2 and words in said, said
+    for seconds in (0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="seconds must be more than 0"):
+            marking.mark(tmp_path, SEED, seconds=seconds)
     large = tmp_path / "large.ipynb"
     large.write_bytes(b" " * (sheet.LARGEST + 1))
     for text in (None, "[1]", '{"cells": 1}', '{"cells": [1]}', "[" * 100_000):
         if text is not None:
             large.write_text(text)
-        with pytest.raises(ValueError, match="cannot be read"):
+        with pytest.raises(
+            ValueError, match="cannot be read: it is larger than 10 MB" if text is None else "cannot be read"
+        ):
             sheet.read(large)
 
 

@@ -1,7 +1,9 @@
 """start.py and what it does: what is decided and said, without installing anything here."""
 
 import ast
+import errno
 import importlib.util
+import io
 import os
 import shutil
 import signal
@@ -68,10 +70,10 @@ def test_a_changed_lock_installs_again_and_the_stamp_comes_last(start, ready, mo
 
     def run(command, **_):
         commands.append(command)
-        assert (ready / "kdcourse-installed").read_text() == "another lock", "the stamp must come last"
+        assert not (ready / "kdcourse-installed").exists(), "the stamp must come last, and an earlier one goes first"
 
     monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(start.shutil, "which", lambda _: "uv")
+    monkeypatch.setattr(start.shutil, "which", os.path.abspath)
     start.prepare(ready)
     assert [tuple(command[-2:]) for command in commands] == [("-r", start.LOCK.name), ("-e", ".")]
     assert all("--no-deps" in command and "--no-build-isolation" in command for command in commands[1:])
@@ -87,7 +89,7 @@ def test_an_interrupted_installation_leaves_no_stamp(start, ready, monkeypatch, 
     monkeypatch.setattr(subprocess, "run", run)
     assert start.main(["test"]) == 1
     assert "Run the same command again" in capsys.readouterr().err
-    assert (ready / "kdcourse-installed").read_text() == "another lock"
+    assert not (ready / "kdcourse-installed").exists() and (ready / "kdcourse-environment").is_file()
 
 
 def test_without_uv_pip_takes_the_same_lock(start, ready, monkeypatch, capsys):
@@ -291,10 +293,10 @@ def test_where_this_python_makes_no_environment_uv_does(start, tmp_path, monkeyp
     commands = []
     monkeypatch.delenv("KDCOURSE_NO_UV", raising=False)
     monkeypatch.setattr(start.venv, "create", ended)
-    monkeypatch.setattr(start.shutil, "which", lambda name: name)
+    monkeypatch.setattr(start.shutil, "which", os.path.abspath)
     monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
     start.create(tmp_path / "venv", sys.executable)
-    assert [command[:2] for command in commands] == [("uv", "venv")]
+    assert [command[:2] for command in commands] == [(os.path.abspath("uv"), "venv")]
     monkeypatch.setattr(start.shutil, "which", lambda _: None)
     with pytest.raises(OSError, match="apt install python3-venv"):
         start.create(tmp_path / "venv", sys.executable)
@@ -317,6 +319,80 @@ def test_what_was_begun_and_never_ended_is_made_again(start, ready, monkeypatch)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
     start.prepare(ready)
     assert made == [{"kdcourse-environment"}] and (ready / "kdcourse-installed").is_file()
+
+
+def test_a_mark_that_is_a_link_is_none_and_what_it_leads_to_stays(start, tmp_path, monkeypatch, capsys):
+    letter, forged = tmp_path / "letter", tmp_path / "forged"
+    letter.write_text("dear")
+    (forged / "lib").mkdir(parents=True)
+    (forged / "kdcourse-environment").symlink_to(letter)
+    monkeypatch.setenv("KDCOURSE_VENV", str(forged))
+    monkeypatch.setenv("KDCOURSE_NO_UV", "1")
+    monkeypatch.setattr(start.venv, "create", lambda place, with_pip: None)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
+    monkeypatch.setattr(subprocess, "call", lambda *_, **__: 0)
+    assert start.main(["lab"]) == 1
+    assert "has other things in it" in capsys.readouterr().err and (forged / "lib").is_dir()
+    (forged / "kdcourse-environment").unlink()
+    (forged / "kdcourse-environment").touch()
+    (forged / "kdcourse-installed").symlink_to(tmp_path / "new")
+    start.prepare(forged)
+    assert letter.read_text() == "dear" and not (tmp_path / "new").exists()
+    assert (forged / "kdcourse-installed").read_text() == start.fingerprint()
+
+
+@pytest.mark.parametrize("command", [["lab"], ["test", "--colab"]])
+@pytest.mark.parametrize(
+    "named", [os.path.abspath(os.sep), "~nobody-of-this-name/x", "{here}/circle/x", "{here}/piped"]
+)
+def test_a_place_that_can_be_none_is_told(start, tmp_path, monkeypatch, capsys, named, command):
+    if os.name == "nt" and "{here}" in named:
+        pytest.skip("links and pipes are other things there")
+    (tmp_path / "circle").symlink_to("circle")
+    for name in ("piped.lock", "piped-colab.lock"):
+        os.mkfifo(tmp_path / name)
+    monkeypatch.setenv("KDCOURSE_VENV", named.format(here=tmp_path))
+    monkeypatch.setattr(start, "find_python", lambda _: sys.executable)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing may be installed there"))
+    assert start.main(command) == 1
+    assert "Let KDCOURSE_VENV name" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="it locks otherwise")
+def test_where_nothing_can_be_locked_a_start_goes_on(start, tmp_path, monkeypatch):
+    import fcntl
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(start.time, "sleep", lambda _: pytest.fail("there is nobody to wait for"))
+    with start.alone(tmp_path / "venv"):
+        pass
+
+
+def test_no_program_of_the_current_folder_is_run(start, tmp_path, monkeypatch):
+    (tmp_path / "uv").write_text("#!/bin/sh\n")
+    (tmp_path / "uv").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KDCOURSE_NO_UV", raising=False)
+    for path in ("", ".", os.pathsep):
+        monkeypatch.setenv("PATH", path)
+        assert start._uv_at_hand() is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert os.name == "nt" or start._uv_at_hand() == str(tmp_path / "uv")
+
+
+def test_letters_that_the_output_lacks_stop_nothing(start, tmp_path, monkeypatch):
+    written = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", written)
+    monkeypatch.setenv("KDCOURSE_VENV", str(tmp_path / "Łukasz"))
+    monkeypatch.setattr(start, "install", lambda *_: None)
+    monkeypatch.setattr(start.venv, "create", lambda place, with_pip: None)
+    monkeypatch.setattr(subprocess, "call", lambda *_, **__: 0)
+    assert start.main(["lab"]) == 0
+    written.flush()
+    assert b"u0141ukasz, once" in written.buffer.getvalue()
 
 
 STAND_IN = """#!{python}
@@ -427,8 +503,12 @@ def test_without_numbers_all_labs_are_rehearsed_and_an_unknown_one_is_named(star
 @pytest.mark.parametrize(
     ("here", "taken", "said"),
     [
-        ({"python3.13": (3, 13), "python3.12": (3, 12)}, "python3.13", ""),
-        ({"python3.13": (), "python3.12": (3, 12)}, "python3.12", "3.13 is not to be had here; Python 3.12 stands in"),
+        ({"/bin/python3.13": (3, 13), "/bin/python3.12": (3, 12)}, "/bin/python3.13", ""),
+        (
+            {"/bin/python3.13": (), "/bin/python3.12": (3, 12)},
+            "/bin/python3.12",
+            "3.13 is not to be had here; Python 3.12 stands in",
+        ),
         ({}, sys.executable, "Python 3.11 stands in"),
         ({sys.executable: (3, 14)}, sys.executable, "Python 3.14 stands in"),
     ],
@@ -436,7 +516,8 @@ def test_without_numbers_all_labs_are_rehearsed_and_an_unknown_one_is_named(star
 def test_colabs_python_or_the_newest_that_is_older(start, monkeypatch, tmp_path, capsys, here, taken, said):
     """`here`: what each name answers; () is a name that does not run."""
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
-    monkeypatch.setattr(start.shutil, "which", lambda name: name if name in here else None)
+    monkeypatch.setattr(start.shutil, "which", lambda name: f"/bin/{name}" if f"/bin/{name}" in here else None)
+    monkeypatch.setattr(start.os.path, "isabs", lambda path: path.startswith("/"))
     monkeypatch.setattr(start, "_version", lambda python: {sys.executable: (3, 11), **here}[python])
     assert start.find_python((3, 13)) == taken
     out = capsys.readouterr().out
@@ -454,6 +535,12 @@ def test_a_python_of_pyenvs_is_found(start, monkeypatch, tmp_path):
     assert start.find_python((3, 13)) == str(python)
 
 
-def test_a_name_that_does_not_run_has_no_version(start, monkeypatch):
+def test_a_name_that_does_not_run_has_no_version(start, monkeypatch, tmp_path):
+    assert start._version(str(tmp_path)) == ()
+    for said in ("", "Python x.y"):
+        monkeypatch.setattr(
+            subprocess, "run", lambda command, said=said, **_: subprocess.CompletedProcess(command, 0, said, "")
+        )
+        assert start._version("python3.13") == ()
     monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 127, "", ""))
     assert start._version("python3.13") == ()

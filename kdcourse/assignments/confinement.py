@@ -4,7 +4,7 @@
 |---|---|
 | taking memory: `MEMORY` above what Python and PyTorch hold, for each process | RLIMIT_AS |
 | memory that no process's limit counts: shared segments, files in memory | seccomp |
-| writing: only its reply, of `REPLY` bytes; not even a file's permissions change | a mount namespace, Landlock |
+| writing: only its reply, of `REPLY` bytes; not even permissions change | a mount namespace, Landlock, seccomp |
 | sockets of any kind, and so the network | seccomp, and a network namespace; without both, TCP by Landlock |
 | other programs' sockets, in their usual folders | a mount namespace |
 | other processes: neither seen nor debugged; its own children end with it | a process namespace; Landlock |
@@ -33,7 +33,8 @@ WRITE_REMOVE_MAKE = sum(1 << right for right in (1, *range(4, 13)))
 TRUNCATE = 1 << 14
 BIND_AND_CONNECT = 0b11
 # System calls that an answer has no use for, by their numbers on x86-64 and on arm64: sockets; memory that no limit counts;
-# other processes' memory and keys; another view of the machine.
+# other processes' memory and keys; another view of the machine; permissions, owners and times of files, which no read-only
+# mount guards for the devices that bubblewrap shows.
 FORBIDDEN = {
     **{"socket": (41, 198), "socketpair": (53, 199), "io_uring_setup": (425, 425)},
     **{"shmget": (29, 194), "shmat": (30, 196), "msgget": (68, 186), "semget": (64, 190)},
@@ -41,6 +42,9 @@ FORBIDDEN = {
     **{"ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271)},
     **{"add_key": (248, 217), "keyctl": (250, 219), "bpf": (321, 280), "perf_event_open": (298, 241)},
     **{"mount": (165, 40), "unshare": (272, 97), "setns": (308, 268), "personality": (135, 92)},
+    **{"chmod": (90, 53), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452)},
+    **{"chown": (92, 54), "fchown": (93, 55), "lchown": (94, 54), "fchownat": (260, 54)},
+    **{"utime": (132, 88), "utimes": (235, 88), "futimesat": (261, 88), "utimensat": (280, 88)},
 }
 PROCESSORS = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # as seccomp names them, in the order of the numbers above
 OPEN_FILES = 64

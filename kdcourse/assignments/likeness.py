@@ -7,6 +7,7 @@ in which a number is the same number however it is written: `T = 4.0` above the 
 import ast
 import inspect
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 
 LONGEST = 5_000  # characters of an answer that is looked at
@@ -30,7 +31,8 @@ def normal_form(source: str, name: str, known: Mapping[str, float] | None = None
     if len(source) > LONGEST:
         return None
     try:
-        tree = ast.parse(source)
+        with warnings.catch_warnings(action="ignore"):  # of the parser, about the student's code
+            tree = ast.parse(source)
         named = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
         return _form(named[-1], _numbers(tree.body, known or {})) if named else None
     except (SyntaxError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError):

@@ -28,6 +28,8 @@ def mark(place: Path, seed: int, names: Iterable[str] | None = None, *, seconds:
     """
     from tqdm.auto import tqdm
 
+    if not seconds > 0:  # nor NaN, which no clock reaches
+        raise ValueError(f"seconds must be more than 0, got {seconds}")
     tasks = [task for task in assignment(seed, names) if task.checks]
     found = handed_in(place)  # all of them, before anybody's code runs
     flagged = flags(found, seed, tasks)

@@ -65,9 +65,11 @@ def read(path: Path) -> tuple[dict[str, str], int | None]:
 
     Raises `ValueError` for a file that is too large or no notebook.
     """
+    if path.stat().st_size > LARGEST:
+        raise ValueError(
+            f"the notebook cannot be read: it is larger than {LARGEST // 1_000_000} MB, perhaps by its outputs"
+        )
     try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError(f"it is larger than {LARGEST // 1_000_000} MB")
         cells = json.loads(path.read_text(encoding="utf-8-sig"))["cells"]  # some editors begin a file with a mark
         code, words = (["".join(cell["source"]) for cell in cells if cell["cell_type"] == kind] for kind in KINDS)
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:

@@ -62,8 +62,8 @@ def _table_row(row: dict) -> tuple[str, str, str, str]:
     """A row of the table of marks. What a student wrote must neither colour the table nor move the cursor."""
     from rich.markup import escape
 
-    def harmless(text: str) -> str:
-        return escape("".join(sign if sign.isprintable() else " " for sign in text))
+    def harmless(*lines: str) -> str:  # escaped together: what one line opens, the next could close
+        return escape("\n".join("".join(sign if sign.isprintable() else " " for sign in line) for line in lines))
 
     failed = [(task["id"], check) for task in row["tasks"] for check in task["checks"] if not check["passed"]]
     missed = [f"{task}, {check['name']}: {check['note']}" for task, check in failed]
@@ -73,4 +73,4 @@ def _table_row(row: dict) -> tuple[str, str, str, str]:
     marks = f"{row['marks']} of {row['out_of']}"
     if row["error"]:
         missed, marks = [row["error"]], "not marked"
-    return harmless(row["submission"]), marks, "\n".join(map(harmless, missed)), "\n".join(map(harmless, flags))
+    return harmless(row["submission"]), marks, harmless(*missed), harmless(*flags)

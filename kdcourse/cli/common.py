@@ -26,4 +26,4 @@ def print_table(names: tuple[str, ...], rows: list[tuple]) -> None:
     table = Table(*(Column(name, overflow="fold") for name in names))
     for row in rows:
         table.add_row(*map(str, row))
-    Console().print(table)
+    Console(emoji=False).print(table)  # :100: is a part of a name

@@ -11,7 +11,7 @@ import sys
 import time
 import venv
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -44,12 +44,14 @@ class NotOurs(Exception):
 
 def main(arguments: list[str]) -> int:
     """Run a command of the course in its environment: the command's exit code."""
-    environment = Path(os.environ.get("KDCOURSE_VENV") or ROOT / ".venv").expanduser().resolve()
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # a folder's name may have letters that its encoding lacks
+        stream.reconfigure(errors="backslashreplace")
     command, *rest = arguments
     try:
         if command == "test" and "--colab" in rest:
             rest.remove("--colab")
-            return rehearse(environment.with_name(f"{environment.name}-colab"), rest)
+            return rehearse(place("-colab"), rest)
+        environment = place()
         prepare(environment)
     except NotOurs as error:
         return _fail(str(error))
@@ -64,6 +66,15 @@ def main(arguments: list[str]) -> int:
     if command == "test":
         return subprocess.call([python, "-m", "pytest", *rest], cwd=ROOT)
     return subprocess.call([python, "-m", "kdcourse.cli", command, *rest], cwd=ROOT)
+
+
+def place(ending: str = "") -> Path:
+    """The environment's folder, with this at the end of its name. Raises `NotOurs` where there can be none."""
+    try:
+        path = Path(os.environ.get("KDCOURSE_VENV") or ROOT / ".venv").expanduser().resolve()
+        return path.with_name(path.name + ending)
+    except (RuntimeError, ValueError) as error:  # no such user, links in a circle, the root of all folders
+        raise NotOurs(f"{error}. Let KDCOURSE_VENV name a new or an empty folder, or leave it out.") from error
 
 
 def rehearse(environment: Path, arguments: list[str]) -> int:
@@ -87,7 +98,7 @@ def find_python(wanted: tuple[int, int]) -> str:
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     pythons = [sys.executable]
     for minor in range(wanted[1], OLDEST[1] - 1, -1):
-        pythons += filter(None, [shutil.which(f"python3.{minor}")])
+        pythons += filter(None, [_which(f"python3.{minor}")])
         pythons += map(str, sorted(pyenv.glob(f"3.{minor}.*/bin/python3.{minor}")))
     versions = {python: _version(python) for python in pythons}
     found = max(pythons, key=lambda python: versions[python] if versions[python] <= wanted else ())
@@ -113,23 +124,41 @@ def prepare(environment: Path, lock: Path = LOCK, python: str = sys.executable) 
             return
         print(f"Installing the course into {environment}, once: a minute or a few.", flush=True)
         # Marked as begun and never as ended: what is in it may be torn anywhere.
-        is_torn = (environment / MADE).is_file() and not (environment / INSTALLED).is_file()
+        is_torn = _is_marked(environment, MADE) and not _is_marked(environment, INSTALLED)
         if is_torn or not _python(environment).is_file():
             create(environment, python)
+        if _is_marked(
+            environment, MADE
+        ):  # the next start has to know where this one stopped, in an earlier lock's, too
+            (environment / INSTALLED).unlink(missing_ok=True)
         install(environment, lock)
-        (environment / INSTALLED).write_text(wanted)  # last of all: an interrupted installation leaves none
+        _leave(environment, INSTALLED, wanted)  # last of all: an interrupted installation leaves none
 
 
 def _is_ready(environment: Path, wanted: str) -> bool:
-    stamp = environment / INSTALLED
-    return stamp.is_file() and stamp.read_text() == wanted and _python(environment).is_file()
+    if not _is_marked(environment, INSTALLED) or not _python(environment).is_file():
+        return False
+    return (environment / INSTALLED).read_text(errors="replace") == wanted
+
+
+def _is_marked(environment: Path, mark: str) -> bool:
+    """By a plain file: a link may lead anywhere, and proves nothing."""
+    return (environment / mark).is_file() and not (environment / mark).is_symlink()
+
+
+def _leave(environment: Path, mark: str, text: str) -> None:
+    (environment / mark).unlink(missing_ok=True)
+    (environment / mark).write_text(text)
 
 
 @contextmanager
 def alone(environment: Path) -> Iterator[None]:
     """One start at a time for each environment: another waits until this one ends, however it ends."""
     environment.parent.mkdir(parents=True, exist_ok=True)
-    with environment.with_name(f"{environment.name}.lock").open("a") as file:
+    lock = environment.with_name(f"{environment.name}.lock")
+    if lock.exists() and not lock.is_file():  # a pipe would not open
+        raise NotOurs(f"{lock} is no plain file, and one is needed there. Let KDCOURSE_VENV name another folder.")
+    with lock.open("a") as file:
         os.set_inheritable(
             file.fileno(), True
         )  # where this process is killed, what it has started still holds the lock
@@ -142,7 +171,7 @@ def alone(environment: Path) -> Iterator[None]:
 
 def _locked(file: IO[str]) -> bool:
     """Whether this process has the lock now; the system takes it back when the file is closed, or the process killed."""
-    with suppress(OSError):
+    try:
         if os.name == "nt":
             import msvcrt
 
@@ -151,8 +180,11 @@ def _locked(file: IO[str]) -> bool:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:  # a file system without locks, as some networks' are: waiting for one would never end
         return True
-    return False
+    return True
 
 
 def install(environment: Path, lock: Path) -> None:
@@ -171,7 +203,7 @@ def _run(*command: str) -> None:
 
 def fingerprint(lock: Path = LOCK, python: str = sys.executable) -> str:
     """Changes when the lock, the project's own declaration, its place or the Python does."""
-    parts = [lock.read_bytes(), (ROOT / "pyproject.toml").read_bytes(), str(ROOT).encode()]
+    parts = [lock.read_bytes(), (ROOT / "pyproject.toml").read_bytes(), os.fsencode(ROOT)]
     parts.append((sys.version if python == sys.executable else python).encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
@@ -181,7 +213,7 @@ def refuse_others(environment: Path) -> None:
     if not os.path.lexists(environment) or (environment.is_dir() and not os.listdir(environment)):
         return
     in_place = (environment / "pyvenv.cfg").is_file() and environment.absolute().parent == ROOT
-    if in_place or (environment / MADE).is_file() or (environment / INSTALLED).is_file():
+    if in_place or _is_marked(environment, MADE) or _is_marked(environment, INSTALLED):
         return
     raise NotOurs(
         f"{environment} has other things in it, and the course fills and empties only what it has made itself.\n"
@@ -199,7 +231,7 @@ def clear(environment: Path) -> None:
             f"{environment} is no whole environment any more and has to be made again, but it holds {', '.join(others[:3])}, "
             "too.\nNothing was changed. Move that elsewhere, or let KDCOURSE_VENV name a new folder."
         )
-    (environment / MADE).write_text("Made by start.py, which may delete it and make it again.\n")
+    _leave(environment, MADE, "Made by start.py, which may delete it and make it again.\n")
     for path in found:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
@@ -240,7 +272,13 @@ def find_uv(environment: Path) -> str | None:
 
 
 def _uv_at_hand() -> str | None:
-    return None if os.environ.get("KDCOURSE_NO_UV") else shutil.which("uv")
+    return None if os.environ.get("KDCOURSE_NO_UV") else _which("uv")
+
+
+def _which(name: str) -> str | None:
+    """A program on the PATH, but none of the current folder, where Windows looks first: anybody's file may lie there."""
+    found = shutil.which(name)
+    return found if found and os.path.isabs(found) else None
 
 
 def _pinned(package: str) -> str:
@@ -256,9 +294,14 @@ def _python(environment: Path) -> Path:
 
 
 def _version(python: str) -> tuple[int, ...]:
-    """Of the Python at this place; empty where it does not run, as pyenv's names on the PATH may not."""
-    done = subprocess.run([python, "--version"], capture_output=True, text=True)
-    return () if done.returncode else tuple(int(part) for part in done.stdout.split()[1].split(".")[:2])
+    """Of the Python at this place; empty where it does not run, as pyenv's names on the PATH may not, or does not say it."""
+    try:
+        done = subprocess.run(
+            [python, "--version"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60
+        )
+        return () if done.returncode else tuple(int(part) for part in done.stdout.split()[1].split(".")[:2])
+    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError):
+        return ()
 
 
 def _dotted(version: tuple[int, ...]) -> str:
