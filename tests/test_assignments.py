@@ -378,7 +378,7 @@ def test_there_is_a_row_for_everything_that_was_handed_in(tmp_path, known_outcom
         "cy.py": (0, "no notebook"),
         "dee.ipynb": (0, "a link, which is not followed"),
     }
-    _, said = call("mark", str(tmp_path), "--seed", "7", "--task", "02-softmax")
+    _, said = call("mark", str(tmp_path), "--seed", "7", "--task", "02-softmax", "--yes")
     assert said.count("not marked") == 3
 
 
@@ -489,7 +489,7 @@ def test_published_solutions_are_listed_and_keep_their_marks(tmp_path, known_out
     (row,) = marking.mark(path, SEED, ["02-softmax", "03-experiment"], seconds=PATIENT)
     assert row["marks"] == row["out_of"] == 6
     assert [one["published"] for one in row["tasks"]] == [True, False]
-    _, said = call("mark", str(path), "--seed", "7", "--task", "02-softmax")
+    _, said = call("mark", str(path), "--seed", "7", "--task", "02-softmax", "--yes")
     assert "2 of 2" in said and "equals the published" in said
 
 
@@ -646,7 +646,9 @@ def test_the_table_and_the_json_show_a_submission(tmp_path, monkeypatch):
     monkeypatch.setattr(marking, "mark", lambda *_, **__: [row])
     monkeypatch.setattr(processes, "liberties", lambda: ["fly"])
     path = str(hand_in(tmp_path / "a.ipynb", {}))
-    _, said = call("mark", path, "--seed", "7")
+    done, said = call("mark", path, "--seed", "7")
+    assert done.exit_code == 1 and "an answer can fly" in said and "all the same?" in said and "1 of 2" not in said
+    _, said = call("mark", path, "--seed", "7", "--yes")
     assert (
         "a[b].ipynb" in said
         and "1 of 2" in said
@@ -655,4 +657,4 @@ def test_the_table_and_the_json_show_a_submission(tmp_path, monkeypatch):
         and "\x1b" not in said
     )
     assert "an answer can fly" in said
-    assert json.loads(CliRunner().invoke(app, ["mark", path, "--seed", "7", "--json"]).stdout) == [row]
+    assert json.loads(CliRunner().invoke(app, ["mark", path, "--seed", "7", "--json", "--yes"]).stdout) == [row]

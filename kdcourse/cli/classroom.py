@@ -35,6 +35,7 @@ def mark(
     task: Tasks = None,
     seconds: Annotated[float, typer.Option(min=1, help="For all answers of one notebook.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="A row for each notebook, with all its checks.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Run answers also where this machine cannot hold them; else it asks.")] = False,
 ) -> None:
     """Mark what was handed in: which checks each notebook passes. Answers run in a process of their own, with limits."""
     from kdcourse.assignments import marking, processes, sandbox, submissions, variants
@@ -44,8 +45,11 @@ def mark(
         submissions.handed_in(place)
         if sandbox.means() != "bwrap":
             typer.echo(f"Note: {sandbox.WITHOUT_BUBBLEWRAP}", err=True)
-        for liberty in processes.liberties():
+        liberties = processes.liberties()
+        for liberty in liberties:
             typer.echo(f"Note: on this machine an answer can {liberty}.", err=True)
+        if liberties and not yes:
+            typer.confirm("Run the answers all the same?", abort=True, err=True)
         rows = marking.mark(place, seed, task, seconds=seconds)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
