@@ -348,7 +348,9 @@ kd.say(
 # teacher's layer that layer $m$ learns from. Layer 0 are the embeddings, the vectors of the tokens before the first layer; it has
 # the first term only.
 #
-# $$L_{\text{layer}} = \frac{1}{N L D'} \| H_m W - H'_{t(m)} \|^2 + \frac{1}{h N L^2} \sum_{i=1}^{h} \| A_{m,i} - A'_{t(m),i} \|^2 \qquad L_{\text{answers}} = - \frac1N \sum_{n,c} p_{nc} \log q_{nc}$$
+# $$L_{\text{layer}} = \frac{1}{N L D'} \| H_m W - H'_{t(m)} \|^2 + \frac{1}{h N L^2} \sum_{i=1}^{h} \| A_{m,i} - A'_{t(m),i} \|^2$$
+#
+# $$L_{\text{answers}} = - \frac1N \sum_{n,c} p_{nc} \log q_{nc}$$
 #
 # $H_m$ are the student's hidden states, of shape $(N, L, D)$, $H'$ the teacher's, $(N, L, D')$; $W$, of shape $(D, D')$, is
 # learnt with the student, since widths differ. $A_{m,i}$, of shape $(N, L, L)$, are the *attention scores* of head $i$ of $h$
@@ -358,7 +360,9 @@ kd.say(
 # *MiniLM* (Wang et al. 2020) asks: can the two have different numbers of layers, and different widths, without a map? It matches only the last
 # layer's attention, and the **relations** among its *values* $V_i$, of shape $(N, L, D/h)$, the vectors that attention adds up:
 #
-# $$R_i = \mathrm{softmax}\left(\frac{V_i V_i^\top}{\sqrt{D/h}}\right) \qquad L = \frac{1}{h N L} \sum_{i=1}^{h} \left( \mathrm{KL}(A'_i \,\|\, A_i) + \mathrm{KL}(R'_i \,\|\, R_i) \right)$$
+# $$R_i = \mathrm{softmax}\left(\frac{V_i V_i^\top}{\sqrt{D/h}}\right)$$
+#
+# $$L = \frac{1}{h N L} \sum_{i=1}^{h} \left( \mathrm{KL}(A'_i \,\|\, A_i) + \mathrm{KL}(R'_i \,\|\, R_i) \right)$$
 #
 # $R_i$, of shape $(N, L, L)$, says how alike the values of each two tokens are, whatever their width; here $A_i$ are attention *probabilities*, and $\mathrm{KL}$ is
 # summed over all rows. The heads must be as many on both sides. What carries a prime is the teacher's.

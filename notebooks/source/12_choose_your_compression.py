@@ -182,7 +182,9 @@ kd.say(
 # The other way takes out whole hidden units. A unit is a row of its own layer's weight, an entry of its bias, and the column of the
 # next layer's weight that listened to it:
 #
-# $$W' = W_{K,:} \qquad b' = b_K \qquad V' = V_{:,K} \qquad K = \text{the } k \text{ units } h \text{ with the largest } \|W_{h,:}\|_2$$
+# $$W' = W_{K,:} \qquad b' = b_K \qquad V' = V_{:,K}$$
+#
+# $$K = \text{the } k \text{ units } h \text{ with the largest } \|W_{h,:}\|_2$$
 #
 # $W$ is the layer's weight, of shape (H, I), for H units and I inputs, and $b$ its bias, of shape (H,). $V$ is the next layer's weight,
 # of shape (O, H), for O outputs. $K$ holds the $k$ units that stay, and $\|W_{h,:}\|_2$ is the Euclidean length of unit $h$'s row. The
@@ -287,7 +289,9 @@ kd.say(
 # Zeros save no time where nobody knows in advance where they lie. What if they lie in a fixed pattern? In *2:4 sparsity* every group of
 # four neighbours in a row keeps its two largest weights:
 #
-# $$M_{o,4g+j} = \begin{cases} 1 & |W_{o,4g+j}| \text{ is one of the two largest of } |W_{o,4g}|, \dots, |W_{o,4g+3}| \\ 0 & \text{otherwise} \end{cases} \qquad \hat W = M \odot W$$
+# $$M_{o,4g+j} = \begin{cases} 1 & |W_{o,4g+j}| \text{ is one of the two largest of } |W_{o,4g}|, \dots, |W_{o,4g+3}| \\ 0 & \text{otherwise} \end{cases}$$
+#
+# $$\hat W = M \odot W$$
 #
 # $W$ is the weight, of shape (O, I), for O outputs and I inputs. $o$ counts the outputs, $g$ the groups from 0 to I/4 − 1, and $j$ the
 # places in a group from 0 to 3, so a group lies along the inputs. $M$ is the mask, of shape (O, I), $\odot$ multiplies entry by entry,
@@ -398,7 +402,9 @@ kd.say(
 # −127 to 127 would then never use their lower half. Can the codes be laid over the range that is really there? *Affine* (or
 # *asymmetric*) quantisation does that, with a scale and a *zero point*, the code that stands for the number 0:
 #
-# $$s_n = \frac{h_n - l_n}{255} \qquad z_n = \mathrm{round}(-l_n / s_n) \qquad q_{nd} = \mathrm{clamp}\big(\mathrm{round}(a_{nd} / s_n) + z_n,\, 0,\, 255\big)$$
+# $$s_n = \frac{h_n - l_n}{255} \qquad z_n = \mathrm{round}(-l_n / s_n)$$
+#
+# $$q_{nd} = \mathrm{clamp}\big(\mathrm{round}(a_{nd} / s_n) + z_n,\, 0,\, 255\big)$$
 #
 # $$\hat a_{nd} = s_n\, (q_{nd} - z_n) \qquad l_n = \min\big(0, \min_d a_{nd}\big) \qquad h_n = \max\big(0, \max_d a_{nd}\big)$$
 #
@@ -573,7 +579,9 @@ kd.say(
 # With two bits the codes are −1, 0 and 1: all weights below half of the largest become 0, and those are nearly all. A smaller scale
 # clamps the few large weights and spares the many small ones. The best scale of a row makes the squared error of the row smallest:
 #
-# $$s_r = \mathrm{argmin}_s \sum_{i=1}^{I} (W_{ri} - s\, q_{ri})^2 \qquad q_{ri} = \mathrm{clamp}\big(\mathrm{round}(W_{ri} / s),\, -Q,\, Q\big)$$
+# $$s_r = \mathrm{argmin}_s \sum_{i=1}^{I} (W_{ri} - s\, q_{ri})^2$$
+#
+# $$q_{ri} = \mathrm{clamp}\big(\mathrm{round}(W_{ri} / s),\, -Q,\, Q\big)$$
 #
 # $W$ is a weight matrix of shape (O, I), for O outputs and I inputs; $r$ counts its rows and $i$ its columns. $q$ are the codes, of
 # shape (O, I), and $s$ the scales, of shape (O, 1). $Q = 2^{b-1} - 1$ is the largest code of $b$ bits, so $Q = 1$ for two bits. For
@@ -645,7 +653,9 @@ kd.say(
 # Can training mend what pruning broke, and does it need labels for that? The pruned network gets 5,000 pictures and 300 steps. It
 # learns either from their labels or, without them, from the network that it was cut from:
 #
-# $$L_{\text{labels}} = -\frac{1}{N} \sum_{n=1}^{N} \log \mathrm{softmax}(z_n)(y_n) \qquad L_{\text{teacher}} = \frac{T^2}{N} \sum_{n=1}^{N} \sum_{c=1}^{C} t_n(c) \log \frac{t_n(c)}{p_n(c)}$$
+# $$L_{\text{labels}} = -\frac{1}{N} \sum_{n=1}^{N} \log \mathrm{softmax}(z_n)(y_n)$$
+#
+# $$L_{\text{teacher}} = \frac{T^2}{N} \sum_{n=1}^{N} \sum_{c=1}^{C} t_n(c) \log \frac{t_n(c)}{p_n(c)}$$
 #
 # $$t_n = \mathrm{softmax}(v_n / T) \qquad p_n = \mathrm{softmax}(z_n / T)$$
 #
@@ -768,7 +778,9 @@ kd.say(
 # Can a network learn to live with its rounding? Then the rounding has to be there while it learns. The network computes with the
 # rounded weights $\hat W$, and training moves the weights $W$ behind them, which stay in 32 bits:
 #
-# $$\hat W_{ri} = s_r \cdot \mathrm{clamp}\big(\mathrm{round}(W_{ri} / s_r),\, -Q,\, Q\big) \qquad \frac{\partial L}{\partial W_{ri}} := \frac{\partial L}{\partial \hat W_{ri}}$$
+# $$\hat W_{ri} = s_r \cdot \mathrm{clamp}\big(\mathrm{round}(W_{ri} / s_r),\, -Q,\, Q\big)$$
+#
+# $$\frac{\partial L}{\partial W_{ri}} := \frac{\partial L}{\partial \hat W_{ri}}$$
 #
 # $L$ is the loss. $r$, $i$, $s$ and $Q$ are those of the better scales above: $r$ counts rows and $i$ columns, $s$ are the scales of
 # the rows, of shape (O, 1), and $Q = 1$ for two bits. Rounding is a staircase, whose slope is 0 almost everywhere. The gradient
