@@ -35,7 +35,7 @@ def mark(
     task: Tasks = None,
     seconds: Annotated[float, typer.Option(min=1, help="For all answers of one notebook.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="A row for each notebook, with all its checks.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Run answers also where this machine cannot hold them; else it asks.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask where this machine cannot hold an answer.")] = False,
 ) -> None:
     """Mark what was handed in: which checks each notebook passes. Answers run in a process of their own, with limits."""
     from kdcourse.assignments import marking, processes, sandbox, submissions, variants
