@@ -20,7 +20,7 @@
 # **You will** build *response distillation*, in which the student imitates the teacher's logits, piece by piece. When you make one of the
 # famous mistakes, the check calls it by its name.
 # **You will learn** when soft targets pay, by how much, and when they cost.
-# **You need** labs 01 and 02. **Time:** 80 minutes of yours; the machine needs about a minute and a half in all.
+# **You need** labs 01 and 02. **Time:** 80 minutes of yours; the machine needs about a minute and a quarter in all.
 #
 # *Logits* are the numbers that a network gives for a picture before the softmax, one for each class. The *temperature* T divides them before
 # the softmax and so makes the answer softer. All words of the course stand in the [glossary](../docs/glossary.md).
@@ -429,9 +429,8 @@ kd.say(
 #
 # Step 6 was about another promise, **compression**: a small student that is nearly as good as the large teacher. So now we vary
 # two things, the student's size (16, 64 or 256 hidden units) and the number of pictures (1,000, or all). Each student learns from
-# the labels alone or from the teacher alone, for 1,000 steps. These runs are a *study*: their results are
-# stored with the course, and one arm of them runs again here. **Predict**: where no labels are missing, does a teacher help the
-# smallest student?
+# the labels alone or from the teacher alone, for 1,000 steps. These runs are a *study*: their results are stored with the course,
+# and one arm of them runs again here. **Predict**: where no labels are missing, does a teacher help the smallest student?
 
 # %%
 compressed = kd.predict(
@@ -543,17 +542,18 @@ if kept:
 
 
 # %%
-answers = lru_cache(kd.measure.predict)  # several measures ask a student, which answers once
+# Several measures look at the same answers, so each network answers once.
+answers, of_teacher = lru_cache(kd.measure.predict), lru_cache(cache.logits)
 
 
 def agreement(student, split):
     """How often it answers as the teacher does, in percent."""
-    return kd.measure.agreement(answers(student, split), cache.logits(split), split)
+    return kd.measure.agreement(answers(student, split), of_teacher(split), split)
 
 
 def distance(student, split):
     """KL from the teacher's softened opinion to the student's, mean over the pictures: your soft loss without its T²."""
-    loss = soft_target(answers(student, split), cache.logits(split), 2)
+    loss = soft_target(answers(student, split), of_teacher(split), 2)
     return loss.item() / 2**2
 
 
@@ -655,7 +655,7 @@ kd.say(
 # %%
 def copied(student, split):
     """Of the pictures that the teacher gets wrong: how often the student gives the teacher's wrong class, in percent."""
-    theirs = cache.logits(split).argmax(dim=1)
+    theirs = of_teacher(split).argmax(dim=1)
     ours = answers(student, split).argmax(dim=1)
     return 100 * (ours == theirs)[theirs != split.labels].float().mean().item()
 
