@@ -649,6 +649,7 @@ full = kd.at_full_size(
 # ## Recap
 #
 # - A trained body and a fresh head make a teacher out of few labels. Ask what the body has seen, and try the head alone first: a linear probe.
+# - Where the body had not seen the classes, body and head at the usual rate beat a probe, and a probe before a low rate, in as many steps.
 # - Views and a teacher are two things: measure what each brings at an equal amount of the other.
 # - With augmentation the teacher answers for the view that the student sees: asked at each step, or views drawn once and cached.
 # - What training did to the pictures belongs in the file, and what the model cannot do belongs on its card.
