@@ -148,7 +148,9 @@ with explorer.restored():
     for temperature in (0.1, 4, 100):
         explorer.move(temperature=temperature)
         nats = abs(
-            entropy(softmax_with_temperature(teacher_logits[confident[:1]], temperature)).item()
+            entropy(
+                softmax_with_temperature(teacher_logits[confident[:1]], temperature)
+            ).item()
         )
         assert f"{nats:.2f}" in explorer.description
 
