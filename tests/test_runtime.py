@@ -198,12 +198,13 @@ def test_results_are_kept_beside_the_course_and_no_setting_outlives_the_command(
     done = run("results", "09")
     assert done.exit_code == 0 and dict(os.environ) == before
     results = notebooks.ROOT / "results"
-    wanted = {"sst2": ["half-depth", "plateau", "sentiment"], "reviews": ["half-depth", "sentiment", "shift"]}
+    wanted = {"sst2": ["copy", "copy-choice", "half-depth", "plateau", "sentiment"]}
+    wanted["reviews"] = ["copy", "copy-choice", "half-depth", "sentiment", "shift"]
     assert stored == [(f"09-{name}", dataset, results) for dataset, names in wanted.items() for name in names]
     assert environments == [{"KDCOURSE_TEXTS": dataset, "KDCOURSE_RESULTS": str(results)} for dataset in wanted]
     assert "09-shift-reviews.json kept" in done.output and "Lab 09 on sst2: 12 s" in done.output
     run("results", "09", "--study", "09-shift", "--data", "reviews")
-    assert stored[6:] == [("09-shift", "reviews", results)] and len(environments) == 2
+    assert stored[10:] == [("09-shift", "reviews", results)] and len(environments) == 2
     # A study whose data are the same beside every text is run on them once, and the lab is not.
     monkeypatch.setattr(data, "load_characters", lambda name, fallback: name)
     monkeypatch.setattr(data, "load_sums", lambda name, fallback: name)

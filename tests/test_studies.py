@@ -133,6 +133,22 @@ def test_an_arm_that_is_not_trained_gives_what_it_begins_with():
     assert torch.equal(*(halved.run(seed)(torch.ones(1, 1, 28, 28)) for seed in (0, 1)))
 
 
+def test_a_copy_whose_lower_layers_are_frozen_learns_with_the_last_alone():
+    split = kd.load_texts("reviews").train.sample(8)
+    student = studies.lab_09._half(kd.models.bert(16, 4, heads=2), True, True, seed=0)
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    kd.finetune(student, split, steps=2, batch_size=4, progress=False)
+    moved = {name for name, value in student.state_dict().items() if not torch.equal(value, before[name])}
+    assert any(".layer.1." in name for name in moved) and any("classifier" in name for name in moved)
+    assert not [name for name in moved if "embeddings" in name or ".layer.0." in name]
+
+
+def test_the_copy_is_trained_as_validation_data_chose():
+    for name, chosen in studies.lab_09.CHOSEN.items():
+        stored = ledger.stored("09-copy-choice", name)
+        assert stored.best(among=list(stored.scores)) == chosen
+
+
 def test_variety_is_the_share_of_sequences_that_differ():
     assert studies.lab_13.different(torch.tensor([[1, 1, 1, 1, 1]])) == 50
     assert studies.lab_13.different(torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 4, 6]])) == 75

@@ -28,6 +28,8 @@ LABELLED = 1000  # sentences
 TRANSFER = 20_000  # sentences without their labels, or with all of them
 STUDENT = {"width": 64, "depth": 2}
 LONG_WARMUP = 0.5  # of the steps
+# Of the ways to train the copy, by the validation data of 09-copy-choice.
+CHOSEN = {"sst2": "rate 5e-5", "reviews": "rate 5e-5"}
 HOME = "films"
 
 
@@ -165,8 +167,44 @@ def half_depth(data: TextData) -> dict[str, Arm]:
     }
 
 
-def _half(teacher: SentimentClassifier, copy: bool, *, seed: int) -> SentimentClassifier:
-    return every_second_layer(teacher, copy=copy, seed=seed)
+def _half(teacher: SentimentClassifier, copy: bool, frozen: bool = False, *, seed: int) -> SentimentClassifier:
+    """frozen: whether the embeddings and all layers but the last stay as they are."""
+    student = every_second_layer(teacher, copy=copy, seed=seed)
+    if frozen:
+        student.bert.bert.embeddings.requires_grad_(False)
+        student.bert.bert.encoder.layer[:-1].requires_grad_(False)
+    return student
+
+
+def _trainings(data: TextData) -> dict[str, TextRecipe]:
+    """Ways to train the copy, each at the rate of fresh students and at a tenth of it."""
+    teacher = zoo.sentiment_teacher(announce=False)
+    many = data.train.sample(TRANSFER).unlabelled()
+    copied, frozen = (starts_trained(partial(_half, teacher, True, lower)) for lower in (False, True))
+    usual = replace(small(data), student=copied, train=many, alpha=1.0, teacher=teacher, steps=200, warmup=0.1)
+    found = {}
+    for name, rate in (("5e-4", 5e-4), ("5e-5", 5e-5)):
+        found[f"rate {name}"] = replace(usual, learning_rate=rate)
+        found[f"rate {name}, long warm-up"] = replace(usual, learning_rate=rate, warmup=LONG_WARMUP)
+        found[f"rate {name}, lower layers frozen"] = replace(usual, learning_rate=rate, student=frozen)
+    return found
+
+
+@define("09-copy-choice", family="texts", seeds=(100, 101, 102))
+def copy_choice(data: TextData) -> dict[str, TextRecipe]:
+    """How to train the copy: rate, warm-up and what is frozen, to be chosen on validation data; `CHOSEN` holds the choice."""
+    return _trainings(data)
+
+
+@define("09-copy", family="texts", seeds=range(200, 206), equal_budgets=False)
+def copy_trained(data: TextData) -> dict[str, Arm]:
+    """The copy as it was, trained as fresh students are, and trained in the way that was chosen, on seeds that chose nothing."""
+    ways = _trainings(data)
+    return {
+        "copied, before training": NoTraining(ways["rate 5e-4"].student),
+        "trained as fresh students are": ways["rate 5e-4"],
+        "trained as validation data chose": ways[CHOSEN.get(data.name, CHOSEN["sst2"])],
+    }
 
 
 def _about(home: bool) -> Callable[[nn.Module, Sentences], float]:
