@@ -643,10 +643,11 @@ kd.say(
 #
 # ### Train a copy and keep what it knows
 #
-# Three things protect what was copied: a lower rate, a longer warm-up, and *freezing*, which leaves the embeddings and the lower
-# layer as they are. The first table has six ways to train the copy, with three seeds, and their accuracy on *validation* sentences.
-# The best of them was then trained with six other seeds, beside the way that fresh students are trained and the copy as it was:
-# that is the second table, of test sentences.
+# Three things may protect what was copied: a lower rate; a longer *warm-up*, in which the rate rises over the first half of the
+# steps and not the first tenth; and *freezing*, which leaves the embeddings and the lower layer as they are. The first table has
+# six ways to train the copy, with three seeds each, and their accuracy on *validation* sentences. The best of them was then
+# trained with six other seeds, beside the way that fresh students are trained and the copy as it was: that is the second table,
+# of test sentences.
 
 # %%
 ways = kd.study("09-copy-choice", data).stored()
@@ -668,9 +669,9 @@ kd.say(
 )
 
 # %% [markdown]
-# Be careful with SST-2's validation sentences. They are drawn from its training file, which holds whole sentences and also phrases cut
-# from them: parts of what is judged were learnt, by the teacher too. So scores are higher there than on test sentences, and what
-# validation data choose need not be best on those.
+# Be careful with SST-2's validation sentences. They are drawn from its training file, which holds whole sentences and phrases
+# that were cut from them. So the teacher and the students have seen parts of what they are judged by. Scores are higher there
+# than on test sentences, and what validation data choose need not be the best on those.
 
 # %% [markdown]
 # ## When it does not help
