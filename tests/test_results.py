@@ -38,7 +38,9 @@ def test_every_comparison_is_kept_for_both_data_sets(name, study, which):
     if study:
         assert entry["seeds"] == list(studies.seeds_of(study))
         assert set(entry["arms"]) >= set(entry["budgets"] or ())
-    assert len(entry["seeds"]) >= (3 if name.endswith("weights") else 5)  # weights are chosen, methods are ranked
+    assert len(entry["seeds"]) >= (
+        3 if name.endswith(("weights", "choice")) else 5
+    )  # these are chosen, methods are ranked
     assert {"baseline", "device", "commit", "versions", "written"} <= set(entry)
     for arm in entry["arms"].values():
         assert len(arm["test"]) == len(arm["validation"]) == len(entry["seeds"])
