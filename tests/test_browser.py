@@ -127,10 +127,9 @@ def keep(cell, words) -> None:
     raise AssertionError(f"{words!r} is not in {cell.inner_text()!r}")
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_guess_run_check_and_ask_for_a_hint_by_keyboard(dark, tmp_path):
+def test_guess_run_check_and_ask_for_a_hint_by_keyboard(tmp_path):
     notebooks.write(notebooks.compose(notebooks.Lab("90", FIXTURES / "cards.py")), tmp_path / "cards.ipynb")
-    with browser.jupyter(tmp_path, dark=dark) as address, browser.page(height=1800, dark=dark) as tab:
+    with browser.jupyter(tmp_path) as address, browser.page(height=1800) as tab:
         browser.open_notebook(tab, address, "cards.ipynb")
         _, choice, number, answer, card, _, check = cells = tab.locator(".jp-CodeCell").all()
         for cell in cells[:3]:
@@ -160,5 +159,5 @@ def test_guess_run_check_and_ask_for_a_hint_by_keyboard(dark, tmp_path):
         tab.keyboard.press("Enter")
         card.get_by_text("Hint 1 of 2.").wait_for()
         SCREENSHOTS.mkdir(exist_ok=True)
-        tab.screenshot(path=SCREENSHOTS / f"cards-{'dark' if dark else 'light'}.png")
+        tab.screenshot(path=SCREENSHOTS / "cards.png")
         assert browser.problems(tab) == []

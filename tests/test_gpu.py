@@ -37,7 +37,7 @@ def test_it_goes_through_all_of_itself_on_the_second_device(tmp_path):
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     stages = report["stages"]
     assert report["pretended"] and list(stages) == ["tests", "labs", "bench", "recipe", "photographs"]
-    assert stages["tests"]["tests"] > 100 and stages["tests"]["skipped"] == stages["tests"]["failures"] == 0
+    assert stages["tests"]["tests"] > 20 and stages["tests"]["skipped"] == stages["tests"]["failures"] == 0
     assert stages["labs"]["labs"]["01"]["steps"] > 10 and not stages["labs"]["labs"]["01"]["failures"]
     measured = json.loads((tmp_path / "bench-gpu.json").read_text(encoding="utf-8"))
     assert {way["workload"] for way in measured["ways"]} >= {"resnet32x4 → resnet8x4"}

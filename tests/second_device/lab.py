@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 STEPS, SEEDS, REPEATS, LETTERS = 2, 2, 1, 8
+TRAINER_STEPS = 8  # of a Trainer, which logs every fourth
 BUILT_IN = {"KDCOURSE_DATASET": "glyphs", "KDCOURSE_TEXTS": "reviews"}
 BUILT_IN |= {"KDCOURSE_PICTURES": "glyph-pictures", "KDCOURSE_CHARACTERS": "plays"}
 PICTURES = {"train": 30_000, "validation": 2_000, "test": 1_000}
@@ -159,7 +160,22 @@ def shortened(outcome: Outcome) -> Iterator[None]:
         full_size.at_full_size: _counted(full_size.at_full_size, outcome),
         intervals.claim: lambda *args, **settings: None,
     }
-    with watched_steps(outcome), _swapped(replacements):
+    with watched_steps(outcome), _swapped(replacements), _short_trainers():
+        yield
+
+
+@contextmanager
+def _short_trainers() -> Iterator[None]:
+    from transformers import Trainer
+
+    whole = Trainer.train
+
+    @functools.wraps(whole)
+    def short(trainer, *args, **settings):
+        trainer.args.max_steps = min(trainer.args.max_steps, TRAINER_STEPS)  # -1: by epochs
+        return whole(trainer, *args, **settings)
+
+    with mock.patch.object(Trainer, "train", short):
         yield
 
 
