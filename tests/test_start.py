@@ -64,6 +64,16 @@ def test_an_installed_environment_is_used_as_it_is(start, ready, monkeypatch):
     assert called[1][1:] == ["-m", "kdcourse.cli", "run", "03"]
 
 
+@pytest.mark.parametrize(("asked", "given"), [(None, "1"), ("4", "4")])
+def test_a_test_process_has_one_thread_unless_more_are_asked_for(start, ready, monkeypatch, asked, given):
+    seen = []
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    monkeypatch.setattr(subprocess, "call", lambda _, env, **__: seen.append(env["OMP_NUM_THREADS"]) or 0)
+    assert start.main(["test"]) == 0 and seen == [given]
+
+
 def test_a_changed_lock_installs_again_and_the_stamp_comes_last(start, ready, monkeypatch):
     (ready / "kdcourse-installed").write_text("another lock")
     commands = []

@@ -64,7 +64,9 @@ def main(arguments: list[str]) -> int:
         return _fail(f"The installation stopped: {error}. Is there room on the disk, and may this folder be written?")
     python = str(_python(environment))
     if command == "test":
-        return subprocess.call([python, "-m", "pytest", *rest], cwd=ROOT)
+        # Tests run in a process for each core, where a second thread would wait for the other processes.
+        settings = {"OMP_NUM_THREADS": "1", **os.environ}
+        return subprocess.call([python, "-m", "pytest", *rest], cwd=ROOT, env=settings)
     return subprocess.call([python, "-m", "kdcourse.cli", command, *rest], cwd=ROOT)
 
 
