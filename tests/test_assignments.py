@@ -193,8 +193,7 @@ def test_hostile_answers_harm_nobody(kept_apart):
 
 def test_what_an_answer_can_do_is_found_by_trying(kept_apart):
     in_sight = [processes.LIBERTIES["reading"]] if kept_apart == "unshare" else []
-    as_root = [processes.LIBERTIES["children"]] if os.geteuid() == 0 else []
-    assert processes.liberties() == in_sight + as_root
+    assert processes.liberties() == in_sight
 
 
 FINDING = """

@@ -8,7 +8,7 @@
 | sockets of any kind, and so the network | seccomp, and a network namespace; without both, TCP by Landlock |
 | other programs' sockets, in their usual folders | a mount namespace |
 | other processes: neither seen nor debugged; its own children end with it | a process namespace; Landlock |
-| children | RLIMIT_NPROC, unless root marks |
+| children and threads | seccomp; without it RLIMIT_NPROC, unless root marks |
 | reading | as `sandbox.py` says, which makes the namespaces |
 
 Namespaces need no root, but some systems switch them off, and others have neither. So nothing here fails where it has no
@@ -41,6 +41,7 @@ FORBIDDEN = {
     **{"memfd_create": (319, 279), "memfd_secret": (447, 447), "userfaultfd": (323, 282)},
     **{"ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271)},
     **{"add_key": (248, 217), "keyctl": (250, 219), "bpf": (321, 280), "perf_event_open": (298, 241)},
+    **{"clone": (56, 220), "clone3": (435, 435), "fork": (57, 220), "vfork": (58, 220)},  # children, and threads
     **{"mount": (165, 40), "unshare": (272, 97), "setns": (308, 268), "personality": (135, 92)},
     **{"chmod": (90, 53), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452)},
     **{"chown": (92, 54), "fchown": (93, 55), "lchown": (94, 54), "fchownat": (260, 54)},
