@@ -269,7 +269,7 @@ kd.say(
 )
 
 # %% [markdown]
-# Which students are needed for a fair answer? Each has one layer of 64, sees 500 sums, and takes 300 steps:
+# Which students are needed for a fair answer? Each has one layer of 64 and takes 300 steps, on 500 sums unless its name says more:
 #
 # - *answers only*, and *three times as many*: as much arithmetic as a trace takes, spent on more sums;
 # - *dots, then the answer* and *another sum's steps*: as many characters as a trace, the right answer at the end, and nothing
