@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 import venv
 from contextlib import suppress
@@ -237,7 +238,7 @@ def test_a_broken_environment_of_the_courses_is_made_again_and_what_else_is_ther
     assert start.main(["test"]) == 1
     assert "it holds notes.txt" in capsys.readouterr().err and tree(ready) == before
     (ready / "notes.txt").unlink()
-    monkeypatch.setattr(start.venv, "create", lambda place, with_pip: start._python(place).parent.mkdir())
+    monkeypatch.setattr(start.venv, "create", lambda place: start._python(place).parent.mkdir())
     start.prepare(ready)
     assert set(tree(ready)) == {"kdcourse-environment", "kdcourse-installed"}
 
@@ -271,12 +272,49 @@ def test_a_new_an_empty_and_an_older_environment_are_taken(start, tmp_path, monk
 
 def test_a_real_environment_is_made_in_an_empty_folder_and_made_again(start, tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(start.venv, "create", lambda place, with_pip: made.append(place) or VENV_CREATE(place))
+    monkeypatch.setattr(start.venv, "create", lambda place: made.append(place) or VENV_CREATE(place))
     for _ in range(2):
         start.create(tmp_path / "venv", sys.executable)
         assert start._python(tmp_path / "venv").is_file() and (tmp_path / "venv" / "kdcourse-environment").is_file()
         start._python(tmp_path / "venv").unlink()
     assert len(made) == 2
+
+
+def test_a_folder_in_which_somebody_still_writes_for_a_moment_is_deleted_too(start, tmp_path, monkeypatch):
+    real, written = shutil.rmtree, ["late", "later"]
+
+    def deleting(folder):
+        if written:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", written.pop())
+        real(folder)
+
+    monkeypatch.setattr(start.shutil, "rmtree", deleting)
+    monkeypatch.setattr(start.time, "sleep", lambda _: None)
+    (tmp_path / "lib").mkdir()
+    start.delete(tmp_path / "lib")
+    assert not (tmp_path / "lib").exists() and not written
+    (tmp_path / "lib").mkdir()
+    written += range(99)
+    with pytest.raises(OSError, match="not empty"):
+        start.delete(tmp_path / "lib")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="what a killed start has begun ends with it there, or holds its files")
+def test_while_pip_of_a_killed_start_is_being_installed_no_other_start_has_the_lock(start, tmp_path):
+    place = tmp_path / "venv"
+    code = (
+        "import sys; from pathlib import Path; from kdcourse.system import installation as start\n"
+        f"with start.alone(Path({str(place)!r})): start.create(Path({str(place)!r}), sys.executable)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while not list(place.glob("lib/python*/site-packages/*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    with start.alone(place):
+        assert list(place.glob("lib/python*/site-packages/pip/__main__.py")) and start._python(place).is_file()
+        subprocess.run([str(start._python(place)), "-m", "pip", "--version"], check=True, capture_output=True)
 
 
 def test_without_a_command_it_explains_itself(capsys):
@@ -295,16 +333,16 @@ def test_a_home_in_the_environments_name_is_the_users(start, tmp_path, monkeypat
     assert made == [tmp_path.resolve() / "course"]
 
 
-@pytest.mark.parametrize("ends", [SystemExit(1), ImportError("ensurepip")])
-def test_where_this_python_makes_no_environment_uv_does(start, tmp_path, monkeypatch, ends):
-    def ended(*_, **__):
-        raise ends
+def test_where_this_python_makes_no_environment_uv_does(start, tmp_path, monkeypatch):
+    def run(command, **_):
+        if "ensurepip" in command:  # as Debian's own Python without python3-venv
+            raise subprocess.CalledProcessError(1, command)
+        commands.append(command)
 
     commands = []
     monkeypatch.delenv("KDCOURSE_NO_UV", raising=False)
-    monkeypatch.setattr(start.venv, "create", ended)
     monkeypatch.setattr(start.shutil, "which", os.path.abspath)
-    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
+    monkeypatch.setattr(subprocess, "run", run)
     start.create(tmp_path / "venv", sys.executable)
     assert [command[:2] for command in commands] == [(os.path.abspath("uv"), "venv")]
     monkeypatch.setattr(start.shutil, "which", lambda _: None)
@@ -325,7 +363,7 @@ def test_what_was_begun_and_never_ended_is_made_again(start, ready, monkeypatch)
     (ready / "lib").mkdir()
     (ready / "lib" / "torn").touch()
     made = []
-    monkeypatch.setattr(start.venv, "create", lambda place, with_pip: made.append(set(tree(place))))
+    monkeypatch.setattr(start.venv, "create", lambda place: made.append(set(tree(place))))
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
     start.prepare(ready)
     assert made == [{"kdcourse-environment"}] and (ready / "kdcourse-installed").is_file()
@@ -338,7 +376,7 @@ def test_a_mark_that_is_a_link_is_none_and_what_it_leads_to_stays(start, tmp_pat
     (forged / "kdcourse-environment").symlink_to(letter)
     monkeypatch.setenv("KDCOURSE_VENV", str(forged))
     monkeypatch.setenv("KDCOURSE_NO_UV", "1")
-    monkeypatch.setattr(start.venv, "create", lambda place, with_pip: None)
+    monkeypatch.setattr(start.venv, "create", lambda place: None)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
     monkeypatch.setattr(subprocess, "call", lambda *_, **__: 0)
     assert start.main(["lab"]) == 1
@@ -398,7 +436,8 @@ def test_letters_that_the_output_lacks_stop_nothing(start, tmp_path, monkeypatch
     monkeypatch.setattr(sys, "stdout", written)
     monkeypatch.setenv("KDCOURSE_VENV", str(tmp_path / "Łukasz"))
     monkeypatch.setattr(start, "install", lambda *_: None)
-    monkeypatch.setattr(start.venv, "create", lambda place, with_pip: None)
+    monkeypatch.setattr(start.venv, "create", lambda place: None)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
     monkeypatch.setattr(subprocess, "call", lambda *_, **__: 0)
     assert start.main(["lab"]) == 0
     written.flush()

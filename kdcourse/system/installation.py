@@ -3,6 +3,7 @@
 It needs nothing but the standard library, and nothing of the course: it is loaded before either is installed.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -199,8 +200,8 @@ def install(environment: Path, lock: Path) -> None:
     _run(*installer, "--no-deps", "--no-build-isolation", "-e", ".")
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, cwd=ROOT, close_fds=False)
+def _run(*command: str, stdout: int | None = None) -> None:
+    subprocess.run(command, check=True, cwd=ROOT, close_fds=False, stdout=stdout)
 
 
 def fingerprint(lock: Path = LOCK, python: str = sys.executable) -> str:
@@ -235,7 +236,18 @@ def clear(environment: Path) -> None:
         )
     _leave(environment, MADE, "Made by start.py, which may delete it and make it again.\n")
     for path in found:
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        delete(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def delete(folder: Path) -> None:
+    """Also a folder in which the last process of a start that was stopped still writes for a moment."""
+    for left in range(60, -1, -1):
+        try:
+            return shutil.rmtree(folder)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or not left:
+                raise
+            time.sleep(0.5)
 
 
 def create(environment: Path, python: str) -> None:
@@ -243,16 +255,14 @@ def create(environment: Path, python: str) -> None:
     clear(environment)
     try:
         if python == sys.executable:
-            venv.create(environment, with_pip=True)
+            venv.create(environment)
         else:
-            _run(python, "-m", "venv", str(environment))
+            _run(python, "-m", "venv", "--without-pip", str(environment))
+        # venv's own call of it would outlive a start that is killed, without holding the lock.
+        _run(str(_python(environment)), "-Im", "ensurepip", "--upgrade", "--default-pip", stdout=subprocess.DEVNULL)
     except ValueError as error:  # a colon in the folder's name, which separates folders in a PATH
         raise OSError(f"{error} Let KDCOURSE_VENV name another folder") from None
-    except (
-        subprocess.CalledProcessError,
-        ImportError,
-        SystemExit,
-    ):  # Debian's own venv ends the process where it lacks pip
+    except subprocess.CalledProcessError:  # Debian's own Python lacks ensurepip
         uv = _uv_at_hand()
         if uv is None:
             raise OSError(
