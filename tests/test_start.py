@@ -88,6 +88,7 @@ def test_a_changed_lock_installs_again_and_the_stamp_comes_last(start, ready, mo
     start.prepare(ready)
     assert [tuple(command[-2:]) for command in commands] == [("-r", start.LOCK.name), ("-e", ".")]
     assert all("--no-deps" in command and "--no-build-isolation" in command for command in commands[1:])
+    assert all("--compile-bytecode" in command for command in commands), "else each later process compiles"
     assert (ready / "kdcourse-installed").read_text() == start.fingerprint()
 
 

@@ -193,7 +193,9 @@ def _locked(file: IO[str]) -> bool:
 def install(environment: Path, lock: Path) -> None:
     """What the lock pins, then the project itself, by uv; by pip from the same lock, and slower, where uv cannot be had."""
     uv = find_uv(environment)
-    installer = [uv, "pip", "install", "--python", str(_python(environment))] if uv else [*_pip(environment), "install"]
+    # Compiled once, as pip does: a Python that may not write beside its packages would do it in every process.
+    by_uv = (uv, "pip", "install", "--compile-bytecode", "--python", str(_python(environment)))
+    installer = by_uv if uv else (*_pip(environment), "install")
     # By names without folders: pip reads signs in a folder's name, such as [ and #, as its own.
     _run(*installer, "-r", lock.name)
     # Built with the locked hatchling, so that nothing unpinned is fetched.

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import return_and_correct_aliasing
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from tests.second_device import rules
 from tests.second_device.rules import NAME
@@ -194,13 +194,14 @@ def _in_half_the_bits(operator, *args, **kwargs):
 def _run(operator, args: tuple, kwargs: dict):
     """One operator: the CPU computes it, under a GPU's rules."""
     name = operator.overloadpacket.__name__
-    tensors = [part for part in tree_leaves((args, kwargs)) if isinstance(part, Tensor)]
+    tensors: list[Tensor] = []
+    _each(lambda part: isinstance(part, Tensor) and tensors.append(part), (*args, *kwargs.values()))
     place = _place_of_result(name, args, kwargs, tensors)
     _check_generator(kwargs.get("generator"))
     rules.check(name, args, tensors)
     if rules.makes_host_wait(name, args, kwargs, tensors, place):
         rules.count_wait()
-    held_args, held_kwargs = tree_map(_held, (args, kwargs))
+    held_args, held_kwargs = _each(_held, args), {key: _each(_held, part) for key, part in kwargs.items()}
     if "device" in kwargs:
         held_kwargs["device"] = torch.device("cpu")
     found = operator(*held_args, **held_kwargs)
@@ -210,12 +211,17 @@ def _run(operator, args: tuple, kwargs: dict):
     # A view of a tensor from outside of inference mode is none of its own.
     outside = operator.is_view and not args[0].is_inference()
     with torch.inference_mode(False) if outside else nullcontext():
-        found = tree_map(lambda part: SecondTensor(part, place) if isinstance(part, Tensor) else part, found)
+        found = _each(lambda part: SecondTensor(part, place) if isinstance(part, Tensor) else part, found)
     if operator.is_view or operator._schema.is_mutable:
         found = return_and_correct_aliasing(operator, args, kwargs, found)
     if any(part.shape != _held(part).shape for part in tensors):
         raise NotImplementedError(f"{NAME} cannot give {name} an out= of another size")
     return found
+
+
+def _each(function: Callable, part):
+    """A function of every part of what an operator takes or gives, which nests in lists and tuples alone."""
+    return type(part)([_each(function, one) for one in part]) if isinstance(part, list | tuple) else function(part)
 
 
 def _place_of_result(name: str, args: tuple, kwargs: dict, tensors: list[Tensor]) -> torch.device:

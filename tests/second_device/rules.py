@@ -30,11 +30,11 @@ def check(name: str, args: tuple, tensors: list[Tensor]) -> None:
         _check_indices(args[0], args[1])
         tensors = [args[0], *args[2:3]]
     # A single number of the CPU's may join tensors of any device.
-    places = {str(one.device): None for one in tensors if one.dim() or one.device != CPU}
+    places = {one.device: None for one in tensors if one.dim() or one.device != CPU}
     if len(places) > 1:
         raise RuntimeError(
             "Expected all tensors to be on the same device, but found at least two devices, "
-            f"{' and '.join(places)}! ({name})"
+            f"{' and '.join(map(str, places))}! ({name})"
         )
 
 
