@@ -74,36 +74,54 @@ def click(tab, slider) -> None:
     tab.mouse.click(track["x"] + place * track["width"], track["y"] + track["height"] / 2)
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_every_view_answers_to_keyboard_and_mouse(dark, tmp_path):
+def turn_dark(tab) -> None:
+    """JupyterLab's dark theme, chosen from its menu."""
+    tab.get_by_role("menuitem", name="Settings", exact=True).click()
+    tab.get_by_text("Theme", exact=True).first.hover()
+    tab.get_by_text("JupyterLab Dark", exact=True).click()
+    tab.wait_for_function("() => document.body.dataset.jpThemeName === 'JupyterLab Dark'")
+
+
+def test_every_view_answers_to_keyboard_and_mouse_and_is_drawn_in_the_dark(tmp_path):
     notebooks.write(notebooks.compose(notebooks.Lab("90", FIXTURES / "gallery.py")), tmp_path / "gallery.ipynb")
-    with browser.jupyter(tmp_path, dark=dark) as address, browser.page(height=1400, dark=dark) as tab:
+    with browser.jupyter(tmp_path) as address, browser.page(height=1400) as tab:
         browser.open_notebook(tab, address, "gallery.ipynb")
         browser.run_all(tab)
         cells = tab.locator(".jp-Cell").filter(has=tab.locator(".kd-view"))
         assert cells.count() == len(SCRIPTS - NO_VIEWS - WITHOUT_CONTROLS)
         for number, cell in enumerate(cells.all()):
             cell.scroll_into_view_if_needed()
-            view = cell.locator(".kd-view")
-            for tick in cell.locator("input[type=checkbox]").all():  # first, because it may free sliders
-                with redrawn(tab, view):
-                    tick.click()
-            for slider in cell.locator("[role=slider]").all():
-                with redrawn(tab, view):
-                    press(tab, slider)
-                with redrawn(tab, view):
-                    click(tab, slider)
-            for choice in cell.locator("select").all():
-                last = choice.locator("option").count() - 1
-                with redrawn(tab, view):
-                    choice.select_option(index=0 if choice.evaluate("node => node.selectedIndex") == last else last)
-            for box in cell.locator("input[type=text]").all():
-                box.focus()
-                for key in ("s", "Backspace"):
-                    with redrawn(tab, view):
-                        tab.keyboard.press(key)
-            cell.screenshot(path=SCREENSHOTS / f"view-{number}-{'dark' if dark else 'light'}.png")
+            move_all(tab, cell, cell.locator(".kd-view"))
+            cell.screenshot(path=SCREENSHOTS / f"view-{number}-light.png")
+        ink = "node => getComputedStyle(node).color"
+        in_the_light = [cell.locator(".kd-view").evaluate(ink) for cell in cells.all()]
+        turn_dark(tab)
+        for number, (cell, before) in enumerate(zip(cells.all(), in_the_light, strict=True)):
+            cell.scroll_into_view_if_needed()
+            assert cell.locator(".kd-view").evaluate(ink) != before, number
+            cell.screenshot(path=SCREENSHOTS / f"view-{number}-dark.png")
         assert browser.problems(tab) == []
+
+
+def move_all(tab, cell, view) -> None:
+    """Every control of a view, and each must change its drawing."""
+    for tick in cell.locator("input[type=checkbox]").all():  # first, because it may free sliders
+        with redrawn(tab, view):
+            tick.click()
+    for slider in cell.locator("[role=slider]").all():
+        with redrawn(tab, view):
+            press(tab, slider)
+        with redrawn(tab, view):
+            click(tab, slider)
+    for choice in cell.locator("select").all():
+        last = choice.locator("option").count() - 1
+        with redrawn(tab, view):
+            choice.select_option(index=0 if choice.evaluate("node => node.selectedIndex") == last else last)
+    for box in cell.locator("input[type=text]").all():
+        box.focus()
+        for key in ("s", "Backspace"):
+            with redrawn(tab, view):
+                tab.keyboard.press(key)
 
 
 def run_cell(tab, cell) -> None:
