@@ -149,7 +149,7 @@ SAID = {
     "raises": "ZeroDivisionError",
     "exits": "SystemExit",
     "memory": "MemoryError",
-    "edits": "OSError in line 1",
+    "edits": "OSError in line 1" if os.access(torch.__file__, os.W_OK) else "PermissionError in line 1",  # whose is it?
     "vandalises": "PermissionError in line 2",
     "vandalises devices": "PermissionError in line 2",
     "vandalises an open device": "PermissionError in line 2",
