@@ -145,16 +145,18 @@ HOSTILE = {
     "    except OSError:\n        pass\nos._exit(0)",
     "honest": "x = 2.5",
 }
+# A file system that cannot be written, or, to an ordinary user, a file that is another's.
+DENIED = "OSError" if os.access(torch.__file__, os.W_OK) else "PermissionError"
 SAID = {
     "raises": "ZeroDivisionError",
     "exits": "SystemExit",
     "memory": "MemoryError",
-    "edits": "OSError in line 1" if os.access(torch.__file__, os.W_OK) else "PermissionError in line 1",  # whose is it?
+    "edits": f"{DENIED} in line 1",
     "vandalises": "PermissionError in line 2",
     "vandalises devices": "PermissionError in line 2",
     "vandalises an open device": "PermissionError in line 2",
     "network": "PermissionError in line 2",
-    "frees itself": "OSError in line 5",
+    "frees itself": f"{DENIED} in line 5",
     "sockets": "PermissionError in line 2",
     "memory in files": "PermissionError in line 2",
     "tells": "PermissionError in line 4",
