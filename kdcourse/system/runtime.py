@@ -19,6 +19,8 @@ from kdcourse.system.markup import plain
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
+# What single labs need besides: an extra of the package, and the labs.
+LABS_OF_EXTRA = {"text": ("09", "13"), "tuning": ("10",), "export": ("12", "14")}
 SWITCH_ON_A_GPU = "Runtime > Change runtime type > T4 GPU"
 _asked_by_setup = False  # for full size
 
@@ -85,7 +87,21 @@ def need(*packages: str) -> None:
     """Raise `ModuleNotFoundError` that says how to get those of these packages that are missing."""
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
-        raise ModuleNotFoundError(f"this needs {' and '.join(missing)}; run: pip install {' '.join(missing)}")
+        wanted = dict.fromkeys(_asked_as(package) for package in missing)
+        raise ModuleNotFoundError(f"this needs {' and '.join(missing)}; run: pip install {' '.join(wanted)}")
+
+
+def _asked_as(package: str) -> str:
+    """What pip is asked for to have a package: the course's extra, where one brings it."""
+    for extra in ("lab", *LABS_OF_EXTRA):
+        if any(one.name.replace("-", "_") == package for one in requirements(extra)):
+            return f"'kdcourse[{extra}]'"
+    return package
+
+
+def extras_to_add() -> list[str]:
+    """The extras of single labs that are not all installed here."""
+    return [extra for extra in LABS_OF_EXTRA if any(version_of(one.name) is None for one in requirements(extra))]
 
 
 def full_size() -> bool:
@@ -149,7 +165,8 @@ def _machine(place: torch.device) -> str:
 
 def _add_what_is_missing() -> None:
     """Install what the course needs and is not there. Whatever is there keeps its version: it belongs to the machine."""
-    missing = [str(one) for one in requirements() if version_of(one.name) is None]
+    wanted = [one for extra in ("", *LABS_OF_EXTRA) for one in requirements(extra)]
+    missing = [f"{one.name}{one.specifier}" for one in wanted if version_of(one.name) is None]
     if not missing:
         return
     with tempfile.TemporaryDirectory() as folder:
