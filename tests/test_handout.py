@@ -1,7 +1,10 @@
 """The labs in a folder of the student's: what is written there and what is not, and what the command says of it."""
 
 import json
+import os
 import subprocess
+import sys
+from importlib.metadata import version
 
 import pytest
 from typer.testing import CliRunner
@@ -113,16 +116,30 @@ def test_the_folder_is_the_named_one_the_checkouts_or_a_new_one_here(tmp_path, m
 
 
 def test_the_command_writes_the_labs_says_so_and_opens_them(course, tmp_path, served, monkeypatch):
-    monkeypatch.setattr(runtime, "extras_to_add", lambda: ["text", "tuning"])
+    monkeypatch.setattr(runtime, "what_labs_lack", lambda: "To run lab 10 too …")
     done = CliRunner().invoke(app, ["lab", "--no-browser", "my labs"])
     assert done.exit_code == 0, done.output
     said = " ".join(done.output.split())
-    assert "my labs." in said and "Labs 09, 10, 13 need more: pip install 'kdcourse[text,tuning]'" in said
+    assert "my labs." in said and said.endswith("To run lab 10 too …")
     ((command, folder),) = served
     assert folder == tmp_path / "my labs" and f"--ServerApp.root_dir={folder}" in command and "--no-browser" in command
     (course / "01_second.ipynb").write_text("second, version 2")
     assert "kdcourse lab --update" in CliRunner().invoke(app, ["lab", "my labs"]).output
     assert "Renewed: 01_second.ipynb" in CliRunner().invoke(app, ["lab", "my labs", "--update"]).output
+
+
+def test_the_environments_own_jupyterlab_is_started_whatever_stands_on_the_path(tmp_path, monkeypatch):
+    other = tmp_path / "jupyter-lab"  # of a conda environment, say
+    other.write_text("#!/bin/sh\necho the wrong one\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    script = (
+        "from kdcourse.cli.student import subprocess; call = subprocess.call; "
+        "subprocess.call = lambda command, cwd: call([*command, '--version']); "
+        "from kdcourse.cli import app; app(['lab'])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.strip() == version("jupyterlab")
 
 
 def test_in_a_checkout_the_command_opens_its_own_labs_and_writes_nothing(served, tmp_path, monkeypatch):

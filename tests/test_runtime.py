@@ -160,7 +160,7 @@ def test_requirements_and_those_that_an_extra_adds(monkeypatch):
     assert [one.name for one in runtime.requirements("lab")] == ["optuna"]
 
 
-def test_what_is_missing_is_asked_for_by_its_extra(monkeypatch):
+def test_what_is_missing_is_asked_for_by_its_extra(monkeypatch, capsys):
     needed = [
         "torch>=2.6",
         'huggingface-hub>=1; extra == "text"',
@@ -171,7 +171,9 @@ def test_what_is_missing_is_asked_for_by_its_extra(monkeypatch):
     monkeypatch.setattr(runtime, "find_spec", lambda name: "there" if name == "torch" else None)
     monkeypatch.setattr(runtime, "version_of", lambda name: None if name == "onnx" else "1")
     runtime.need("torch")
-    assert runtime.extras_to_add() == ["export"]
+    assert runtime.what_labs_lack() == "To run labs 12, 14 too: pip install 'kdcourse[export]'"
+    runtime.setup()
+    assert capsys.readouterr().out.splitlines()[1:] == [runtime.what_labs_lack()]
     for packages, line in {
         ("onnx", "onnxruntime"): "this needs onnx and onnxruntime; run: pip install 'kdcourse[export]'",
         (

@@ -42,7 +42,8 @@ def lab(
     folder = handout.choose_folder(None if number else which)
     if folder != notebooks.NOTEBOOKS:
         _write_labs(folder, update)
-    command = [sys.executable, "-m", "jupyter", "lab", f"--ServerApp.root_dir={folder}", f"--port={port}"]
+    # Not by way of `jupyter lab`, which would start another environment's JupyterLab, where that stands on the PATH.
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", f"--port={port}"]
     # Settings of the course's own, without the news pop-up that would cover the first lab.
     command.append(f"--LabApp.app_settings_dir={Path(notebooks.__file__).parent / 'lab_settings'}")
     if not browser:
@@ -55,7 +56,7 @@ def lab(
 def _write_labs(folder: Path, update: bool) -> None:
     """And say what was written, what could be, and which labs lack a package."""
     from kdcourse.authoring.handout import hand_out
-    from kdcourse.system.runtime import LABS_OF_EXTRA, extras_to_add
+    from kdcourse.system.runtime import what_labs_lack
 
     try:
         done = hand_out(folder, update=update)
@@ -73,9 +74,8 @@ def _write_labs(folder: Path, update: bool) -> None:
     for line, names in said.items():
         if names:
             typer.echo(line.format(folder=folder, names=", ".join(names)))
-    if extras := extras_to_add():
-        labs = ", ".join(sorted(number for extra in extras for number in LABS_OF_EXTRA[extra]))
-        typer.echo(f"Labs {labs} need more: pip install 'kdcourse[{','.join(extras)}]'")
+    if lacking := what_labs_lack():
+        typer.echo(lacking)
 
 
 def version() -> None:

@@ -52,7 +52,7 @@ def photographs(
     small: Annotated[bool, typer.Option(help="A trial: one epoch on a few built-in signs.")] = False,
 ) -> None:
     """Distil a classifier of your photographs: teacher, students, ONNX in 32 and 8 bits, model card; goes on where it stopped."""
-    insist("accelerate", "transformers")
+    insist("accelerate", "transformers", "onnx", "onnxscript", "onnxruntime")
     from kdcourse import scale
 
     with _ended_in_a_line():

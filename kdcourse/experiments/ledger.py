@@ -340,6 +340,10 @@ def _of(arm: str, seed: int, split: str) -> str:
 
 def _commit() -> str | None:
     """The commit of the checkout that this package lies in; None where there is none."""
+    if shipped("results").is_relative_to(
+        Path(__file__).parents[1]
+    ):  # installed, perhaps within somebody else's checkout
+        return None
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -99,9 +99,13 @@ def _asked_as(package: str) -> str:
     return package
 
 
-def extras_to_add() -> list[str]:
-    """The extras of single labs that are not all installed here."""
-    return [extra for extra in LABS_OF_EXTRA if any(version_of(one.name) is None for one in requirements(extra))]
+def what_labs_lack() -> str:
+    """A line about the labs whose extra is not all installed here, and how to get it; empty where nothing is missing."""
+    extras = [one for one in LABS_OF_EXTRA if any(version_of(package.name) is None for package in requirements(one))]
+    numbers = sorted(number for extra in extras for number in LABS_OF_EXTRA[extra])
+    if not extras:
+        return ""
+    return f"To run lab{'s' * (len(numbers) > 1)} {', '.join(numbers)} too: pip install 'kdcourse[{','.join(extras)}]'"
 
 
 def full_size() -> bool:
@@ -135,6 +139,8 @@ def setup(full_size: bool = False) -> None:
     _asked_by_setup = full_size
     place = device()
     print(f"kdcourse {version('kdcourse')}, torch {version('torch')}, on {_machine(place)}{_size(place)}.")
+    if not in_colab() and (lacking := what_labs_lack()):
+        print(lacking)
     if place.type == "cuda":
         if place.index is not None:
             torch.cuda.set_device(place)  # the one that transformers' Trainer takes too
