@@ -90,8 +90,19 @@ def __getattr__(name: str):
     if name in _MODULES:
         return import_module(f"{__name__}.{_MODULES[name]}")
     if name in _PLACES:
-        return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+        return getattr(_loaded(_PLACES[name]), name)
     raise AttributeError(f"kdcourse has no {name!r}; it has {', '.join(__all__)}")
+
+
+def _loaded(place: str):
+    """The module; where it needs a package of an extra that is missing, the error says how to get it."""
+    try:
+        return import_module(f"{__name__}.{place}")
+    except ModuleNotFoundError as error:
+        from kdcourse.system.runtime import need
+
+        need(error.name)
+        raise
 
 
 def __dir__() -> list[str]:

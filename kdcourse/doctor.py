@@ -17,7 +17,7 @@ from kdcourse.data.splits import Split
 from kdcourse.data.texts import SST2
 from kdcourse.models import perceptron
 from kdcourse.system.download import RemoteFile, answering, host_of
-from kdcourse.system.runtime import SWITCH_ON_A_GPU, device, in_colab, requirements, version_of
+from kdcourse.system.runtime import LABS_OF_EXTRA, SWITCH_ON_A_GPU, device, in_colab, requirements, version_of
 from kdcourse.system.storage import cache_folder, chosen_cache_folder
 from kdcourse.training.loop import train
 
@@ -66,10 +66,10 @@ def _python() -> Check:
 def _packages() -> list[Check]:
     """What is installed against the lower bounds that the project declares; what JupyterLab needs is not needed on Colab."""
     checks = [_package(one, "red") for one in requirements()]
-    if in_colab():
-        return checks
     named = {check.name for check in checks}
-    return checks + [_package(one, "amber") for one in requirements("lab") if one.name not in named]
+    extras = (*LABS_OF_EXTRA,) if in_colab() else ("lab", *LABS_OF_EXTRA)
+    more = [one for extra in extras for one in requirements(extra) if one.name not in named]
+    return checks + [_package(one, "amber") for one in more]
 
 
 def _package(wanted, otherwise: str) -> Check:

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 
+from kdcourse.authoring import notebooks
 from kdcourse.bench import report, textbook, training
 from kdcourse.bench.memory import peak_mebibytes
 from kdcourse.data.splits import standardised
@@ -109,7 +110,7 @@ def test_what_was_measured_is_kept_by_device_and_shown(tmp_path, monkeypatch):
 
 
 def test_readmes_table_is_what_was_measured():
-    assert report.as_markdown(report.known()) in (report.ROOT / "README.md").read_text(encoding="utf-8")
+    assert report.as_markdown(report.known()) in (notebooks.ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_command_measures_quickly_and_keeps_nothing(monkeypatch):

@@ -12,6 +12,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from packaging.requirements import Requirement
 
 from kdcourse.authoring import notebooks
+from kdcourse.system.runtime import LABS_OF_EXTRA
 
 ROOT = notebooks.ROOT
 LABS = notebooks.labs()
@@ -54,7 +55,7 @@ def test_the_cell_installs_the_tag_on_colab_once(monkeypatch, colab, installed, 
 
 
 def test_the_repository_is_spelled_in_one_place():
-    """pyproject.toml has it; badges and the set-up cell are built from there, and the citation must agree."""
+    """Of pyproject.toml and the package; badges and the set-up cell are built from there, and the citation must agree."""
     path = REPOSITORY.removeprefix("https://github.com/")
     for lab in LABS:
         assert path not in lab.source.read_text(encoding="utf-8"), f"{lab.source.name} spells the repository itself"
@@ -83,8 +84,9 @@ def pins() -> dict[str, str]:
 
 def test_the_course_asks_for_nothing_that_colab_would_have_to_change():
     found = pins()
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    for requirement in map(Requirement, declared):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [line for extra in LABS_OF_EXTRA for line in project["optional-dependencies"][extra]]
+    for requirement in map(Requirement, [*project["dependencies"], *extras]):
         if requirement.name in found:
             assert requirement.specifier.contains(found[requirement.name]), f"{requirement} upgrades Colab's"
     assert {"torch", "numpy", "ipywidgets", "ipython", "ipykernel", "traitlets", "anywidget"} <= set(found)

@@ -13,7 +13,10 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+import kdcourse
 from kdcourse.authoring.house import Room, survey
+from kdcourse.authoring.notebooks import labs
+from kdcourse.system.runtime import LABS_OF_EXTRA
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "kdcourse"
@@ -30,6 +33,8 @@ def declared() -> dict[str, Requirement]:
     lines = chain(PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
     found: dict[str, Requirement] = {}
     for requirement in map(Requirement, lines):
+        if requirement.name == "kdcourse":  # an extra of several others
+            continue
         known = found.get(requirement.name)
         if known is None or lower_bound(requirement) > lower_bound(known):
             found[requirement.name] = requirement
@@ -115,14 +120,67 @@ def test_the_import_loads_nothing_heavy():
 
 
 def test_every_public_name_is_there():
-    import kdcourse
-
     for name in kdcourse.__all__:
         assert getattr(kdcourse, name) is not None
     assert set(dir(kdcourse)) == set(kdcourse.__all__)
     with pytest.raises(AttributeError, match="kdcourse has no 'nothing'"):
         kdcourse.nothing  # noqa: B018
-    assert kdcourse.__version__ == PROJECT["version"]
+
+
+def test_a_tagged_commit_has_the_version_of_its_tag():
+    """Where there are tags: a clone may have none, and Colab takes the tag that the labs' first cells name."""
+    listed = subprocess.run(["git", "tag", "--points-at", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    tags = [tag.removeprefix("v") for tag in listed.stdout.split() if tag.startswith("v")]
+    assert PROJECT["dynamic"] == ["version"] and tags in ([], [kdcourse.__version__])
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## (\S+)", changes, re.MULTILINE)[1] == kdcourse.__version__
+
+
+USES = {
+    "text": r"kd\.load_texts|kd\.load_characters",
+    "tuning": r"kd\.tuning\.search",
+    "export": r"kd\.(compression\.quantize|export)\b",
+}
+
+
+def test_all_is_what_every_lab_needs_and_each_extra_knows_its_labs():
+    extras = PROJECT["optional-dependencies"]
+    (everything,) = map(Requirement, extras["all"])
+    assert everything.extras == {"lab", *LABS_OF_EXTRA} == set(extras) - {"all", "test", "install"}
+    for extra, numbers in LABS_OF_EXTRA.items():
+        using = [lab.number for lab in labs() if re.search(USES[extra], lab.source.read_text(encoding="utf-8"))]
+        assert using == list(numbers), extra
+
+
+def test_without_the_extras_only_the_trainer_is_missing_and_it_says_what_to_install():
+    """In a process that finds none of their packages, as after `pip install "kdcourse[lab]"`."""
+    packages = [Requirement(line).name for extra in LABS_OF_EXTRA for line in PROJECT["optional-dependencies"][extra]]
+    script = f"""
+import importlib.util, sys
+hidden = {[name.replace("-", "_") for name in packages]}
+class Hiding:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in hidden:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hiding())
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name: None if name in hidden else find_spec(name)
+import kdcourse as kd
+from kdcourse.system import runtime
+runtime.requires = lambda _: ['transformers>=5.0; extra == "text"', 'optuna>=4; extra == "tuning"']
+for use in (*kd.__all__, "models.gpt()", "models.bert()", "tuning.search(None, 1, name='a')"):
+    try:
+        eval(f"kd.{{use}}")
+    except ModuleNotFoundError as error:
+        print(f"{{use}}: {{error}}")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    needs = "this needs {}; run: pip install 'kdcourse[{}]'"
+    users = ("DistillationTrainer", "DistillationTrainingArguments", "models.gpt()", "models.bert()")
+    wanted = [f"{user}: {needs.format('transformers', 'text')}" for user in users]
+    wanted.append(f"tuning.search(None, 1, name='a'): {needs.format('optuna', 'tuning')}")
+    assert done.stdout.splitlines() == wanted
 
 
 def planned() -> dict[str, set[str]]:

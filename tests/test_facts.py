@@ -137,7 +137,7 @@ def test_sentences_and_characters_have_facts():
 def test_a_comparison_says_what_differs(recipe, distilled, data, tmp_path, nothing_is_trained, monkeypatch):  # noqa: F811
     nothing_is_trained.undo()
     monkeypatch.setenv("KDCOURSE_RESULTS", str(tmp_path))
-    monkeypatch.setattr(ledger, "_shipped", lambda: tmp_path)
+    monkeypatch.setattr(ledger, "shipped", lambda _: tmp_path)
     arms = {"labels": recipe, "soft": distilled, "longer": replace(recipe, steps=60)}
     outcome = compare(arms, data, seeds=2, equal_budgets=False, ledger="00-facts", progress=False)
     found = outcome.differs()
@@ -153,7 +153,7 @@ def test_a_comparison_says_what_differs(recipe, distilled, data, tmp_path, nothi
 def test_a_ledger_from_before_knows_no_facts(recipe, data, tmp_path, nothing_is_trained, monkeypatch):  # noqa: F811
     nothing_is_trained.undo()
     monkeypatch.setenv("KDCOURSE_RESULTS", str(tmp_path))
-    monkeypatch.setattr(ledger, "_shipped", lambda: tmp_path)
+    monkeypatch.setattr(ledger, "shipped", lambda _: tmp_path)
     outcome = compare({"labels": recipe, "again": recipe}, data, seeds=2, ledger="00-old", progress=False)
     assert outcome.differs().shape == (2, 0)
     path = tmp_path / "00-old-toy.json"

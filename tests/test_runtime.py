@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import types
@@ -115,7 +116,7 @@ def test_on_colab_what_is_missing_is_added_and_nothing_else_is_touched(pip, monk
     ]
     found = [types.SimpleNamespace(metadata={"Name": name}, version=number) for name, number in there]
     monkeypatch.setattr(runtime, "distributions", lambda: found)
-    needed = ["torch>=2.6", "numpy>=1.26", "optuna>=4", 'jupyterlab>=4.2; extra == "lab"']
+    needed = ["torch>=2.6", "numpy>=1.26", 'optuna>=4; extra == "tuning"', 'jupyterlab>=4.2; extra == "lab"']
     monkeypatch.setattr(runtime, "requires", lambda _: needed)
     monkeypatch.setattr(runtime, "version_of", versions.__getitem__)
     runtime.setup()
@@ -157,6 +158,44 @@ def test_requirements_and_those_that_an_extra_adds(monkeypatch):
     monkeypatch.setattr(runtime, "requires", lambda _: needed)
     assert [one.name for one in runtime.requirements()] == ["torch", "numpy"]
     assert [one.name for one in runtime.requirements("lab")] == ["optuna"]
+
+
+def test_what_is_missing_is_asked_for_by_its_extra(monkeypatch, capsys):
+    needed = [
+        "torch>=2.6",
+        'huggingface-hub>=1; extra == "text"',
+        'onnx>=1; extra == "export"',
+        'onnxruntime>=1; extra == "export"',
+    ]
+    monkeypatch.setattr(runtime, "requires", lambda _: needed)
+    monkeypatch.setattr(runtime, "find_spec", lambda name: "there" if name == "torch" else None)
+    monkeypatch.setattr(runtime, "version_of", lambda name: None if name == "onnx" else "1")
+    runtime.need("torch")
+    assert runtime.what_labs_lack() == "To run labs 12, 14 too: pip install 'kdcourse[export]'"
+    runtime.setup()
+    assert capsys.readouterr().out.splitlines()[1:] == [runtime.what_labs_lack()]
+    for packages, line in {
+        ("onnx", "onnxruntime"): "this needs onnx and onnxruntime; run: pip install 'kdcourse[export]'",
+        (
+            "torch",
+            "huggingface_hub",
+            "onnx",
+        ): "huggingface_hub and onnx; run: pip install 'kdcourse[text]' 'kdcourse[export]'",
+        ("timm",): "this needs timm; run: pip install timm",
+    }.items():
+        with pytest.raises(ModuleNotFoundError, match=re.escape(line)):
+            runtime.need(*packages)
+
+
+def test_a_command_that_lacks_a_package_ends_with_one_line(monkeypatch):
+    monkeypatch.setattr(runtime, "find_spec", lambda _: None)
+    monkeypatch.setattr(
+        runtime, "requires", lambda _: ['jupyterlab>=4; extra == "lab"', 'accelerate>=1; extra == "text"']
+    )
+    for command, package, extra in ((["lab"], "jupyterlab", "lab"), (["train", "a.yaml"], "accelerate", "text")):
+        done = run(*command)
+        assert done.exit_code == 1 and done.output.count("\n") == 1 and not done.stdout
+        assert f"needs {package}" in done.output and f"'kdcourse[{extra}]'" in done.output
 
 
 def run(*arguments):

@@ -62,7 +62,7 @@ def test_an_installed_environment_is_used_as_it_is(start, ready, monkeypatch):
     assert start.main(["test", "-x"]) == 0
     assert start.main(["run", "03"]) == 0
     assert called[0][1:] == ["-m", "pytest", "-x"]
-    assert called[1][1:] == ["-m", "kdcourse.cli", "run", "03"]
+    assert called[1][1:] == ["-P", "-m", "kdcourse.cli", "run", "03"]
 
 
 @pytest.mark.parametrize(("asked", "given"), [(None, "1"), ("4", "4")])
@@ -451,6 +451,8 @@ import sys, time
 from pathlib import Path
 
 place = Path(sys.argv[sys.argv.index("--python") + 1]).parents[1]
+(site,) = place.glob("lib/python*/site-packages")
+(site / "course.pth").write_text(str(Path.cwd()), encoding="utf-8")  # as an editable installation does
 name = "project" if sys.argv[-1] == "." else Path(sys.argv[-1]).name
 parts = [place / "lib" / f"{{name}}-{{number}}" for number in range(8)]
 for part in parts:
@@ -463,7 +465,7 @@ for part in parts:
 @pytest.fixture
 def slow(tmp_path):
     """A copy of what a start needs, and the environment variables of a machine whose uv is slow."""
-    course, tools = tmp_path / "a ${HOME} [2026] #b", tmp_path / "tools"
+    course, tools = tmp_path / "a ${HOME} [2026] #b, Übung", tmp_path / "tools"
     for path in (*PARTS, ROOT / "pyproject.toml", ROOT / "requirements.lock"):
         copy = course / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -471,8 +473,7 @@ def slow(tmp_path):
     tools.mkdir()
     (tools / "uv").write_text(STAND_IN.format(python=sys.executable))
     (tools / "uv").chmod(0o755)
-    cli = course / "kdcourse" / "cli.py"  # on the path of the working folder, as the installed one would be
-    cli.write_text("print('opened')\n")
+    (course / "kdcourse" / "cli.py").write_text("import os, random\nprint('opened in', os.getcwd())\n")
     settings = {
         name: value
         for name, value in os.environ.items()
@@ -481,17 +482,18 @@ def slow(tmp_path):
     return course, {**settings, "PATH": f"{tools}:{os.environ['PATH']}"}
 
 
-def begin(slow) -> subprocess.Popen:
+def begin(slow, folder: Path | None = None, *before: str, **more: str) -> subprocess.Popen:
+    """Start the course in this folder, its own by default. before: a command that starts it. more: environment variables."""
     course, settings = slow
-    command = [sys.executable, str(course / "start.py"), "lab"]
+    command = [*before, sys.executable, str(course / "start.py"), "lab"]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=course, env=settings, start_new_session=True, **streams)
+    return subprocess.Popen(command, cwd=folder or course, env={**settings, **more}, start_new_session=True, **streams)
 
 
-def ended_well(process: subprocess.Popen, course: Path) -> str:
+def ended_well(process: subprocess.Popen, environment: Path) -> str:
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, out + err
-    assert (course / ".venv" / "requirements.lock-whole").is_file() and (course / ".venv" / "project-whole").is_file()
+    assert (environment / "requirements.lock-whole").is_file() and (environment / "project-whole").is_file()
     assert "opened" in out
     return out
 
@@ -506,15 +508,47 @@ def test_a_first_start_that_is_stopped_anywhere_is_made_good_by_the_next(slow):
             break  # a fast machine is done before
         os.killpg(process.pid, end) if end == signal.SIGINT else process.kill()  # what it had started goes on
         process.communicate()
-    ended_well(begin(slow), course)
-    assert "Installing" not in ended_well(begin(slow), course)
+    ended_well(begin(slow), course / ".venv")
+    assert "Installing" not in ended_well(begin(slow), course / ".venv")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for uv is a script with a first line")
 def test_of_two_starts_at_once_the_second_waits(slow):
     first, second = begin(slow), begin(slow)
-    said = [ended_well(one, slow[0]) for one in (first, second)]
+    said = [ended_well(one, slow[0] / ".venv") for one in (first, second)]
     assert sorted("this one waits" in one for one in said) == [False, True]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for uv is a script with a first line")
+def test_a_command_works_in_the_folder_where_the_user_is_and_imports_none_of_its_files(slow, tmp_path):
+    here = tmp_path / "Élèves, März"
+    here.mkdir()
+    (here / "random.py").write_text("raise SystemExit('a file of the user')")
+    assert f"opened in {here}\n" in ended_well(begin(slow, here), slow[0] / ".venv")
+
+
+@pytest.fixture
+def read_only(slow):
+    """The course in a folder that nobody may write; what a command needs in front of it, so that root may not either."""
+    course, _ = slow
+    for path in (course, *course.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    yield ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"] if os.access(course, os.W_OK) else []
+    for path in (course, *course.rglob("*")):
+        path.chmod(0o755)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders that cannot be written are made otherwise there")
+def test_from_a_checkout_that_cannot_be_written_the_environment_goes_elsewhere(slow, read_only, tmp_path):
+    if read_only and not shutil.which("setpriv"):
+        pytest.skip("root may write everywhere here")
+    course, before = slow[0], tree(slow[0])
+    out, err = begin(slow, tmp_path, *read_only).communicate(timeout=120)
+    assert not out and "The installation stopped" in err and "KDCOURSE_VENV names another" in err
+    place = tmp_path / "Élève's own" / "venv"
+    ended_well(begin(slow, tmp_path, *read_only, KDCOURSE_VENV=str(place)), place)
+    assert "Installing" not in ended_well(begin(slow, tmp_path, *read_only, KDCOURSE_VENV=str(place)), place)
+    assert tree(course) == before and place.with_name("venv.lock").is_file()
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def study(data, recipe):  # noqa: F811
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
     monkeypatch.setenv("KDCOURSE_RESULTS", str(tmp_path))
-    monkeypatch.setattr(ledger, "_shipped", lambda: tmp_path)
+    monkeypatch.setattr(ledger, "shipped", lambda _: tmp_path)
     return tmp_path
 
 

@@ -9,23 +9,24 @@ import os
 import re
 import shutil
 import time
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import metadata
 from pathlib import Path
 
 import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+import kdcourse
 from kdcourse.authoring.folding import fold_plumbing
 from kdcourse.exercises import exercise
-from kdcourse.system.storage import write_safely
+from kdcourse.system.storage import shipped, write_safely
 
-ROOT = Path(__file__).parents[2]
-NOTEBOOKS = ROOT / "notebooks"
+ROOT = Path(__file__).parents[2]  # of a checkout
+NOTEBOOKS = shipped("notebooks")
 SOURCES = NOTEBOOKS / "source"
-RUNTIMES = ROOT / "results" / "runtimes.json"
+RUNTIMES = shipped("results") / "runtimes.json"
 RUNTIMES_ON_GPU = RUNTIMES.with_name("runtimes-gpu.json")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_SECONDS = 300
@@ -78,9 +79,19 @@ def lab(number: str | int, sources: Path = SOURCES) -> Lab:
 
 
 def project() -> tuple[str, str]:
-    """The project's version and the address of its repository, from pyproject.toml: nothing else spells them."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return declared["version"], declared["urls"]["Repository"]
+    """The project's version and the address of its repository, from the package and its declaration: nothing else spells them."""
+    addresses = dict(line.split(", ", 1) for line in metadata("kdcourse").get_all("Project-URL"))
+    return kdcourse.__version__, addresses["Repository"]
+
+
+def in_checkout() -> bool:
+    """Whether this package is a checkout's, and not an installed one."""
+    return NOTEBOOKS == ROOT / "notebooks"
+
+
+def output_folder() -> Path:
+    """Where what is built goes: build/ of a checkout; of an installed course, build/ here."""
+    return (ROOT if in_checkout() else Path.cwd()) / "build"
 
 
 def compose(lab: Lab, *, solutions: bool = False) -> NotebookNode:

@@ -32,14 +32,11 @@ def chromium() -> str | None:
 @contextmanager
 def jupyter(folder: Path, *, dark: bool = False) -> Iterator[str]:
     """JupyterLab on a free port, its root at `folder`; the address to open. dark: its dark theme."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable,
         "-m",
-        "jupyter",
-        "lab",
+        "jupyterlab",
         "--no-browser",
         "--allow-root",
         f"--port={port}",
@@ -55,12 +52,28 @@ def jupyter(folder: Path, *, dark: bool = False) -> Iterator[str]:
         themes.write_text(json.dumps({"theme": "JupyterLab Dark" if dark else "JupyterLab Light"}))
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            address = f"http://127.0.0.1:{port}"
-            _wait_for(f"{address}/api?token=course", server)
-            yield address
+            yield answering(server, port)
         finally:
             server.terminate()
             server.wait(20)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def answering(server: subprocess.Popen, port: int, seconds: float = 60) -> str:
+    """Wait until a JupyterLab that was started with the token `course` answers: its address."""
+    address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + seconds
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(f"{address}/api?token=course", timeout=2).close()
+            return address
+        except OSError:
+            time.sleep(0.2)  # the server is still starting
+    raise RuntimeError(f"JupyterLab did not answer within {seconds:.0f} s")
 
 
 SECONDS = 240  # how long a page may take over anything: a busy machine is slow, not broken
@@ -129,17 +142,6 @@ def screenshots(tab, folder: Path) -> list[Path]:
             "node => { const was = node.scrollTop; node.scrollBy(0, node.clientHeight - 40); return node.scrollTop - was < 5 }"
         )
     return shots
-
-
-def _wait_for(address: str, server: subprocess.Popen, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            urllib.request.urlopen(address, timeout=2).close()
-            return
-        except OSError:
-            time.sleep(0.2)  # the server is still starting
-    raise RuntimeError(f"JupyterLab did not answer within {seconds:.0f} s")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdcourse.cli.common import lab_of, print_table
+from kdcourse.cli.common import checkout, lab_of, print_table
 
 if TYPE_CHECKING:
     from kdcourse.authoring.notebooks import Lab
@@ -23,8 +23,10 @@ def build(
     """Build notebooks from their sources, with outputs; only those that changed. Renews README's table of runtimes."""
     from kdcourse.authoring import notebooks
 
+    if not solutions:
+        checkout()
     for one in _labs(numbers):
-        target = notebooks.ROOT / "build" / "solutions" / one.notebook.name if solutions else one.notebook
+        target = notebooks.output_folder() / "solutions" / one.notebook.name if solutions else one.notebook
         if not execute:
             notebooks.write(notebooks.compose(one, solutions=solutions), target)
             typer.echo(f"{target.name} written, not executed")
@@ -47,7 +49,8 @@ def site(
     from kdcourse.authoring import notebooks
     from kdcourse.authoring import site as pages_of_site
 
-    files = pages_of_site.build(target or notebooks.ROOT / "build" / "site")
+    checkout()
+    files = pages_of_site.build(target or notebooks.output_folder() / "site")
     typer.echo(f"{len(files)} files written; open {files[0]}")
 
 
@@ -60,7 +63,7 @@ def results(
     from kdcourse import studies
     from kdcourse.authoring import notebooks
 
-    folder = notebooks.ROOT / "results"
+    folder = checkout() / "results"
     for one in _labs(numbers):
         names = studies.of_lab(one.number)
         family = studies.family_of(names[0] if names else one.number)
@@ -89,6 +92,7 @@ def teachers(
     """Train the shipped teachers anew."""
     from kdcourse import zoo
 
+    checkout()
     if names and "sentiment" in names and not pretrained:
         raise typer.BadParameter("the sentiment teacher is itself taught: --pretrained names the folder of a BERT")
     for_pictures = [name for name in names or list(zoo.RECIPES) if name not in ("gpt", "sentiment")]
@@ -148,7 +152,7 @@ def _bench_training(quick: bool) -> None:
     found = report.measured(device, quick=quick, say=typer.echo)
     print_table(report.HEADER, report.rows(found))
     typer.echo(report.in_words(found))
-    if not quick and (notebooks.ROOT / "README.md").is_file():  # in a checkout
+    if not quick and notebooks.in_checkout():
         report.keep(found, device)
         renew_readme()
 

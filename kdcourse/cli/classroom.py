@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kdcourse.cli.common import print_table
+from kdcourse.cli.common import insist, print_table
 
 Seed = Annotated[int, typer.Option(help="Draws the variant, at least 0; the same seed, the same tasks.")]
 Tasks = Annotated[
@@ -21,6 +21,7 @@ def assign(
     task: Tasks = None,
 ) -> None:
     """Write a graded variant of tasks from labs 02 and 03 as assignment-SEED.ipynb: for students to fill, without solutions."""
+    insist("jupytext")
     from kdcourse.assignments import sheet, variants
 
     try:
@@ -38,6 +39,7 @@ def mark(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask where this machine cannot hold an answer.")] = False,
 ) -> None:
     """Mark what was handed in: which checks each notebook passes. Answers run in a process of their own, with limits."""
+    insist("jupytext")
     from kdcourse.assignments import marking, processes, sandbox, submissions, variants
 
     try:

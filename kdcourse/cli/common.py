@@ -1,5 +1,6 @@
 """What several commands share: a lab by its number, a table on the screen."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -16,6 +17,29 @@ def lab_of(number: str) -> "Lab":
         return notebooks.lab(number)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def insist(*packages: str) -> None:
+    """End the command with a line that says how to get those of these packages that are missing."""
+    from kdcourse.system.runtime import need
+
+    try:
+        need(*packages)
+    except ModuleNotFoundError as error:
+        typer.echo(f"kdcourse: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def checkout() -> Path:
+    """The checkout's folder, for commands that write into it; elsewhere they end with a line."""
+    from kdcourse.authoring import notebooks
+
+    if not notebooks.in_checkout():
+        typer.echo(
+            "kdcourse: this command changes the course itself, and needs a checkout of its repository.", err=True
+        )
+        raise typer.Exit(1)
+    return notebooks.ROOT
 
 
 def print_table(names: tuple[str, ...], rows: list[tuple]) -> None:

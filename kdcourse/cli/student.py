@@ -10,22 +10,40 @@ from typing import Annotated
 
 import typer
 
-from kdcourse.cli.common import lab_of, print_table
+import kdcourse
+from kdcourse.cli.common import insist, lab_of, print_table
 
 STATUS = {"green": "[green]✓ green", "amber": "[yellow]! amber", "red": "[red]✗ red"}  # in rich's markup
 
 
 def lab(
-    number: Annotated[str | None, typer.Argument(help="Open this lab, such as 03.")] = None,
+    which: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NUMBER | FOLDER]",
+            help="A lab to open, such as 03; or the folder that the labs are in, or are written to.",
+        ),
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Bring newer versions of the labs, beside those that you have changed.")
+    ] = False,
     port: Annotated[int, typer.Option(help="Where JupyterLab answers.")] = 8888,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
-    """Open JupyterLab on the labs."""
-    from kdcourse.authoring import notebooks
+    """Open JupyterLab on the labs: a checkout's own, else those in a folder of yours, by default ./kdcourse-labs.
 
-    folder = notebooks.NOTEBOOKS
-    opened = [str(lab_of(number).notebook.relative_to(folder))] if number else []
-    command = [sys.executable, "-m", "jupyter", "lab", f"--ServerApp.root_dir={folder}", f"--port={port}"]
+    Labs that are missing in the folder are written there; what is there stays as it is.
+    """
+    insist("jupyterlab", "jupytext")
+    from kdcourse.authoring import handout, notebooks
+
+    number = which if which and which.isdigit() else None
+    opened = [lab_of(number).notebook.name] if number else []
+    folder = handout.choose_folder(None if number else which)
+    if folder != notebooks.NOTEBOOKS:
+        _write_labs(folder, update)
+    # Not by way of `jupyter lab`, which would start another environment's JupyterLab, where that stands on the PATH.
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", f"--port={port}"]
     # Settings of the course's own, without the news pop-up that would cover the first lab.
     command.append(f"--LabApp.app_settings_dir={Path(notebooks.__file__).parent / 'lab_settings'}")
     if not browser:
@@ -35,6 +53,36 @@ def lab(
     raise typer.Exit(subprocess.call([*command, *opened], cwd=folder))
 
 
+def _write_labs(folder: Path, update: bool) -> None:
+    """And say what was written, what could be, and which labs lack a package."""
+    from kdcourse.authoring.handout import hand_out
+    from kdcourse.system.runtime import what_labs_lack
+
+    try:
+        done = hand_out(folder, update=update)
+    except OSError as error:
+        typer.echo(
+            f"The labs cannot be written to {folder} ({error}). Name another folder: kdcourse lab FOLDER", err=True
+        )
+        raise typer.Exit(1) from error
+    said = {
+        "The labs are written to {folder}.": done.written,
+        "Newer versions, brought by `kdcourse lab --update`; what you have changed stays: {names}": done.newer,
+        "Renewed: {names}": done.renewed,
+        "New, beside those that you have changed: {names}": done.beside,
+    }
+    for line, names in said.items():
+        if names:
+            typer.echo(line.format(folder=folder, names=", ".join(names)))
+    if lacking := what_labs_lack():
+        typer.echo(lacking)
+
+
+def version() -> None:
+    """Say the course's version."""
+    typer.echo(f"kdcourse {kdcourse.__version__}")
+
+
 def run(
     number: Annotated[str, typer.Argument(help="The lab, such as 03.")],
     solutions: Annotated[bool, typer.Option(help="Run the instructor's edition.")] = False,
@@ -42,13 +90,14 @@ def run(
     html: Annotated[Path | None, typer.Option(help="Where the page goes; default build/NN_name.html.")] = None,
 ) -> None:
     """Execute one lab without a browser and write it as a page of HTML, whose views move without a kernel; or as slides."""
+    insist("jupytext", "nbclient", "nbconvert", "latex2mathml")
     from kdcourse.authoring import notebooks, pages
     from kdcourse.system.storage import write_safely
 
     one = lab_of(number)
     notebook = notebooks.compose(one, solutions=solutions)
     seconds = notebooks.execute(notebook, notebooks.NOTEBOOKS)
-    target = html or notebooks.ROOT / "build" / f"{one.source.stem}{'-slides' if slides else ''}.html"
+    target = html or notebooks.output_folder() / f"{one.source.stem}{'-slides' if slides else ''}.html"
     text = (pages.slides if slides else pages.page)(notebook, one.title)
     write_safely(target, lambda path: path.write_text(text, encoding="utf-8"))
     typer.echo(f"Lab {one.number} ran in {seconds:.0f} s: {target}")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kdcourse.cli.common import print_table
+from kdcourse.cli.common import insist, print_table
 
 
 def train(
@@ -20,6 +20,7 @@ def train(
     small: Annotated[bool, typer.Option(help="Two steps of each run on a few built-in pictures.")] = False,
 ) -> None:
     """Repeat a published comparison at full size, on one process or many (`accelerate launch`); goes on where it stopped."""
+    insist("accelerate", "transformers")
     from kdcourse import scale
 
     with _ended_in_a_line():
@@ -51,6 +52,7 @@ def photographs(
     small: Annotated[bool, typer.Option(help="A trial: one epoch on a few built-in signs.")] = False,
 ) -> None:
     """Distil a classifier of your photographs: teacher, students, ONNX in 32 and 8 bits, model card; goes on where it stopped."""
+    insist("accelerate", "transformers", "onnx", "onnxscript", "onnxruntime")
     from kdcourse import scale
 
     with _ended_in_a_line():

@@ -22,7 +22,7 @@ from kdcourse.data.splits import ImageData, Split
 from kdcourse.evaluation import measure
 from kdcourse.evaluation.intervals import Difference, crossed, difference, holm
 from kdcourse.experiments.facts import Facts
-from kdcourse.system.storage import cache_folder, write_safely
+from kdcourse.system.storage import cache_folder, shipped, write_safely
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -317,12 +317,12 @@ def stored(name: str, data: ImageData | str) -> Comparison:
     import pandas as pd
 
     wanted = data if isinstance(data, str) else data.name
-    path = _shipped() / f"{name}-{wanted}.json"
+    path = shipped("results") / f"{name}-{wanted}.json"
     if not path.is_file():
-        instead = [one for one in STAND_INS if (_shipped() / f"{name}-{one}.json").is_file()]
+        instead = [one for one in STAND_INS if (shipped("results") / f"{name}-{one}.json").is_file()]
         if not instead:
             raise ValueError(f"name must be that of a stored comparison, got {name!r}; kdcourse results makes them")
-        path = _shipped() / f"{name}-{instead[0]}.json"
+        path = shipped("results") / f"{name}-{instead[0]}.json"
         print(f"No results of {name} are kept for {wanted}; these are {STAND_INS[instead[0]]}'s.")
     entry = json.loads(path.read_text(encoding="utf-8"))
     index = pd.Index(entry["seeds"], name="seed")
@@ -338,14 +338,12 @@ def _of(arm: str, seed: int, split: str) -> str:
     return f"arm {arm!r}, seed {seed}, on the {split} split"
 
 
-def _shipped() -> Path:
-    """In an installed package the results lie within it, in a checkout beside it."""
-    package = Path(__file__).parents[1]
-    return package / "results" if (package / "results").is_dir() else package.parent / "results"
-
-
 def _commit() -> str | None:
     """The commit of the checkout that this package lies in; None where there is none."""
+    if shipped("results").is_relative_to(
+        Path(__file__).parents[1]
+    ):  # installed, perhaps within somebody else's checkout
+        return None
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -12,6 +12,7 @@ import numpy as np
 
 from kdcourse.plots.palette import array
 from kdcourse.system.arguments import whole_number
+from kdcourse.system.runtime import need
 from kdcourse.system.storage import cache_folder, write_safely
 from kdcourse.training.loop import whole_runs
 
@@ -40,6 +41,7 @@ def search(
     Settings are proposed by optuna's tree-structured Parzen estimator after five random trials. Raises `ValueError` for fewer
     than one trial. Source: Akiba, Sano, Yanase, Ohta, Koyama (2019), *Optuna*; Bergstra et al. (2011) for the estimator.
     """
+    need("optuna")
     import optuna
 
     trials = whole_number("trials", trials)

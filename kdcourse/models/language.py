@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from kdcourse.models.common import evaluating, seeded
+from kdcourse.system.runtime import need
 
 
 class LanguageModel(nn.Module):
@@ -52,6 +53,7 @@ def gpt(width: int = 128, depth: int = 4, *, heads: int = 4, characters: int = 6
     width: of the hidden states, a multiple of `heads`. depth: layers. characters: size of the alphabet. length: characters
     that it can look back on. seed: fixes the first weights (default 0).
     """
+    need("transformers")
     from transformers import GPT2Config, GPT2LMHeadModel
 
     if min(width, depth, heads, characters, length) < 1 or width % heads:

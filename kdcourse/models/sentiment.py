@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from kdcourse.models.common import evaluating, seeded
 from kdcourse.models.transfer import from_hub
 from kdcourse.system.generators import seeded_rng
+from kdcourse.system.runtime import need
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedTokenizerBase
@@ -117,6 +118,7 @@ class SentimentClassifier(nn.Module):
 @lru_cache
 def tokenizer() -> "PreTrainedTokenizerBase":
     """The course's own WordPiece tokenizer, lower case, trained on SST-2's training sentences and the built-in reviews."""
+    need("transformers")
     from transformers import BertTokenizer
 
     tokens = VOCABULARY.read_text(encoding="utf-8").splitlines()
@@ -138,6 +140,7 @@ def bert(
     dropout: while training. class_names: in the order of the logits. seed: fixes the first weights (default 0).
     Raises `ValueError` for a width that is no multiple of `heads` and for a depth below 1.
     """
+    need("transformers")
     from transformers import BertConfig, BertForSequenceClassification
 
     if width < 1 or depth < 1 or heads < 1 or width % heads:
@@ -167,6 +170,7 @@ def pretrained(name_or_folder: str | Path, *, classes: int | None = None) -> Sen
     another number of classes, is made anew, by `seed` (default 0), to be trained; a report says so. Raises `ValueError` where
     there is no such model.
     """
+    need("transformers")
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     head = {} if classes is None else {"num_labels": classes, "ignore_mismatched_sizes": True}

@@ -132,7 +132,7 @@ def timm_model(name: str, *, pretrained: bool = False, **arguments: Any) -> tupl
     pretrained: with timm's weights, or fresh ones. arguments: as there. Raises `ModuleNotFoundError` without the package timm,
     `ValueError` for another name, and `OSError` where the weights cannot be downloaded.
     """
-    need("timm")
+    need("timm", "huggingface_hub")
     import timm
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.constants import ENDPOINT
@@ -187,6 +187,7 @@ class HubClassifier(nn.Module):
 
 def hub_classifier(name_or_folder: str | Path, **settings: Any) -> tuple[HubClassifier, Moments]:
     """A classifier of pictures from the hub or a folder, and how its pictures are standardised. Raises as `from_hub` does."""
+    need("transformers")
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
     model = HubClassifier(from_hub(AutoModelForImageClassification, name_or_folder, **settings))

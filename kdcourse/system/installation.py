@@ -36,6 +36,7 @@ PARTS = {
     "cachedir.tag",
     ".lock",
 }
+UTF8 = {"PYTHONUTF8": "1"}  # in which installers note the course's place, whatever this machine's encoding is
 COLAB_LOCK, COLAB_PYTHON = ROOT / "requirements-colab.txt", (3, 13)
 
 
@@ -62,13 +63,17 @@ def main(arguments: list[str]) -> int:
             "It needs the package index and about 8 GB of disk on Linux (2 GB elsewhere). Run the same command again to go on."
         )
     except OSError as error:
-        return _fail(f"The installation stopped: {error}. Is there room on the disk, and may this folder be written?")
+        return _fail(
+            f"The installation stopped: {error}. Is there room on the disk, and may this folder be written?\n"
+            "KDCOURSE_VENV names another, new or empty."
+        )
     python = str(_python(environment))
+    settings = {**UTF8, **os.environ}
     if command == "test":
         # Tests run in a process for each core, where a second thread would wait for the other processes.
-        settings = {"OMP_NUM_THREADS": "1", **os.environ}
-        return subprocess.call([python, "-m", "pytest", *rest], cwd=ROOT, env=settings)
-    return subprocess.call([python, "-m", "kdcourse.cli", command, *rest], cwd=ROOT)
+        return subprocess.call([python, "-m", "pytest", *rest], cwd=ROOT, env={"OMP_NUM_THREADS": "1", **settings})
+    # In the folder where the user is, whose files the command may be told of; -P: and none of which it imports.
+    return subprocess.call([python, "-P", "-m", "kdcourse.cli", command, *rest], env=settings)
 
 
 def place(ending: str = "") -> Path:
@@ -93,7 +98,9 @@ def rehearse(environment: Path, arguments: list[str]) -> int:
     command = [str(_python(environment)), "-m", "pytest", "-o", settings, *options]
     # Places of the stand-in and of the kernel called `colab`; and no word about debuggers from Colab's older kernel.
     places = {"PYTHONPATH": stand_in, "JUPYTER_PATH": stand_in, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    return subprocess.call([*command, *(labs[one] for one in numbers or labs)], cwd=ROOT, env={**os.environ, **places})
+    return subprocess.call(
+        [*command, *(labs[one] for one in numbers or labs)], cwd=ROOT, env={**UTF8, **os.environ, **places}
+    )
 
 
 def find_python(wanted: tuple[int, int]) -> str:

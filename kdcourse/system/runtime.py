@@ -19,6 +19,8 @@ from kdcourse.system.markup import plain
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
+# What single labs need besides: an extra of the package, and the labs.
+LABS_OF_EXTRA = {"text": ("09", "13"), "tuning": ("10",), "export": ("12", "14")}
 SWITCH_ON_A_GPU = "Runtime > Change runtime type > T4 GPU"
 _asked_by_setup = False  # for full size
 
@@ -85,7 +87,25 @@ def need(*packages: str) -> None:
     """Raise `ModuleNotFoundError` that says how to get those of these packages that are missing."""
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
-        raise ModuleNotFoundError(f"this needs {' and '.join(missing)}; run: pip install {' '.join(missing)}")
+        wanted = dict.fromkeys(_asked_as(package) for package in missing)
+        raise ModuleNotFoundError(f"this needs {' and '.join(missing)}; run: pip install {' '.join(wanted)}")
+
+
+def _asked_as(package: str) -> str:
+    """What pip is asked for to have a package: the course's extra, where one brings it."""
+    for extra in ("lab", *LABS_OF_EXTRA):
+        if any(one.name.replace("-", "_") == package for one in requirements(extra)):
+            return f"'kdcourse[{extra}]'"
+    return package
+
+
+def what_labs_lack() -> str:
+    """A line about the labs whose extra is not all installed here, and how to get it; empty where nothing is missing."""
+    extras = [one for one in LABS_OF_EXTRA if any(version_of(package.name) is None for package in requirements(one))]
+    numbers = sorted(number for extra in extras for number in LABS_OF_EXTRA[extra])
+    if not extras:
+        return ""
+    return f"To run lab{'s' * (len(numbers) > 1)} {', '.join(numbers)} too: pip install 'kdcourse[{','.join(extras)}]'"
 
 
 def full_size() -> bool:
@@ -119,6 +139,8 @@ def setup(full_size: bool = False) -> None:
     _asked_by_setup = full_size
     place = device()
     print(f"kdcourse {version('kdcourse')}, torch {version('torch')}, on {_machine(place)}{_size(place)}.")
+    if not in_colab() and (lacking := what_labs_lack()):
+        print(lacking)
     if place.type == "cuda":
         if place.index is not None:
             torch.cuda.set_device(place)  # the one that transformers' Trainer takes too
@@ -149,7 +171,8 @@ def _machine(place: torch.device) -> str:
 
 def _add_what_is_missing() -> None:
     """Install what the course needs and is not there. Whatever is there keeps its version: it belongs to the machine."""
-    missing = [str(one) for one in requirements() if version_of(one.name) is None]
+    wanted = [one for extra in ("", *LABS_OF_EXTRA) for one in requirements(extra)]
+    missing = [f"{one.name}{one.specifier}" for one in wanted if version_of(one.name) is None]
     if not missing:
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -121,6 +121,12 @@ def fingerprint(*things: object) -> str:
     return digest.hexdigest()[:16]
 
 
+def shipped(name: str) -> Path:
+    """A folder that comes with the course, such as results: within an installed package, beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    return package / name if (package / name).is_dir() else package.parent / name
+
+
 def cache_folder() -> Path:
     """Where downloads and trained teachers are put: `KDCOURSE_CACHE`, else the system's place for caches.
 
