@@ -85,7 +85,18 @@ def test_a_codespace_is_the_same_image():
     assert set(container) == {*known, "customizations"}
 
 
-@pytest.mark.parametrize("page", ["README.md", "AGENTS.md", "CONTRIBUTING.md", "SECURITY.md", "docs/where_it_runs.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "AGENTS.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CODE_OF_CONDUCT.md",
+        "docs/where_it_runs.md",
+        "docs/releasing.md",
+    ],
+)
 def test_a_page_links_to_what_exists(page):
     place = ROOT / page
     text = place.read_text(encoding="utf-8")
@@ -111,3 +122,30 @@ def test_every_file_that_the_first_page_names_exists():
     assert len(named) > 8
     missing = [name for name in named - made if not (ROOT / name).exists()]
     assert missing == []
+
+
+def test_whoever_opens_an_issue_is_asked_for_a_wrong_number_first():
+    folder = ROOT / ".github" / "ISSUE_TEMPLATE"
+    forms = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("[0-9]-*.yml"))}
+    assert "wrong number" in next(iter(forms.values()))["name"].lower()  # GitHub lists them by their files' names
+    kinds = {"input", "textarea", "dropdown"}
+    for form in forms.values():
+        assert set(form) == {"name", "description", "labels", "body"}
+        names = [part["id"] for part in form["body"]]
+        assert len(set(names)) == len(names) and {part["type"] for part in form["body"]} <= kinds
+        assert all(part["attributes"]["label"] for part in form["body"])
+        assert any(part["validations"]["required"] for part in form["body"])
+    links = yaml.safe_load((folder / "config.yml").read_text(encoding="utf-8"))["contact_links"]
+    assert links[0]["url"].startswith(f"{ADDRESS}/security/")
+
+
+def test_a_release_begins_with_one_version():
+    said = {
+        "kdcourse/__init__.py": r'__version__ = "([\d.]+)"',
+        "CITATION.cff": r"^version: ([\d.]+)",
+        "README.md": r"git\+[\w:/.]+@v([\d.]+\d)",
+    }
+    for name, pattern in said.items():
+        if found := re.search(pattern, (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE):
+            assert found[1] == PROJECT["version"], name
+    assert "release.yml" in (ROOT / "docs" / "releasing.md").read_text(encoding="utf-8")
