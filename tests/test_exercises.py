@@ -13,6 +13,7 @@ import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,8 +22,10 @@ import torch
 from scipy import stats
 from torch import nn
 from torch.nn import functional as F
+from typer.testing import CliRunner
 
 from kdcourse import losses
+from kdcourse.cli import app
 from kdcourse.exercises import exercise, progress
 from kdcourse.exercises.cards import as_html
 from kdcourse.exercises.engine import SIGNS, all_exercises, summary
@@ -99,7 +102,7 @@ def test_code_is_never_called_not_attempted(identity):
     assert outcome == "wrong" and "needs a `return`" in text
     outcome, text = CARDS[identity].judge(stumbling)
     line = inspect.getsourcelines(stumbling)[1] + 2
-    assert outcome == "wrong" and f'in line {line} of its cell, `return result / "a word"`, with TypeError' in text
+    assert outcome == "wrong" and f'in line {line}, `return result / "a word"`, with TypeError' in text
 
 
 def test_a_mean_of_truth_values_is_named_with_its_error():
@@ -810,3 +813,95 @@ def test_a_card_shows_the_first_mistakes_and_counts_the_rest(identity, monkeypat
 def test_cards_are_safe_and_show_code_as_code():
     assert as_html("`a < b` & <i>not</i> `c`") == "<code>a &lt; b</code> &amp; &lt;i&gt;not&lt;/i&gt; <code>c</code>"
     assert "`" not in "".join(as_html(one.goal) for one in all_exercises().values())
+
+
+def in_terminal(*arguments: str):
+    """The command's exit code, and what it said without its frame."""
+    done = CliRunner().invoke(app, list(arguments))
+    return done.exit_code, re.sub(r"[\s│]+", " ", done.output)
+
+
+def test_the_terminal_gives_hints_where_the_last_one_ended(own_progress):
+    card = CARDS["02.entropy"]
+    for number, hint in enumerate(card.hints, 1):
+        card._hints_shown = 0  # a process of its own each time
+        assert in_terminal("hint", "02.entropy") == (0, f"Hint {number} of {len(card.hints)}. {hint} ")
+    assert "No more hints" in in_terminal("hint", "02.entropy")[1]
+    assert card.hints[0] in in_terminal("hint", "02.entropy", "--again")[1]
+    assert progress.load()["02.entropy"]["hints"] == 1 and "def entropy" not in in_terminal("hint", "02.entropy")[1]
+    progress.record("02.entropy", hints="a hand's")
+    assert card.hints[0] in in_terminal("hint", "02.entropy")[1]
+    code, said = in_terminal("hint", "02.entropie")
+    assert code == 2 and "02.entropy" in said and "got '02.entropie'" in said
+
+
+FILE = """
+from torch.nn.functional import cosine_similarity as hidden_cosine  # another's function, and so no answer
+
+def softmax_with_temperature(logits, temperature):
+    return F.softmax(logits * temperature, 1)
+
+def entropy(probabilities):
+    return torch.special.entr(probabilities).sum(1)
+
+def soft_gradient(student_logits, teacher_logits, temperature):
+    ...
+
+def forward_kl(student_logits, teacher_logits):
+    return student_logits + missing
+
+if __name__ == "__main__":
+    raise RuntimeError("a try-out of the student's own")
+"""
+
+
+def test_the_terminal_checks_a_file(own_progress, tmp_path):
+    path = tmp_path / "my answers é.py"
+    path.write_text(FILE, encoding="utf-8")
+    code, said = in_terminal("check", str(path))
+    assert code == 1
+    assert "Right: 02.entropy. It agrees" in said and "hidden_cosine" not in said
+    assert "Not yet: 02.softmax_with_temperature. This looks like: multiplied by T." in said
+    assert (
+        "Not attempted: 02.soft_gradient. There is nothing in the function yet. `kdcourse hint 02.soft_gradient`"
+        in said
+    )
+    assert "stopped in line 14, `return student_logits + missing`, with NameError: name 'missing'" in said
+    assert {identity: entry["outcome"] for identity, entry in progress.load().items()} == {
+        "02.entropy": "right",
+        "02.softmax_with_temperature": "wrong",
+        "02.soft_gradient": "not attempted",
+        "13.forward_kl": "wrong",
+    }
+    (tmp_path / "apart.py").write_text("def entropy(p):\n    return -(p * p.clamp(min=1e-30).log()).sum(1)\n")
+    path.write_text("import apart\n\ndef entropy(p):\n    return apart.entropy(p)\n", encoding="utf-8")
+    assert in_terminal("check", str(path))[0] == 0
+    assert str(tmp_path) not in sys.path
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def entropy(p):\n    return p +\n", "a.py stopped with SyntaxError: invalid syntax (a.py, line 2)"),
+        ("x = 1\ny = x.no\n", "a.py stopped in line 2, `y = x.no`, with AttributeError"),
+        ("raise SystemExit(3)", "a.py stopped in line 1, `raise SystemExit(3)`, with SystemExit: 3"),
+        ("def loss(p):\n    return p\n", "a.py must define a function called as an exercise asks: accuracy (00), "),
+        ("", "a.py must define a function called as an exercise asks"),
+    ],
+)
+def test_a_file_that_gives_no_answers_says_why(tmp_path, text, said):
+    path = tmp_path / "a.py"
+    path.write_text(text)
+    code, output = in_terminal("check", str(path))
+    assert code == 2 and said in output
+    for other in ("none.py", "a.ipynb"):
+        code, output = in_terminal("check", str(tmp_path / other))
+        assert code == 2 and "file must be a Python file" in output
+
+
+def test_assistants_are_told_the_commands_that_there_are():
+    text = (Path(__file__).parent.parent / "AGENTS.md").read_text(encoding="utf-8")
+    said = set(re.findall(r"`kdcourse (\w+)", text))
+    assert said >= {"hint", "check", "progress"}
+    assert said <= {command.callback.__name__ for command in app.registered_commands}
+    assert all(identity in CARDS for identity in re.findall(r"\b\d\d\.\w+", text)) and "do not solve" in text

@@ -136,6 +136,16 @@ def test_on_colab_nothing_is_installed_when_all_is_there(pip, monkeypatch):
     assert pip == []
 
 
+def test_on_kaggle_what_is_missing_is_added_too(pip, monkeypatch):
+    monkeypatch.delitem(sys.modules, "google.colab")
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+    monkeypatch.setattr(runtime, "requires", lambda _: ["torch>=2.6", "optuna>=4"])
+    monkeypatch.setattr(runtime, "version_of", {"torch": "2.8.0", "optuna": None}.__getitem__)
+    runtime.setup()
+    (asked,) = pip
+    assert asked[:6] == [sys.executable, "-m", "pip", "install", "--quiet", "optuna>=4"]
+
+
 def test_elsewhere_nothing_is_ever_installed(pip, monkeypatch):
     monkeypatch.delitem(sys.modules, "google.colab")
     monkeypatch.setattr(runtime, "version_of", lambda _: None)

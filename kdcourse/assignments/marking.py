@@ -6,6 +6,8 @@ the references are public, like all of the course: an answer that is one of them
 Whether an answer is a student's own is for a person to see.
 """
 
+import csv
+import io
 import secrets
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -51,6 +53,40 @@ def _row(tasks: list[Task], submission: Submission, seconds: float) -> dict:
         for name, checks in marked.items()
     ]
     return {"marks": sum(passed), "out_of": len(passed), "error": submission.error, "tasks": rows}
+
+
+def as_csv(rows: list[dict]) -> str:
+    """A class as one table for a spreadsheet: a line for each submission, a column for each check, 1 or 0.
+
+    A submission that is not marked has a reason and no marks. What begins like a formula gets an apostrophe, as spreadsheets
+    ask for it, and stays text: names of files and what they hold are the students'.
+    """
+    text = io.StringIO()
+    table = csv.writer(text)
+    names = [f"{task['id']}: {check['name']}" for task in rows[0]["tasks"] for check in task["checks"]]
+    table.writerow(["submission", "marks", "out of", *names, "missed", "to look at", "not marked because"])
+    for row in rows:
+        checks = [int(check["passed"]) for task in row["tasks"] for check in task["checks"]]
+        found = [row["marks"], row["out_of"], *checks, "; ".join(missed(row))]
+        marks = ["", row["out_of"], *[""] * (len(names) + 1)] if row["error"] else found
+        table.writerow(map(_no_formula, [row["submission"], *marks, "; ".join(to_look_at(row)), row["error"]]))
+    return text.getvalue()
+
+
+def missed(row: dict) -> list[str]:
+    """A line for each check that a submission does not pass, of a row that `mark` gives."""
+    failed = [(task["id"], check) for task in row["tasks"] for check in task["checks"] if not check["passed"]]
+    return [f"{task}, {check['name']}: {check['note']}" for task, check in failed]
+
+
+def to_look_at(row: dict) -> list[str]:
+    """What a person should see beside the marks: published solutions, and the submission's flags."""
+    return [f"{task['id']}: equals the published solution" for task in row["tasks"] if task["published"]] + row["flags"]
+
+
+def _no_formula(cell: object) -> str:
+    text = "".join(sign if sign.isprintable() else " " for sign in str(cell))
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", " ")) else text
 
 
 def _checks(task: Task, reply: dict, seed: int) -> list[Check]:

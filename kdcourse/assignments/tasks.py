@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from kdcourse.assignments.drawing import KINDS
 from kdcourse.assignments.likeness import equals
 from kdcourse.assignments.measurement import Setting, outcome
 from kdcourse.exercises import engine, probing, verdicts
@@ -27,9 +28,10 @@ class Check:
 class FunctionTask:
     """A function to write: an exercise of the labs with some of its arguments fixed.
 
-    exercise: its identity. arguments: what the student's function takes, of "logits", "student_logits",
-    "teacher_logits" and "labels". settings: what the exercise's own function takes after them. probe: "values" or
-    "gradients" of the exercises' engine. spread: standard deviation of the last case's logits.
+    exercise: its identity. arguments: what the student's function takes. settings: what the exercise's own function takes
+    after them. probe: "values" or "gradients" of the exercises' engine. spread: standard deviation of the last case's logits.
+    kinds: what is drawn for each argument, of `drawing.KINDS`; default logits, and labels for "labels". part: of a result of
+    several parts the one that is asked for; default the whole.
     """
 
     id: str
@@ -40,6 +42,8 @@ class FunctionTask:
     settings: tuple[float, ...]
     probe: str
     spread: float = 3.0
+    kinds: tuple[str, ...] = ()
+    part: int | None = None
 
     @property
     def checks(self) -> tuple[str, ...]:
@@ -54,16 +58,11 @@ class FunctionTask:
         return f"def {self.name}({', '.join(self.arguments)}):\n    ..."
 
     def cases(self, seed: int) -> list[tuple[Tensor, ...]]:
-        """Arguments of fresh calls: logits (N, C) and labels (N,), other sizes each time."""
+        """Arguments of fresh calls, other sizes each time."""
         generator = torch.Generator().manual_seed(seed)
-
-        def draw(argument: str, count: int, classes: int, spread: float) -> Tensor:
-            if argument == "labels":
-                return torch.randint(classes, (count,), generator=generator)
-            return spread * torch.randn(count, classes, generator=generator)
-
+        kinds = self.kinds or ["labels" if name == "labels" else "logits" for name in self.arguments]
         sizes = [(5 + number, 4 + 2 * number, 3.0) for number in range(CASES - 1)] + [(8, 7, self.spread)]
-        return [tuple(draw(argument, *size) for argument in self.arguments) for size in sizes]
+        return [tuple(KINDS[kind][1](generator, *size) for kind in kinds) for size in sizes]
 
     def job(self, seed: int) -> dict:
         """What the process that runs answers is sent, besides the answer."""
@@ -75,7 +74,7 @@ class FunctionTask:
         card, cases = engine.exercise(self.exercise), self.cases(seed)
 
         def probe(function: Callable) -> Mapping[str, object]:
-            return getattr(probing, self.probe)(lambda *given: function(*given, *self.settings), cases)
+            return getattr(probing, self.probe)(lambda *given: self._asked(function(*given, *self.settings)), cases)
 
         wanted = probe(card.reference)
         found = {name: found[name] for name in wanted if name in found}
@@ -85,6 +84,9 @@ class FunctionTask:
         note = ", and ".join(mistake.name for mistake in known) or verdicts.first_difference(found, wanted)
         values = verdicts.all_close(_results(found), _results(wanted))
         return [Check(self.checks[0], values, "" if values else note), Check(self.checks[1], False, note)]
+
+    def _asked(self, result: object) -> object:
+        return result if self.part is None else result[self.part]
 
     def is_published(self, answer: str) -> bool:
         """Whether the answer is the exercise's reference in other words."""

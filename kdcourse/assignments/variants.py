@@ -1,11 +1,15 @@
 """From a seed to the tasks of one assignment: every choice is drawn from the seed and the task's own name."""
 
+import inspect
 import random
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from kdcourse.assignments.drawing import KINDS
 from kdcourse.assignments.measurement import HIDDEN, SEEDS, STEPS, Setting
 from kdcourse.assignments.tasks import FunctionTask, ReportTask, Task, WrittenTask
 from kdcourse.data.glyphs import CHARACTERS
+from kdcourse.exercises import engine
 from kdcourse.system.arguments import whole_number
 
 TEMPERATURES = (1.5, 2.0, 2.5, 3.0, 5.0, 6.0, 8.0)
@@ -17,10 +21,11 @@ LOGITS = ("student_logits", "teacher_logits")
 def assignment(seed: int, names: Iterable[str] | None = None) -> tuple[Task, ...]:
     """The variant that `seed` draws, the same on every machine; leaving a task out changes no other.
 
-    seed: a whole number of at least 0. names: of `TASKS`; default all. Raises `ValueError` for other arguments.
+    seed: a whole number of at least 0. names: of `TASKS`; default `GRADED`, a sheet on labs 02 and 03.
+    Raises `ValueError` for other arguments.
     """
     seed = whole_number("seed", seed, least=0)
-    names = list(names or TASKS)
+    names = list(names or GRADED)
     if unknown := [name for name in names if name not in TASKS]:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {unknown[0]!r}")
     return tuple(TASKS[name](name, random.Random(f"kdcourse {seed} {name}")) for name in TASKS if name in names)
@@ -89,6 +94,68 @@ def _explanation(name: str, draw: random.Random) -> WrittenTask:
     return WrittenTask(name, "Explain", f"{draw.choice(questions)} Three to five sentences; a person marks them.")
 
 
+@dataclass(frozen=True)
+class Card:
+    """An exercise as a task: where a result says all that is marked, on arguments that can be sent.
+
+    kinds: of its first arguments. fixed: for the others, what a seed may draw. words: what else the task says. The rest: as
+    a `FunctionTask` has it.
+    """
+
+    exercise: str
+    kinds: tuple[str, ...]
+    probe: str = "values"
+    fixed: tuple[tuple[float, ...], ...] = ()
+    spread: float = 3.0
+    part: int | None = None
+    words: str = ""
+
+
+CARDS = {
+    "00": [Card("00.accuracy", ("logits", "labels"))],
+    "01": [Card("01.soft_cross_entropy", ("logits", "distributions"), spread=200.0)],
+    "02": [Card("02.entropy", ("distributions",))],
+    "04": [
+        Card("04.attention_map", ("maps",)),
+        Card("04.activation_boundary", ("maps", "maps"), "gradients", ((0.5, 1.0, 1.5, 2.0),)),
+    ],
+    "05": [
+        Card("05.similarity_preserving", ("points", "points"), "gradients"),
+        Card("05.info_nce", ("points", "points"), "gradients", ((0.1, 0.2, 0.4),)),
+    ],
+    "06": [Card("06.ensemble_target", ("ensembles",), fixed=(TEMPERATURES,)), Card("06.disagreement", ("ensembles",))],
+    "07": [Card("07.peer_loss", ("logits", "logits", "labels"), "gradients")],
+    "08": [Card("08.capacity_gap", ("sizes", "scores", "scores"), part=1, words="Return the gaps alone, (runs,).")],
+    "09": [
+        Card("09.hidden_cosine", ("states", "states", "masks"), "gradients"),
+        Card("09.compute_loss", ("logits", "logits", "labels"), "gradients", (TEMPERATURES, SHARES)),
+    ],
+    "10": [Card("10.worth_their_cost", ("sizes", "sizes"))],
+    "11": [Card("11.sampling_chances", ("labels of all classes",))],
+    "12": [Card("12.magnitude_mask", ("weights",), fixed=((0.25, 0.5, 0.75),)), Card("12.two_of_four", ("weights",))],
+    "13": [
+        Card("13.forward_kl", ("states", "states"), "gradients"),
+        Card("13.reverse_kl", ("states", "states"), "gradients"),
+    ],
+    "14": [Card("14.from_pixels", ("pixels", "channels", "channels"))],
+}  # fmt: skip
+
+
+def _function(name: str, draw: random.Random) -> FunctionTask:
+    """One of a lab's cards, with what it fixes drawn too."""
+    card = draw.choice(CARDS[name[:2]])
+    exercise = engine.exercise(card.exercise)
+    names = list(inspect.signature(exercise.reference).parameters)
+    arguments, others = tuple(names[: len(card.kinds)]), names[len(card.kinds) :]
+    settings = tuple(draw.choice(choices) for choices in card.fixed)
+    shapes = "; ".join(f"`{one}`: {KINDS[kind][0]}" for one, kind in zip(arguments, card.kinds, strict=True))
+    fixed = "".join(f" {one} is {value}." for one, value in zip(others, settings, strict=True))
+    text = f"Write `{exercise.name}`. {exercise.goal} It takes {shapes}.{fixed} {card.words}".strip()
+    rest = {"spread": card.spread, "kinds": card.kinds, "part": card.part}
+    return FunctionTask(name, f"Lab {name[:2]}", text, card.exercise, arguments, settings, card.probe, **rest)
+
+
+GRADED = ("02-softmax", "02-gradient", "03-soft-target", "03-mixture", "03-experiment", "03-explanation")
 TASKS = {
     "02-softmax": _softened,
     "02-gradient": _gradient,
@@ -96,4 +163,5 @@ TASKS = {
     "03-mixture": _mixture,
     "03-experiment": _experiment,
     "03-explanation": _explanation,
+    **{f"{lab}-function": _function for lab in CARDS},
 }

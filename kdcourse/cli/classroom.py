@@ -11,7 +11,7 @@ from kdcourse.cli.common import insist, print_table
 Seed = Annotated[int, typer.Option(help="Draws the variant, at least 0; the same seed, the same tasks.")]
 Tasks = Annotated[
     list[str] | None,
-    typer.Option("--task", help="This task only, such as 03-experiment; may be repeated. Default: all."),
+    typer.Option("--task", help="This task, such as 05-function; may be repeated. Default: the six of labs 02 and 03."),
 ]
 
 
@@ -20,7 +20,7 @@ def assign(
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path(),
     task: Tasks = None,
 ) -> None:
-    """Write a graded variant of tasks from labs 02 and 03 as assignment-SEED.ipynb: for students to fill, without solutions."""
+    """Write a graded variant of tasks from the labs as assignment-SEED.ipynb: for students to fill, without solutions."""
     insist("jupytext")
     from kdcourse.assignments import sheet, variants
 
@@ -36,13 +36,17 @@ def mark(
     task: Tasks = None,
     seconds: Annotated[float, typer.Option(min=1, help="For all answers of one notebook.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="A row for each notebook, with all its checks.")] = False,
+    table: Annotated[Path | None, typer.Option("--csv", help="The class as one table, for a spreadsheet.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask where this machine cannot hold an answer.")] = False,
 ) -> None:
     """Mark what was handed in: which checks each notebook passes. Answers run in a process of their own, with limits."""
     insist("jupytext")
     from kdcourse.assignments import marking, processes, sandbox, submissions, variants
+    from kdcourse.system.storage import write_safely
 
     try:
+        if table and table.is_dir():
+            raise ValueError(f"csv must be a file, got the folder {str(table)!r}")
         variants.assignment(seed, task)  # a slip is told before anything is run
         submissions.handed_in(place)
         if sandbox.means() != "bwrap":
@@ -58,6 +62,9 @@ def mark(
     except RuntimeError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
+    if table:
+        write_safely(table, lambda path: path.write_text(marking.as_csv(rows), encoding="utf-8-sig", newline=""))
+        typer.echo(f"{len(rows)} submissions: {table}", err=as_json)
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
     else:
@@ -68,15 +75,13 @@ def _table_row(row: dict) -> tuple[str, str, str, str]:
     """A row of the table of marks. What a student wrote must neither colour the table nor move the cursor."""
     from rich.markup import escape
 
+    from kdcourse.assignments import marking
+
     def harmless(*lines: str) -> str:  # escaped together: what one line opens, the next could close
         return escape("\n".join("".join(sign if sign.isprintable() else " " for sign in line) for line in lines))
 
-    failed = [(task["id"], check) for task in row["tasks"] for check in task["checks"] if not check["passed"]]
-    missed = [f"{task}, {check['name']}: {check['note']}" for task, check in failed]
-    flags = [f"{task['id']}: equals the published solution" for task in row["tasks"] if task["published"]] + row[
-        "flags"
-    ]
+    missed = marking.missed(row)
     marks = f"{row['marks']} of {row['out_of']}"
     if row["error"]:
         missed, marks = [row["error"]], "not marked"
-    return harmless(row["submission"]), marks, harmless(*missed), harmless(*flags)
+    return harmless(row["submission"]), marks, harmless(*missed), harmless(*marking.to_look_at(row))

@@ -1,4 +1,4 @@
-"""Commands of who takes the course: open a lab, run it, check the machine, see what is solved."""
+"""Commands of who takes the course: open a lab, run it, check the machine, get help with an exercise, see what is solved."""
 
 import json
 import os
@@ -115,6 +115,41 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For a classroom
         rows = [(check.name, STATUS[check.status], check.detail, check.advice) for check in checks]
         print_table(("check", "status", "found", "what to do"), rows)
     raise typer.Exit(1 if any(check.status == "red" for check in checks) else 0)
+
+
+def hint(
+    identity: Annotated[str, typer.Argument(metavar="EXERCISE", help="Such as 02.entropy.")],
+    again: Annotated[bool, typer.Option("--again", help="From the first hint.")] = False,
+) -> None:
+    """Show an exercise's next hint: the one behind those that you have seen, here or in the lab."""
+    from kdcourse.exercises.engine import exercise
+
+    try:
+        card = exercise(identity)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    card.resume_hints(again)
+    card.hint()
+
+
+def check(file: Annotated[Path, typer.Argument(help="A Python file; torch, nn and F are known in it.")]) -> None:
+    """Check a file's functions that have the names of exercises' answers. Exits with 1 unless all are right."""
+    from kdcourse.exercises.cards import Message, show
+    from kdcourse.exercises.engine import SIGNS, exercise
+    from kdcourse.exercises.files import answers_in
+
+    try:
+        answers = answers_in(file)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    outcomes = []
+    for identity, answer in answers.items():
+        outcome, text = exercise(identity).attempt(answer)
+        outcomes.append(outcome)
+        text = "There is nothing in the function yet." if outcome == "not attempted" else text
+        help_here = "" if outcome == "right" else f" `kdcourse hint {identity}` shows the next hint."
+        show(Message(f"{SIGNS[outcome]}: {identity}.", text + help_here))
+    raise typer.Exit(0 if set(outcomes) == {"right"} else 1)
 
 
 def progress() -> None:

@@ -90,14 +90,17 @@ class Exercise:
 
     def _judged(self, answer: Callable) -> tuple[Message, str, Observed]:
         observed = Observed(answer)
-        outcome, text = self.judge(answer, observed)
-        if outcome not in ("reference", "not judged"):  # nobody's attempt, and none that could be looked at
-            progress.record(self.id, outcome=outcome)
-        if outcome == "not judged":
-            text += " Nothing is recorded."
+        outcome, text = self.attempt(answer, observed)
         if outcome in ("wrong", "not attempted", "not judged"):
             text += " The lab goes on with the reference."
         return Message(f"{SIGNS[outcome]}: {self.id}.", text), outcome, observed
+
+    def attempt(self, answer: Callable, observed: Observed | None = None) -> tuple[str, str]:
+        """What `judge` says, recorded: for who shows it elsewhere than in a lab."""
+        outcome, text = self.judge(answer, observed)
+        if outcome not in ("reference", "not judged"):  # nobody's attempt, and none that could be looked at
+            progress.record(self.id, outcome=outcome)
+        return outcome, text + (" Nothing is recorded." if outcome == "not judged" else "")
 
     def judge(self, answer: Callable, observed: Observed | None = None) -> tuple[str, str]:
         """("right" | "wrong" | "not attempted" | "not judged" | "reference", what to say about it)."""
@@ -171,6 +174,11 @@ class Exercise:
     def hint(self) -> None:
         """Show the next hint."""
         show(self._hint())
+
+    def resume_hints(self, again: bool = False) -> None:
+        """The next hint is the one behind the last recorded on this machine, by whichever program; `again`: the first."""
+        recorded = 0 if again else progress.load().get(self.id, {}).get("hints", 0)
+        self._hints_shown = min(recorded, len(self.hints)) if isinstance(recorded, int) and recorded > 0 else 0
 
     def _hint(self) -> Message:
         if self._hints_shown == len(self.hints):

@@ -277,15 +277,18 @@ def _argument(value: object) -> str:
 
 def stopped(error: Exception, answer: Callable) -> str:
     """In words, which line of an answer raised what."""
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     code = getattr(inspect.unwrap(answer), "__code__", None)
-    frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if code and frame.filename == code.co_filename
-    ]
+    return f"Your function stopped{raised(error, code and code.co_filename)}."
+
+
+def raised(error: BaseException, file: str | None) -> str:
+    """ " in line 3, `a = b`, with NameError: …": the line of this file that an error came from last, and what it says."""
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     if not frames:
-        return f"Your function stopped with {what}."
+        return f" with {what}"
     line = f", `{frames[-1].line}`," if frames[-1].line else ""
-    return f"Your function stopped in line {frames[-1].lineno} of its cell{line} with {what}."
+    return f" in line {frames[-1].lineno}{line} with {what}"
 
 
 def describe(value: object) -> str:

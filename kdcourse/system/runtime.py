@@ -51,6 +51,10 @@ def in_colab() -> bool:
     return "google.colab" in sys.modules
 
 
+def on_kaggle() -> bool:
+    return "KAGGLE_KERNEL_RUN_TYPE" in os.environ
+
+
 def release_cores() -> None:
     """End the threads that PyTorch's last work on this thread has left waiting, for another thread that is about to compute.
 
@@ -124,7 +128,7 @@ def _full_size_is_asked_for() -> bool:
 
 
 def setup(full_size: bool = False) -> None:
-    """The first cell of each lab: on Colab add what it lacks; choose the device and say in one line what the lab runs on.
+    """The first cell of each lab: on Colab and Kaggle add what is missing; choose the device; say what the lab runs on.
 
     full_size: let `at_full_size` train on a GPU with more pictures and steps than a lab's minute allows; default False,
         unless KDCOURSE_SIZE is full. Raises `ValueError` for a KDCOURSE_SIZE that is neither full nor lab.
@@ -134,7 +138,7 @@ def setup(full_size: bool = False) -> None:
 
     pd.set_option("display.html.use_mathjax", False)  # a class or a sentence with dollars is no formula
     logging.getLogger("torch.utils._pytree").addFilter(_concerns_us)
-    if in_colab():
+    if in_colab() or on_kaggle():
         _add_what_is_missing()
     _asked_by_setup = full_size
     place = device()
