@@ -260,6 +260,39 @@ def test_a_student_that_two_processes_share_has_the_loss_and_gradients_of_a_whol
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+# Its own exchange between processes on a CPU is compiled for minutes; torch's does the same.
+SHARDED = """
+import sys, deepspeed, torch
+deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+from tests.test_trainer_uses import history, sentiment, small, trainer
+def trained(**settings):
+    student, teacher = small(), sentiment.bert(16, 4, heads=2, seed=3)
+    settings |= {"ddp_backend": "gloo", "logging_steps": 1, "max_steps": 2}
+    one = trainer(student, teacher, sys.argv[1], hidden=1.0, alpha=0.5, **settings)
+    one.train()
+    weights = list(student.bert.parameters())
+    with deepspeed.zero.GatheredParameters(weights):
+        return [value.detach().clone() for value in weights], history(one, "loss"), one.is_deepspeed_enabled
+whole, its_losses, _ = trained()
+sizes = dict.fromkeys(("train_micro_batch_size_per_gpu", "train_batch_size", "gradient_accumulation_steps"), "auto")
+settings = {**sizes, "gradient_clipping": "auto", "zero_force_ds_cpu_optimizer": False, "zero_allow_untested_optimizer": True}
+cut, their_losses, by_deepspeed = trained(deepspeed={**settings, "zero_optimization": {"stage": int(sys.argv[2])}})
+assert by_deepspeed and len(their_losses) == 2
+torch.testing.assert_close(their_losses, its_losses, rtol=1e-5, atol=0)
+for ours, theirs in zip(cut, whole, strict=True):
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_a_student_that_deepspeed_cuts_learns_what_a_whole_one_does(stage, tmp_path, monkeypatch):
+    pytest.importorskip("deepspeed")
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    done = launched(SHARDED, tmp_path, 2, tmp_path / "out", stage)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 @pytest.mark.parametrize("which", ["fsdp", "deepspeed"])
 def test_maps_beside_a_student_that_is_cut_are_refused(which, student, teacher, tmp_path, monkeypatch):
     made = transformers.Trainer.create_accelerator_and_postprocess
