@@ -4,8 +4,10 @@ Of patience: each seed has its own pictures and its own views of them. How much 
 100: large enough that the teacher, which has learnt from whole pictures, still recognises most views of validation pictures.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
+from itertools import pairwise
 from math import ceil
 
 from kdcourse import zoo
@@ -87,3 +89,14 @@ def patience(data: ImageData) -> dict[str, Recipe]:
             budget("labels, fresh views", steps): labels,
         }
     return arms
+
+
+def crossing(budgets: Sequence[int], gains: Sequence[float]) -> float | None:
+    """The budget at which a gain turns from a loss, below 0, into one above it; None where it does not.
+
+    gains: (K,), one for each of the growing budgets. Between two of them a straight line is drawn over the budget's logarithm.
+    """
+    for (less, before), (more, after) in pairwise(zip(budgets, gains, strict=True)):
+        if before < 0 <= after:
+            return less * (more / less) ** (before / (before - after))
+    return None

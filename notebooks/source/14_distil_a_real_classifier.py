@@ -322,7 +322,8 @@ torch.testing.assert_close(told, teacher(seen), rtol=1e-3, atol=1e-3)
 # teacher itself, `kd.train(..., teacher=teacher, augment=augment)`. It refuses a *cache*, which is a store of answers that were asked for once.
 #
 # There is another way: draw the views once and keep them. A view that stays the same is a picture like any other, so a cached answer is
-# exact. For V views of N pictures this gives V · N pictures, and the labels are repeated in the same order.
+# exact. For V views of N pictures this gives V · N pictures, and the labels are repeated in the same order. What is lost is variety: lab 10
+# measures when that costs accuracy.
 
 # %%
 kd.exercise("14.fixed_views")
