@@ -637,7 +637,9 @@ where
 
 # %%
 judged = {
-    name: {part: kd.deciding.answers(one, getattr(data, part)) for part in ("validation", "test")}
+    name: {
+        part: kd.deciding.answers(one, getattr(data, part)) for part in ("validation", "test")
+    }
     for name, one in {"teacher": teacher, "student": student}.items()
 }
 
@@ -693,18 +695,21 @@ paid = {
     way: 100 * judged[name]["test"].costs(at, error=ERROR)
     for way, (name, at) in ways_to_decide.items()
 }
-pd.DataFrame.from_dict(
-    {
-        way: {
-            "threshold": "none" if at > 1 else f"{at:.2f}",
-            "answered, %": round(judged[name]["test"].coverage(at), 1),
-            "right among them, %": "–" if (right := judged[name]["test"].accuracy(at)) is None else f"{right:.1f}",
-            "cost of 100 pictures": round(paid[way].mean().item(), 1),
-        }
-        for way, (name, at) in ways_to_decide.items()
-    },
-    orient="index",
-)
+
+
+# %%
+def row(way):
+    name, at = ways_to_decide[way]
+    right = judged[name]["test"].accuracy(at)
+    return {
+        "threshold": "none" if at > 1 else f"{at:.2f}",
+        "answered, %": round(judged[name]["test"].coverage(at), 1),
+        "right among them, %": "–" if right is None else f"{right:.1f}",
+        "cost of 100 pictures": round(paid[way].mean().item(), 1),
+    }
+
+
+pd.DataFrame.from_dict({way: row(way) for way in paid}, orient="index")
 
 
 # %%
@@ -717,7 +722,11 @@ def dearer(way, than="chosen on validation"):
 
 
 # %%
-found = f"put the threshold at {threshold:.2f}" if threshold <= 1 else "say that it should never answer"
+found = (
+    f"put the threshold at {threshold:.2f}"
+    if threshold <= 1
+    else "say that it should never answer"
+)
 kd.say(
     f"Chow's rule would be right for true probabilities, and answers from {chow:.2f} on; validation pictures {found}. "
     "Against the student with the threshold chosen on validation, a hundred test pictures cost, in questions:\n\n"
