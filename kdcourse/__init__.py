@@ -48,7 +48,7 @@ _MODULES = {
     **{name: name for name in ("data", "deployment", "exercises", "losses", "methods", "models", "plots")},
     **{name: name for name in ("studies", "training", "widgets", "zoo")},
     **{name: f"deployment.{name}" for name in ("compression", "export")},
-    **{name: f"evaluation.{name}" for name in ("costs", "measure", "speculative")},
+    **{name: f"evaluation.{name}" for name in ("costs", "deciding", "measure", "speculative")},
     **{name: f"experiments.{name}" for name in ("experiment", "schemes", "tuning")},
     "tapping": "models.tapping",
 }
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from kdcourse import data, deployment, exercises, losses, methods, models, plots, studies, training, widgets, zoo
     from kdcourse.data import load_characters, load_images, load_texts
     from kdcourse.deployment import compression, export
-    from kdcourse.evaluation import costs, measure, speculative
+    from kdcourse.evaluation import costs, deciding, measure, speculative
     from kdcourse.evaluation.intervals import claim, difference
     from kdcourse.exercises import exercise, predict, quiz
     from kdcourse.experiments import experiment, schemes, tuning

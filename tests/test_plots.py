@@ -14,6 +14,7 @@ from scipy import stats
 
 from kdcourse import plots
 from kdcourse.evaluation import measure
+from kdcourse.evaluation.deciding import Answers
 from kdcourse.evaluation.intervals import difference
 from kdcourse.plots import palette
 from kdcourse.plots.paired import LOOKS
@@ -21,6 +22,7 @@ from kdcourse.plots.paired import LOOKS
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 RELIABILITY = measure.Reliability(torch.tensor([0.3, 0.9]), torch.tensor([0.2, 0.8]), torch.tensor([10, 30]))
 SCORES = pd.DataFrame({"labels only": [79.0, 80.0, 81.0], "KD": [81.0, 82.5, 82.5], "noise": [80.0, 79.0, 81.0]})
+SURE = Answers(torch.linspace(0.3, 1, 40), torch.arange(40) % 3 > 0)
 
 
 @pytest.fixture
@@ -89,6 +91,9 @@ def every_figure(images, soft, matrix):
             {"accuracy, %": {"weights": soft[0][:4], "units": soft[1][:4]}, "ms": {"weights": grid, "units": grid}},
             xlabel="share, %",
             chosen=2,
+        ),
+        "coverage": plots.coverage(
+            {"teacher": SURE, "student": SURE}, {"chosen": 0.6, "Chow's rule": 0.9, "nobody": 2.0}, error=10
         ),
         "lines": plots.lines(grid, {"one": [1, 2, 3, 4], "two": [4, 3, 2, 1]}, xlabel="pictures", ylabel="seconds"),
         "profiles": plots.profiles(

@@ -247,3 +247,25 @@ def test_a_teacher_of_another_alphabet_says_the_same_in_another_order():
     assert not torch.equal(one, other)
     torch.testing.assert_close(one.sort(dim=2).values, other.sort(dim=2).values)
     assert kd.losses.universal_logit(one, other).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_curves_cross_between_two_budgets_on_a_logarithmic_scale():
+    crossing = studies.lab_10.crossing
+    assert crossing((100, 400, 1600), (-2.0, -1.0, 1.0)) == pytest.approx(800)
+    assert crossing((100, 400, 1600), (-1.0, 3.0, 5.0)) == pytest.approx(100 * 4**0.25)
+    assert crossing((100, 400), (-1.0, 0.0)) == pytest.approx(400)
+    assert crossing((100, 400), (1.0, 2.0)) is None and crossing((100, 400), (-2.0, -1.0)) is None
+
+
+def test_fresh_views_never_come_again_and_fixed_ones_do(data, monkeypatch):  # noqa: F811
+    lab = studies.lab_10
+    monkeypatch.setattr(lab, "SHOWN", 16)
+    monkeypatch.setattr(lab.zoo, "teacher", lambda name, data, announce: kd.models.perceptron((8,), **data.sizes))
+    recipes = lab.patience(data)
+    steps = lab.BUDGETS[0]
+    fresh, fixed, whole, labels = (
+        recipes[lab.budget(way, steps)].facts(1)
+        for way in ("fresh views", f"{lab.FIXED} fixed views", "whole pictures", "labels, fresh views")
+    )
+    assert fresh.inputs == labels.inputs == labels.labels == steps * lab.BATCH
+    assert (fixed.inputs, whole.inputs) == (16 * lab.FIXED, 16) and fresh.labels == fixed.labels == whole.labels == 0

@@ -278,3 +278,91 @@ def _own(pixels, mean, std):
 def _reshaped(pixels, mean, std):
     count, height, width, colours = pixels.shape
     return ((pixels / 255 - mean) / std).reshape(count, colours, height, width)
+
+
+# How sure a model is of ten pictures, and what it is right about: one that is too sure, and one that is not sure enough.
+_SURE = torch.tensor([0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4])
+_RIGHT = {
+    "too sure": torch.tensor([0, 1, 1, 1, 1, 0, 1, 0, 0, 0], dtype=torch.bool),
+    "not sure enough": torch.tensor([1, 1, 1, 1, 1, 1, 1, 1, 1, 0], dtype=torch.bool),
+}
+_COSTS = (("too sure", 4.0, 1.0), ("too sure", 4.0, 3.0), ("too sure", 1.0, 1.5), ("not sure enough", 5.0, 1.0))
+
+
+def _threshold(answer) -> dict[str, object]:
+    """Any number between two confidences is the same threshold: what counts is which pictures are answered."""
+    found = {}
+    for name, error, asking in _COSTS:
+        threshold = as_tensor(filled(answer(_SURE.clone(), _RIGHT[name].clone(), error, asking)))
+        one = threshold is not None and threshold.numel() == 1 and threshold.dtype != torch.bool
+        case = f"model {name}, costs {error:g} and {asking:g}"
+        found[f"one number, {case}"] = one
+        found[f"which pictures are answered, {case}"] = _SURE.ge(threshold.reshape(())) if one else None
+    return found
+
+
+@define(
+    "14.cheapest_threshold",
+    goal="The threshold with the lowest total cost: error for each wrong answer that is given, asking for each picture below it.",
+    difficulty="moderate",
+    minutes="eight minutes",
+    hints=("Candidates are the confidences themselves, and one number above 1: there nothing is answered.",
+           "answered = confidence >= candidates[:, None] has a row for each candidate; right tells which answers are wrong.",
+           "error * (answered & ~right).sum(dim=1) + asking * (~answered).sum(dim=1), then argmin."),
+    probe=_threshold,
+)  # fmt: skip
+def cheapest_threshold(confidence, right, error, asking):
+    candidates = torch.cat([confidence.unique(), torch.tensor([2.0])])
+    answered = confidence >= candidates[:, None]  # a row for each candidate
+    costs = error * (answered & ~right).sum(dim=1) + asking * (~answered).sum(dim=1)
+    return candidates[costs.argmin()]
+
+
+@cheapest_threshold.mistake(
+    "asking is free", "Then nobody would ever be answered: each picture below the threshold costs somebody's time."
+)
+def _free(confidence, right, error, asking):
+    return cheapest_threshold(confidence, right, error, 0 * asking)
+
+
+@cheapest_threshold.mistake(
+    "the most accurate answers",
+    "The surest answers are the best ones, and there are few of them: count what the rest costs.",
+)
+def _accurate(confidence, right, error, asking):
+    answered = confidence >= confidence.unique()[:, None]
+    return confidence.unique()[((answered & right).sum(dim=1) / answered.sum(dim=1)).argmax()]
+
+
+@cheapest_threshold.mistake(
+    "mistakes that nobody is told are paid for",
+    "A picture that goes to a person has no wrong answer: count the answered ones.",
+)
+def _unseen(confidence, right, error, asking):
+    candidates = confidence.unique()
+    return candidates[(asking * (confidence < candidates[:, None]).sum(dim=1)).argmin()]
+
+
+@cheapest_threshold.mistake(
+    "answered below the threshold", "The model answers where it is sure: confidence >= threshold."
+)
+def _below(confidence, right, error, asking):
+    candidates = torch.cat([confidence.unique(), torch.tensor([2.0])])
+    answered = confidence < candidates[:, None]
+    costs = error * (answered & ~right).sum(dim=1) + asking * (~answered).sum(dim=1)
+    return candidates[costs.argmin()]
+
+
+@cheapest_threshold.mistake(
+    "the two costs exchanged", "error is paid for wrong answers, asking for pictures below the threshold."
+)
+def _exchanged(confidence, right, error, asking):
+    return cheapest_threshold(confidence, right, asking, error)
+
+
+@cheapest_threshold.mistake(
+    "Chow's rule",
+    "1 − asking / error is right for true probabilities. Nobody has told you that these are: look who is right.",
+)
+def _chow(confidence, right, error, asking):
+    return 1 - asking / error

@@ -25,6 +25,7 @@ from kdcourse.plots.basic import (
     similarity,
     two_similarities,
 )
+from kdcourse.plots.deciding import coverage
 from kdcourse.plots.grids import sweep, traced
 from kdcourse.plots.inside import alignment, neighbours, pixel_maps, relations
 from kdcourse.plots.paired import estimation

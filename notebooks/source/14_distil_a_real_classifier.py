@@ -14,14 +14,15 @@
 # # Distil a real classifier
 #
 # You have a folder of pictures, and few of them have a label. Others have trained a large network. You want a small one that runs on a
-# telephone. This lab goes the whole way from the folder to a model that people use: the folder, augmentation, the file, the card.
+# telephone. This lab goes the whole way from the folder to a model that people use: the folder, augmentation, the file, the card, the decision.
 #
 # Words of earlier labs are in the [glossary](../docs/glossary.md): *logits*, the numbers that a network gives before the softmax; *KD*, a
 # loss of soft targets and labels; and how this course measures.
 #
 # **You will** put a new head on a trained network, show teacher and student the same views, and hand out a model with its card.
-# **You will learn** to ask what a network has seen, what augmentation and a teacher bring apart, and what goes wrong after the training.
-# **You need** lab 03. **Time:** 50 minutes of yours; the machine needs less than two minutes in all.
+# **You will learn** to ask what a network has seen, what augmentation and a teacher bring apart, what goes wrong after the training, and
+# when a model should leave the answer to a person.
+# **You need** lab 03. **Time:** 70 minutes of yours; the machine needs less than two minutes in all.
 
 # %% tags=["setup"]
 import kdcourse as kd
@@ -321,7 +322,8 @@ torch.testing.assert_close(told, teacher(seen), rtol=1e-3, atol=1e-3)
 # teacher itself, `kd.train(..., teacher=teacher, augment=augment)`. It refuses a *cache*, which is a store of answers that were asked for once.
 #
 # There is another way: draw the views once and keep them. A view that stays the same is a picture like any other, so a cached answer is
-# exact. For V views of N pictures this gives V · N pictures, and the labels are repeated in the same order.
+# exact. For V views of N pictures this gives V · N pictures, and the labels are repeated in the same order. What is lost is variety: lab 10
+# measures when that costs accuracy.
 
 # %%
 kd.exercise("14.fixed_views")
@@ -580,6 +582,186 @@ card = kd.deployment.model_card(
 kd.say(card)
 
 # %% [markdown]
+# ## Decide and defend
+#
+# **The question:** when should the model not answer?
+#
+# A wrong answer costs something. So does a person who looks at the picture instead. A model can leave the pictures of which it is least
+# sure to a person. Its *confidence* in picture n is the largest of its probabilities, and it answers where this reaches a *threshold*
+# $\tau$ (tau). The cost of N pictures, on average, is
+#
+# $$c_n = \max_k p_{nk} \qquad K(\tau) = \frac{1}{N} \sum_{n=1}^{N} \left( a \cdot u_n + e \cdot w_n \right)$$
+#
+# - $p$ are the model's probabilities at T = 1, of shape (N, C) for C classes; $c$, of shape (N,), are its confidences.
+# - $u_n$ is 1 where a person is asked, $c_n < \tau$, else 0. $a$ is what that costs.
+# - $w_n$ is 1 where the model answers, $c_n \ge \tau$, and is wrong, else 0. $e$ is what that costs. A right answer costs nothing.
+#
+# The share of pictures that it answers is its *coverage*. Write the function that finds the cheapest threshold on pictures whose labels
+# are known. We use validation pictures for it, and judge on test pictures.
+
+# %%
+kd.exercise("14.cheapest_threshold")
+
+
+# %% tags=["exercise"] exercise="14.cheapest_threshold"
+def cheapest_threshold(confidence, right, error, asking):
+    """Confidence (N,), right (N,) bool, two costs -> the threshold with the lowest cost; above 1: never answer."""
+    ...  # your code
+
+
+# %%
+cheapest_threshold = kd.exercise("14.cheapest_threshold").check(cheapest_threshold)
+
+# %% [markdown]
+# Is there a rule that needs no labels? If the probabilities were true, an answer of confidence $c$ would be wrong with probability
+# $1 - c$ and cost $e (1 - c)$ on average. Asking costs $a$. So one should answer where $e (1 - c) \le a$, which is *Chow's rule* (1970):
+#
+# $$\tau_{\text{Chow}} = 1 - a / e$$
+#
+# Let an error cost as much as five questions. Then Chow's threshold is 0.8. But is a confidence of 0.8 right eight times in ten?
+#
+# **Predict**: where do the validation pictures put the student's threshold?
+
+# %%
+where = kd.predict(
+    "14.threshold",
+    "Where is the cheapest threshold on validation pictures, beside Chow's 0.8?",
+    options=["lower", "higher", "within 0.02 of it"],
+)
+where
+
+# %% [markdown]
+# The left panel shows how many of the answers are right when only the surest pictures are answered: the further left, the fewer
+# answers. The right panel shows the student's cost at each threshold. Both are on test pictures. Move the cost of an error. At which
+# cost should nobody use this student?
+
+# %%
+judged = {
+    name: {
+        part: kd.deciding.answers(one, getattr(data, part)) for part in ("validation", "test")
+    }
+    for name, one in {"teacher": teacher, "student": student}.items()
+}
+
+
+def chosen_for(error, name="student"):
+    on_validation = judged[name]["validation"]
+    return float(cheapest_threshold(on_validation.confidence, on_validation.right, error, 1.0))
+
+
+def decide(error):
+    chow = kd.deciding.chows_threshold(error=error)
+    return kd.plots.coverage(
+        {name: parts["test"] for name, parts in judged.items()},
+        {"chosen on validation": chosen_for(error), "Chow's rule": chow},
+        error=error,
+    )
+
+
+deciding = kd.widgets.live(
+    decide,
+    error=widgets.SelectionSlider(
+        options=[1, 2, 5, 10, 20, 50, 100], value=5, description="error costs"
+    ),
+)
+deciding
+
+# %% tags=["widget-test"]
+with deciding.restored():
+    for error in (1, 10, 100):
+        deciding.move(error=error)
+        assert f"A wrong answer costs {error}" in deciding.description
+
+# %% [markdown]
+# What do the thresholds cost, at five questions for an error? The table has a row for each way to decide: how much is answered, how much
+# of it is right, and the cost of a hundred test pictures in questions.
+
+# %%
+ERROR = 5
+threshold, chow = chosen_for(ERROR), kd.deciding.chows_threshold(error=ERROR)
+if abs(threshold - chow) <= 0.02:
+    where.answer("within 0.02 of it")
+else:
+    where.answer("lower" if threshold < chow else "higher")
+
+ways_to_decide = {
+    "answer always": ("student", 0.0),
+    "ask always": ("student", kd.deciding.NEVER),
+    "Chow's rule": ("student", chow),
+    "chosen on validation": ("student", threshold),
+    "teacher, chosen on validation": ("teacher", chosen_for(ERROR, "teacher")),
+}
+paid = {
+    way: 100 * judged[name]["test"].costs(at, error=ERROR)
+    for way, (name, at) in ways_to_decide.items()
+}
+
+
+# %%
+def row(way):
+    name, at = ways_to_decide[way]
+    right = judged[name]["test"].accuracy(at)
+    return {
+        "threshold": "none" if at > 1 else f"{at:.2f}",
+        "answered, %": round(judged[name]["test"].coverage(at), 1),
+        "right among them, %": "–" if right is None else f"{right:.1f}",
+        "cost of 100 pictures": round(paid[way].mean().item(), 1),
+    }
+
+
+pd.DataFrame.from_dict({way: row(way) for way in paid}, orient="index")
+
+
+# %%
+def dearer(way, than="chosen on validation"):
+    """By how much a way to decide costs more, picture by picture, with the interval over test pictures."""
+    gap = kd.difference((paid[way] - paid[than]).tolist())
+    word = {"helps": "dearer", "hurts": "cheaper"}.get(gap.verdict, gap.verdict)
+    word = "the same" if gap.mean == gap.low == gap.high == 0 else word
+    return f"- {way}: {gap.mean:+.1f} [{gap.low:+.1f}, {gap.high:+.1f}], **{word}**\n"
+
+
+# %%
+found = (
+    f"put the threshold at {threshold:.2f}"
+    if threshold <= 1
+    else "say that it should never answer"
+)
+kd.say(
+    f"Chow's rule would be right for true probabilities, and answers from {chow:.2f} on; validation pictures {found}. "
+    "Against the student with the threshold chosen on validation, a hundred test pictures cost, in questions:\n\n"
+    + "".join(dearer(way) for way in paid if way != "chosen on validation")
+    + "\nThe intervals are about other pictures of this kind and this one student. They do not speak of other students, and not of pictures "
+    "of another kind: there both the threshold and the confidence may be wrong."
+)
+
+# %% [markdown]
+# ### Your memo
+#
+# Somebody has to sign for a model. A *deployment memo* says what was measured, what is decided, and why. Fill in the six answers, two or
+# three sentences each, and run both cells again. The memo ends with the *rubric*, the table by which it is judged: swap memos with a
+# neighbour, and mark each other's.
+
+# %%
+mine = {
+    "decision": "",
+    "threshold": "",
+    "cost": "",
+    "evidence": "",
+    "rival": "",
+    "stop": "",
+}
+
+# %%
+measured = [
+    f"{way}: {judged[name]['test'].coverage(at):.0f} % of {len(data.test):,} test pictures answered, a hundred cost {paid[way].mean():.1f} questions."
+    for way, (name, at) in ways_to_decide.items()
+]
+memo = kd.deployment.deployment_memo(f"the student for {data.name}", measured, mine)
+(target / "MEMO.md").write_text(memo, encoding="utf-8")
+kd.say(memo)
+
+# %% [markdown]
 # ### Its page
 #
 # This view shows the exported file beside its teacher. Move through the test pictures, or upload one of your own, which then takes the
@@ -653,6 +835,8 @@ full = kd.at_full_size(
 # - Views and a teacher are two things: measure what each brings at an equal amount of the other.
 # - With augmentation the teacher answers for the view that the student sees: asked at each step, or views drawn once and cached.
 # - What training did to the pictures belongs in the file, and what the model cannot do belongs on its card.
+# - A model need not answer always. What an error and a question cost decides from which confidence on it should, and validation pictures
+#   find that threshold: a rule for true probabilities need not hold for these.
 #
 # ### Check yourself
 
@@ -674,6 +858,7 @@ quiz.try_every_option()
 #
 # ### Read further
 #
+# - Chow (1970), *On Optimum Recognition Error and Reject Tradeoff*; El-Yaniv, Wiener (2010), on selective classification.
 # - Beyer et al. (2022), *Knowledge distillation: A good teacher is patient and consistent*.
 # - Kumar et al. (2022), *Fine-tuning can distort pretrained features and underperform out-of-distribution*.
 # - Mitchell et al. (2019), *Model Cards for Model Reporting*.

@@ -53,7 +53,26 @@ def picture_by_picture(p, y, augment, n):
     return torch.cat(rounds), torch.cat([y for _ in range(n)])
 
 
+def by_loop(confidence, right, error, asking, *, told_only=True, free=False):
+    """One candidate after another, in Python's own numbers."""
+    sure, good = confidence.tolist(), right.tolist()
+
+    def cost(threshold):
+        wrong = sum((c >= threshold or not told_only) and not r for c, r in zip(sure, good, strict=True))
+        return error * wrong + (0 if free else asking) * sum(c < threshold for c in sure)
+
+    return min(sorted([0.0, *sure, 1.1]), key=cost)
+
+
+def by_sorting(confidence, right, error, asking):
+    sure, order = confidence.sort(descending=True)
+    wrong = torch.cat([torch.zeros(1), (~right[order]).cumsum(0)])
+    costs = error * wrong + asking * torch.arange(len(sure), -1, -1)
+    return torch.cat([torch.tensor([1.5]), sure])[costs.argmin()].item()
+
+
 RIGHT = {
+    "14.cheapest_threshold": [by_loop, by_sorting, lambda c, r, e, a: by_loop(c, r, e, a) - 0.01],
     "14.new_head": [
         lambda model, classes: (
             setattr(model, "classifier", nn.LazyLinear(classes)) or (model(torch.zeros(1, 3)), model)[1]
@@ -78,6 +97,16 @@ RIGHT = {
     ],
 }
 WRONG = {
+    "14.cheapest_threshold": {
+        "asking is free": lambda *given: by_loop(*given, free=True),
+        "the most accurate answers": lambda c, r, e, a: max(sorted(c.tolist()), key=lambda t: r[c >= t].float().mean().item()),
+        "mistakes that nobody is told are paid for": lambda *given: by_loop(*given, told_only=False),
+        "answered below the threshold": lambda c, r, e, a: min(
+            [0.0, *c.tolist(), 1.1], key=lambda t: e * (~r[c < t]).sum().item() + a * (c >= t).sum().item()
+        ),
+        "the two costs exchanged": lambda c, r, e, a: by_loop(c, r, a, e),
+        "Chow's rule": lambda c, r, e, a: max(1 - a / e, 0.0),
+    },
     "14.new_head": {
         "a layer on top of the old head": on_top,
         "the old head, cut down": cut,
@@ -108,6 +137,7 @@ WRONG = {
     },
 }  # fmt: skip
 UNKNOWN = {
+    "14.cheapest_threshold": [lambda c, r, e, a: 0.5, lambda c, r, e, a: c >= by_loop(c, r, e, a)],
     "14.new_head": [lambda model, classes: nn.Linear(4, classes), lambda model, classes: head(model, classes + 1)],
     "14.same_view": [lambda p, t, a: t(a(p)).detach(), lambda p, t, a: (v := a(p), 2 * t(v).detach())],
     "14.fixed_views": [lambda p, y, a, n: torch.cat([a(p) for _ in range(n)]), lambda p, y, a, n: views(p, y, a, n - 1)],
