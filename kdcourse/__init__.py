@@ -49,7 +49,7 @@ _MODULES = {
     **{name: name for name in ("studies", "training", "widgets", "zoo")},
     **{name: f"deployment.{name}" for name in ("compression", "export")},
     **{name: f"evaluation.{name}" for name in ("costs", "deciding", "measure", "speculative")},
-    **{name: f"experiments.{name}" for name in ("experiment", "schemes", "tuning")},
+    **{name: f"experiments.{name}" for name in ("defences", "experiment", "interface", "schemes", "tuning")},
     "tapping": "models.tapping",
 }
 
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from kdcourse.evaluation import costs, deciding, measure, speculative
     from kdcourse.evaluation.intervals import claim, difference
     from kdcourse.exercises import exercise, predict, quiz
-    from kdcourse.experiments import experiment, schemes, tuning
+    from kdcourse.experiments import defences, experiment, interface, schemes, tuning
     from kdcourse.experiments.experiment import Recipe, TextRecipe, compare
     from kdcourse.experiments.full_size import at_full_size
     from kdcourse.experiments.ledger import stored
