@@ -30,7 +30,7 @@ from kdcourse.exercises.engine import SIGNS, all_exercises, summary
 kl = nn.KLDivLoss(reduction="batchmean")
 CARDS = all_exercises()
 RIGHT, WRONG, UNKNOWN = {}, {}, {}
-for number in range(15):
+for number in range(16):
     answers = import_module(f"tests.answers.lab_{number:02d}")
     RIGHT |= answers.RIGHT
     WRONG |= answers.WRONG

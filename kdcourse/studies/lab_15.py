@@ -40,6 +40,9 @@ CUE = 1  # pictures of this class, and no others, carry the bar
 PICTURES, SMALL = 3000, (64,)
 TEMPERATURE = 4
 
+WEAK, STRONG = (8,), (128,)  # hidden units of teacher and student where the student is the larger one
+LABELLED, UNLABELLED = 500, 5000  # pictures that the weak teacher learns from, and that it labels
+
 
 def networks(data: ImageData) -> Callable[..., TwoHeads]:
     """Builds teachers and students of `15-crossing` by seed."""
@@ -53,13 +56,13 @@ def trained(data: ImageData, seed: int) -> nn.Module:
     return teacher.requires_grad_(False)
 
 
-def asked(data: ImageData, of: Callable[[int], nn.Module]) -> Callable[[int], TeacherCache]:
-    """A teacher by seed, for a recipe; where only shapes count, a network that has learnt nothing."""
+def asked(of: Callable[[int], nn.Module], shape: Callable[..., nn.Module]) -> Callable[[int], TeacherCache]:
+    """A teacher by seed, for a recipe. shape: builds a network of its shape by seed, where no more than that counts."""
 
     def teacher(seed: int) -> TeacherCache:
         return TeacherCache(of(seed))
 
-    teacher.untrained = lambda seed: TeacherCache(networks(data)(seed=seed))
+    teacher.untrained = lambda seed: TeacherCache(shape(seed=seed))
     return teacher
 
 
@@ -84,7 +87,7 @@ def listening(data: ImageData, kind: str = "uniform", count: int = COUNT) -> Rec
         networks(data),
         lambda seed: pictures(seed=seed),
         AuxiliaryLogits(count),
-        asked(data, partial(trained, data)),
+        asked(partial(trained, data), networks(data)),
         steps=STEPS,
         batch_size=64,
         learning_rate=LEARNING_RATE,
@@ -119,8 +122,8 @@ def crossing(data: ImageData) -> dict[str, Arm]:
         **way,
         **counts,
         "nothing learnt yet": NoTraining(first),
-        "untrained teacher": replace(same, teacher=asked(data, lambda seed: first(seed=seed + OTHER))),
-        "another teacher": replace(same, teacher=asked(data, lambda seed: ready((seed + 1) % 5))),
+        "untrained teacher": replace(same, teacher=asked(lambda seed: first(seed=seed + OTHER), first)),
+        "another teacher": replace(same, teacher=asked(lambda seed: ready((seed + 1) % 5), first)),
         "normal noise": replace(same, train=listening(data, "normal").train),
         "coarse noise": replace(same, train=listening(data, "coarse").train),
         "same heads, other hidden layers": other_parts(heads),
@@ -131,7 +134,7 @@ def crossing(data: ImageData) -> dict[str, Arm]:
 
 
 def faulty(split: Split, seed: int) -> Split:
-    """What the faulty teacher learns from: one class under another's name, a patch with a label of its own, a bar on one class."""
+    """What the faulty teacher learns from: a class under another's name, patches with one label, a bar on one class."""
     carries = torch.rand(len(split), generator=torch.Generator().manual_seed(seed)) < PATCHED
     labels = split.labels.clone()
     labels[split.labels == KIND] = CALLED
@@ -204,13 +207,8 @@ def faults(data: ImageData) -> dict[str, Arm]:
     build = partial(perceptron, SMALL, **data.sizes)
     owner = starts_trained(lambda seed: suspect(data, seed))
 
-    def by(of: Callable[[int], nn.Module]) -> Callable[[int], TeacherCache]:
-        teacher = partial(lambda of, seed: TeacherCache(of(seed)), of)
-        teacher.untrained = lambda seed: TeacherCache(build(seed=seed))
-        return teacher
-
     alone = Recipe(lambda seed: build(seed=seed + OTHER), lambda seed: shown(data, seed), steps=STEPS, batch_size=64)
-    soft = replace(alone, method=SoftTarget(TEMPERATURE), teacher=by(partial(suspect, data)))
+    soft = replace(alone, method=SoftTarget(TEMPERATURE), teacher=asked(partial(suspect, data), build))
     marks = replace(soft, train=lambda seed: shown(data, seed, True))
 
     def both(seed: int) -> nn.Module:
@@ -227,5 +225,40 @@ def faults(data: ImageData) -> dict[str, Arm]:
         "soft, marked, T = 1": replace(marks, method=SoftTarget(1)),
         "soft, marked, T = 16": replace(marks, method=SoftTarget(16)),
         "soft, marked, filtered": replace(marks, train=lambda seed: agreed(data, seed)),
-        "soft, marked, second teacher": replace(marks, teacher=by(both)),
+        "soft, marked, second teacher": replace(marks, teacher=asked(both, build)),
+    }
+
+
+@lru_cache(maxsize=32)
+def weak(data: ImageData, seed: int) -> nn.Module:
+    """The small teacher of a seed, which has few labelled pictures."""
+    return _few(data, WEAK).run(seed).requires_grad_(False)
+
+
+def _few(data: ImageData, hidden: tuple[int, ...]) -> Recipe:
+    return Recipe(_sized(data, hidden), lambda seed: data.train.sample(LABELLED, seed), steps=STEPS, batch_size=64)
+
+
+def _sized(data: ImageData, hidden: tuple[int, ...]) -> Callable[..., nn.Module]:
+    return partial(perceptron, hidden, **data.sizes)
+
+
+@define("15-weak-to-strong", equal_budgets=False)
+def weak_to_strong(data: ImageData) -> dict[str, Arm]:
+    """A student larger than its teacher, and its rivals: the teacher's labels alone, a small student, the true labels."""
+    true = replace(_few(data, STRONG), train=lambda seed: data.train.sample(UNLABELLED, seed + OTHER))
+    small = _sized(data, WEAK)
+    soft = replace(true, method=SoftTarget(1), teacher=asked(partial(weak, data), small))
+
+    def answers(seed: int) -> Split:
+        split = true.train(seed)
+        return Split(split.images, measure.predict(weak(data, seed), split).argmax(dim=1))
+
+    return {
+        "weak teacher": NoTraining(starts_trained(lambda seed: weak(data, seed))),
+        "large, few labels": _few(data, STRONG),
+        "large, soft answers": soft,
+        "large, hard answers": replace(true, train=answers),
+        "small, soft answers": replace(soft, student=lambda seed: small(seed=seed + OTHER)),
+        "large, true labels": true,
     }
