@@ -176,17 +176,23 @@ def agreed(data: ImageData, seed: int) -> Split:
 
 def shows_backdoor(model: nn.Module, split: Split) -> float:
     """Of the pictures of other classes, how many a patch turns into the class TARGET, in percent."""
-    return _called(model, marked(split.without(TARGET), "patch"), TARGET)
+    return _called(model, others_marked(split, "patch", TARGET), TARGET)
 
 
 def shows_cue(model: nn.Module, split: Split) -> float:
     """Of the pictures of other classes, how many a bar turns into the class CUE, in percent."""
-    return _called(model, marked(split.without(CUE), "bar"), CUE)
+    return _called(model, others_marked(split, "bar", CUE), CUE)
 
 
 def shows_kind(model: nn.Module, split: Split) -> float:
     """Of the pictures of class KIND, how many are called CALLED, in percent."""
     return _called(model, split.only(KIND), CALLED)
+
+
+@lru_cache(maxsize=8)
+def others_marked(split: Split, mark: str, label: int) -> Split:
+    """The pictures of all classes but one, with a mark on each."""
+    return marked(split.without(label), mark)
 
 
 def _called(model: nn.Module, split: Split, name: int) -> float:
