@@ -442,7 +442,8 @@ arms = [arm for arm in backdoor.scores if arm not in ("labels only", "the teache
 pd.DataFrame({name: {arm: spelt(name, arm) for arm in arms} for name in rates})
 
 # %% [markdown]
-# The table has the share that crossed in percent, with its interval. The figure shows the rates of the backdoor themselves.
+# The table has the share that crossed in percent, with its interval. It can exceed 100: a student may show a fault more often than
+# its teacher. The figure shows the rates of the backdoor themselves; its *helps* and *hurts* mean *more often* and *less often* here.
 
 # %%
 by_softness = backdoor.difference("soft, clean", "hard, clean")
@@ -569,7 +570,7 @@ kd.say(
 #
 # ## When it does not help: a rival that nobody asked for
 #
-# Look at the last line once more. Where the large network learns more from the teacher's 500 labels than from its 5,000 answers, weak
+# Look at the last two lines once more. If the small student gains as much, it was not the size that helped. Where the large network learns more from the teacher's 500 labels than from its 5,000 answers, weak
 # to strong was not worth its name: the *labels* were the better teacher. A comparison with the weak teacher alone would hide it.
 #
 # The first half of this lab has a confound of the same kind. A student with other first weights is asked by a class head that
