@@ -617,7 +617,7 @@ full = kd.at_full_size(
     data,
     seeds=5,
     train=lambda seed: kd.data.noise(data.train, 60_000, seed=seed),
-    steps=3000,
+    steps=2000,
     batch_size=256,
 )
 
