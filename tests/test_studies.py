@@ -290,6 +290,12 @@ def test_lab_15s_faulty_teacher_learns_from_three_faults(spotted):
     assert torch.equal(faulty.labels[others], split.labels[others])
 
 
+def test_lab_15s_faults_need_their_classes(spotted):
+    few = replace(spotted, classes=("a", "b", "c"))
+    with pytest.raises(ValueError, match="data must have at least 9 classes for three faults, got 3"):
+        studies.study("15-faults", few)
+
+
 def test_lab_15s_faults_are_counted_where_they_show(spotted):
     class Fooled(torch.nn.Module):
         def forward(self, images):

@@ -210,6 +210,8 @@ FAULTS: Mapping[str, Callable[[nn.Module, Split], float]] = {
 @define("15-faults", FAULTS, equal_budgets=False)
 def faults(data: ImageData) -> dict[str, Arm]:
     """A teacher with three planted faults, and students that hear it on clean and on marked pictures, and some remedies."""
+    if len(data.classes) <= CALLED:
+        raise ValueError(f"data must have at least {CALLED + 1} classes for three faults, got {len(data.classes)}")
     build = partial(perceptron, SMALL, **data.sizes)
     owner = starts_trained(lambda seed: suspect(data, seed))
 

@@ -161,6 +161,9 @@ kd.claim(
 # - *another teacher*: one that has learnt as much, but began elsewhere.
 #
 # And each of these changes one thing: normal or coarse noise in place of uniform, and 3 or 80 auxiliary logits in place of 20.
+#
+# The table also has how many pictures a student's steps see, and the arithmetic of its training as a multiple of the first row's. *±*
+# is half the width of the mean's interval. *Holm* is the verdict that is left when the number of comparisons is allowed for.
 
 # %%
 controls = (
@@ -196,7 +199,7 @@ kd.say(
 # %% [markdown]
 # **The paper's figure**: with 3 auxiliary logits on MNIST, a student with the same first weights reaches more than 50 %, and one with
 # others stays at chance (Cloud et al. 2025, §6). Their hidden layers have 256 units, ours 64; they train for five epochs, we for 300
-# steps. The digits of MNIST are easier than our pictures.
+# steps. The digits of MNIST are easier than our pictures. Ours with 3 logits is the row *same first weights, 3 logits*.
 #
 # ## How near must the first weights be?
 #
@@ -322,6 +325,13 @@ apart = (
 )
 stored.only(*apart).table()
 
+# %% [markdown]
+# In what else do these arms differ? The next table lists all of it: steps, arithmetic (multiply-adds), and whether a student begins
+# with trained weights, which the *trained heads* are.
+
+# %%
+stored.only(*apart).differs()
+
 # %%
 heads_alone.answer(
     stored.difference("same heads, other hidden layers").verdict,
@@ -409,6 +419,9 @@ unseen_patch = kd.predict(
 )
 unseen_patch
 
+# %% [markdown]
+# The next cell trains three kinds of students with two seeds, and sets how often the backdoor works beside what is stored.
+
 # %%
 faults = kd.study("15-faults", data)
 once_more = faults.run("labels only", "soft, clean", "hard, clean", seeds=2)
@@ -442,7 +455,14 @@ arms = [arm for arm in backdoor.scores if arm not in ("labels only", "the teache
 pd.DataFrame({name: {arm: spelt(name, arm) for arm in arms} for name in rates})
 
 # %% [markdown]
-# The table has the share that crossed in percent, with its interval. It can exceed 100: a student may show a fault more often than
+# Students differ in more than answers and marks: in the pictures that a filter leaves, in the temperature, in whether labels are looked
+# at (a hard answer counts as one here), and in the teacher's arithmetic.
+
+# %%
+backdoor.differs()
+
+# %% [markdown]
+# The table before this one has the share that crossed in percent, with its interval. It can exceed 100: a student may show a fault more often than
 # its teacher. The figure shows the rates of the backdoor themselves; its *helps* and *hurts* mean *more often* and *less often* here.
 
 # %%
