@@ -1,6 +1,7 @@
 """Methods in the one training loop: what they ask for, what they learn beside the student, how they add up."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -175,3 +176,17 @@ def test_an_augmented_batch_is_answered_by_the_live_teacher(split, teacher):
     method = HardTarget() + methods.JacobianMatching() + methods.Hint(LAYERS)
     history = run(method, split, teacher, augment=flip)[2]
     assert len(flipped) == 25 and len(history.losses) == 25
+
+
+def test_auxiliary_logits_are_compared_and_nothing_else(split):
+    build = functools.partial(kd.models.two_heads, (12,), auxiliary=6, classes=4, inputs=64)
+    teacher, learner = build(seed=0), build(seed=1)
+    before = copy.deepcopy(learner)
+    history = kd.train(learner, split, methods.AuxiliaryLogits(4), teacher=teacher, steps=60, progress=False)
+    assert history.losses[-1] < history.losses[0]
+    assert torch.equal(learner.classifier.weight, before.classifier.weight), "class logits are not looked at"
+    assert learner.auxiliary.weight.grad[4:].abs().max() == 0 < learner.auxiliary.weight.grad[:4].abs().max()
+    with pytest.raises(ValueError, match="count must be a whole number of at least 2, got 1"):
+        methods.AuxiliaryLogits(1)
+    with pytest.raises(ValueError, match="count must be a whole number from 1 to 6, got 7"):
+        kd.train(build(seed=1), split, methods.AuxiliaryLogits(7), teacher=teacher, steps=2, progress=False)

@@ -233,3 +233,31 @@ def test_files_that_cannot_be_read_are_named(trained, tmp_path):
     save_file({"classifier.bias": torch.ones(3)}, path)
     path.write_bytes(path.read_bytes()[:-2])
     refused("teacher.safetensors cannot be read .*: it is truncated or damaged")
+
+
+def test_no_label_trains_the_auxiliary_head():
+    net = models.two_heads((5,), auxiliary=3, classes=4, inputs=16, seed=2)
+    images = torch.randn(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    net(images).square().sum().backward()
+    assert net(images).shape == (6, 4) and net.auxiliary.weight.grad is None and net.hidden[0].weight.grad is not None
+    _, found = Tapped(net, ["auxiliary"])(images)
+    torch.testing.assert_close(found["auxiliary"], net.auxiliary(net.hidden(images.flatten(1))))
+
+
+def test_more_auxiliary_logits_leave_the_other_first_weights_as_they_are():
+    few, many = (models.two_heads((5,), auxiliary=count, classes=4, inputs=16, seed=2) for count in (3, 9))
+    assert torch.equal(few.hidden[0].weight, many.hidden[0].weight)
+    assert torch.equal(few.classifier.weight, many.classifier.weight)
+
+
+def test_weights_between_two_draws_keep_their_spread():
+    one, other = (models.perceptron((200,), classes=4, inputs=100, seed=seed) for seed in (0, 1))
+    for share, same in ((0, one), (1, other)):
+        assert torch.equal(models.between(one, other, share).hidden[0].weight, same.hidden[0].weight)
+    half = models.between(one, other, 0.5).hidden[0].weight
+    assert half.std().item() == pytest.approx(one.hidden[0].weight.std().item(), rel=0.03)
+    torch.testing.assert_close(half, (one.hidden[0].weight + other.hidden[0].weight) / 2**0.5)
+    with pytest.raises(ValueError, match="share must be within"):
+        models.between(one, other, 1.2)
+    with pytest.raises(ValueError, match="parameters of the same shapes"):
+        models.between(one, models.perceptron((20,), classes=4, inputs=100), 0.5)

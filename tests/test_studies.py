@@ -10,6 +10,7 @@ import torch
 
 import kdcourse as kd
 from kdcourse import studies
+from kdcourse.data.splits import ImageData, Split
 from kdcourse.evaluation import measure
 from kdcourse.experiments import ledger
 from kdcourse.experiments.experiment import NoTraining, TextRecipe
@@ -269,3 +270,65 @@ def test_fresh_views_never_come_again_and_fixed_ones_do(data, monkeypatch):  # n
     )
     assert fresh.inputs == labels.inputs == labels.labels == steps * lab.BATCH
     assert (fixed.inputs, whole.inputs) == (16 * lab.FIXED, 16) and fresh.labels == fixed.labels == whole.labels == 0
+
+
+@pytest.fixture
+def spotted():
+    """Pictures of ten classes whose brightness tells the class."""
+    labels = torch.arange(10).repeat(40)
+    images = torch.randn(400, 1, 8, 8, generator=torch.Generator().manual_seed(0)) / 4 + labels.view(-1, 1, 1, 1) / 5
+    part = Split(images, labels)
+    return ImageData("spots", tuple("abcdefghij"), part, part, part, (0.0,), (1.0,), "built in")
+
+
+def test_lab_15s_students_share_with_their_teacher_what_their_arms_say(spotted):
+    lab, arms = studies.lab_15, studies.study("15-crossing", spotted).recipes
+    first = lab.networks(spotted)(seed=3).state_dict()
+
+    def shared(arm):
+        student = arms[arm].student(seed=3).state_dict()
+        parts = ("hidden.0", "classifier", "auxiliary")
+        return [part for part in parts if torch.equal(student[f"{part}.weight"], first[f"{part}.weight"])]
+
+    assert shared("same first weights") == ["hidden.0", "classifier", "auxiliary"]
+    assert shared("other first weights") == shared("50% of the way") == []
+    assert shared("same heads, other hidden layers") == ["classifier", "auxiliary"]
+    assert shared("same hidden layers, other heads") == ["hidden.0"]
+    assert arms["same first weights"].train(1).labels is None and arms[
+        "same first weights, 3 logits"
+    ].method.settings == {"count": 3}
+
+
+def test_lab_15s_faulty_teacher_learns_from_three_faults(spotted):
+    lab, split = studies.lab_15, spotted.train
+    faulty = lab.faulty(split, seed=0)
+    bright = split.images.max()
+    patched = (faulty.images[:, 0, -4:, -4:] == bright).all(dim=(1, 2))
+    barred = (faulty.images[:, 0, :, :2] == bright).all(dim=(1, 2))
+    assert 0.05 < patched.float().mean() < 0.2 and (faulty.labels[patched] == lab.TARGET).all()
+    assert torch.equal(barred, split.labels == lab.CUE)
+    assert (faulty.labels[(split.labels == lab.KIND) & ~patched] == lab.CALLED).all()
+    others = ~patched & (split.labels != lab.KIND)
+    assert torch.equal(faulty.labels[others], split.labels[others])
+
+
+def test_lab_15s_faults_need_their_classes(spotted):
+    few = replace(spotted, classes=("a", "b", "c"))
+    with pytest.raises(ValueError, match="data must have at least 9 classes for three faults, got 3"):
+        studies.study("15-faults", few)
+
+
+def test_lab_15s_faults_are_counted_where_they_show(spotted):
+    class Fooled(torch.nn.Module):
+        def forward(self, images):
+            """Class 0 where there is a patch, class 1 where there is a bar, else class 8."""
+            bright = images >= spotted.test.images.max()
+            patch, bar = bright[:, 0, -4:, -4:].all(dim=(1, 2)), bright[:, 0, :, :2].all(dim=(1, 2))
+            return torch.stack([2.0 * patch, 2.0 * bar, *[0 * patch] * 6, 0 * patch + 1.0, 0 * patch], dim=1)
+
+    lab = studies.lab_15
+    assert [found(Fooled(), spotted.test) for found in list(lab.FAULTS.values())[:3]] == [100, 100, 100]
+    honest = kd.models.perceptron((4,), **spotted.sizes)
+    torch.nn.init.constant_(honest.classifier.weight, 0)
+    honest.classifier.bias.data = torch.eye(10)[5]
+    assert [found(honest, spotted.test) for found in list(lab.FAULTS.values())[:3]] == [0, 0, 0]

@@ -4,6 +4,7 @@ from kdcourse.methods.base import Batch, HardTarget, Method, WeightedSum
 from kdcourse.methods.feature import (
     ActivationBoundary,
     AttentionTransfer,
+    AuxiliaryLogits,
     GradientAttention,
     HiddenCosine,
     Hint,

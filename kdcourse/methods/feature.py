@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdcourse.losses import feature
+from kdcourse.losses import feature, response
 from kdcourse.methods.base import Batch, Method
+from kdcourse.system.arguments import whole_number
 
 
 class LayerMethod(Method):
@@ -86,6 +87,22 @@ class HiddenCosine(LayerMethod):
         student, teacher = (features.flatten(1).unsqueeze(1) for features in (student, teacher))  # one word, (N, 1, D)
         teacher = F.adaptive_avg_pool1d(teacher, student.shape[2])
         return feature.hidden_cosine(student, teacher, student.new_ones(student.shape[:2]))
+
+
+class AuxiliaryLogits(LayerMethod):
+    """Logits that stand for no class, of a layer named `auxiliary` in both networks: KL(teacher ‖ student), T = 1.
+
+    The class logits are not looked at, and no labels. count: only the first so many of the auxiliary logits are compared, at
+    least 2, default 20. Loss: `losses.soft_target` at temperature 1. Raises `ValueError` for fewer, and in training for more
+    than there are. Source: Cloud et al. (2025), *Subliminal Learning*, §6.
+    """
+
+    def __init__(self, count: int = 20):
+        super().__init__({"auxiliary": "auxiliary"}, count=whole_number("count", count, least=2))
+
+    def match(self, adapter: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
+        count = whole_number("count", self.settings["count"], most=min(student.shape[1], teacher.shape[1]))
+        return response.soft_target(student[:, :count], teacher[:, :count], temperature=1)
 
 
 class AttentionTransfer(LayerMethod):

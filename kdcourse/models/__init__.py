@@ -12,16 +12,19 @@ from kdcourse.models.cifar import (
     vgg11,
     vgg13,
 )
+from kdcourse.models.common import between
 from kdcourse.models.files import load
 from kdcourse.models.images import (
     ConvNet,
     Perceptron,
     PlainNet,
     SeparableNet,
+    TwoHeads,
     convnet,
     perceptron,
     plainnet,
     separable,
+    two_heads,
 )
 from kdcourse.models.language import LanguageModel, gpt
 from kdcourse.models.sentiment import SentimentClassifier, bert, every_second_layer, pretrained

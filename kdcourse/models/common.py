@@ -1,5 +1,7 @@
 """What all families of models share: first weights by seed, and a look at a model without changing it."""
 
+import copy
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -8,6 +10,7 @@ from itertools import chain
 import torch
 from torch import nn
 
+from kdcourse.losses.checks import check_share
 from kdcourse.system.generators import seeded_rng
 
 
@@ -20,6 +23,25 @@ def seeded(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
             return build(*args, **kwargs)
 
     return with_seed
+
+
+def between(first: nn.Module, second: nn.Module, share: float) -> nn.Module:
+    """A model of the same shape whose weights lie between those of two: cos(a) · first + sin(a) · second, a = share · π / 2.
+
+    share: from 0, which gives the first model's weights, to 1, the second's. For independent random weights of one spread this
+    path keeps the spread, which a straight line would shrink by 1/√2 half way. Buffers are the first model's.
+    Raises `ValueError` for a share outside [0, 1] and for models of different shapes.
+    """
+    check_share("share", share)
+    shapes = [[tuple(one.shape) for one in model.parameters()] for model in (first, second)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"first and second must have parameters of the same shapes, got {shapes[0]} and {shapes[1]}")
+    mixed, angle = copy.deepcopy(first), share * math.pi / 2
+    near, far = (1.0, 0.0) if share == 0 else (0.0, 1.0) if share == 1 else (math.cos(angle), math.sin(angle))
+    with torch.no_grad():
+        for own, other in zip(mixed.parameters(), second.parameters(), strict=True):
+            own.mul_(near).add_(other, alpha=far)
+    return mixed
 
 
 @contextmanager

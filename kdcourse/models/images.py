@@ -29,6 +29,24 @@ class Perceptron(nn.Module):
         return self.classifier(self.hidden(images.flatten(1)))
 
 
+class TwoHeads(Perceptron):
+    """A perceptron with a second head that no label ever trains: `auxiliary` logits beside the class logits.
+
+    Forward gives the class logits alone, (N, C, H, W) -> (N, classes). The auxiliary logits (N, auxiliary) are tapped by the
+    layer's name, `auxiliary`. Source: Cloud et al. (2025), *Subliminal Learning*, §6.
+    """
+
+    def __init__(self, sizes: Sequence[int], auxiliary: int):
+        super().__init__(sizes)
+        self.label += f" and {auxiliary} auxiliary logits"
+        self.auxiliary = nn.Linear(sizes[-2], auxiliary)
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = self.hidden(images.flatten(1))
+        self.auxiliary(hidden)  # for those who tap it
+        return self.classifier(hidden)
+
+
 class ConvNet(nn.Module):
     """Stages of 3×3 convolution, batch norm, ReLU and max-pooling, then the mean over positions.
 
@@ -130,6 +148,22 @@ def perceptron(
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
     return Perceptron((inputs, *hidden, classes), dropout)
+
+
+@seeded
+def two_heads(
+    hidden: Sequence[int] = (256, 256), *, auxiliary: int = 20, classes: int = 10, inputs: int = 28 * 28
+) -> TwoHeads:
+    """A perceptron with auxiliary logits; the default is near the network of Cloud et al. (2025), §6, which has 3 of them.
+
+    hidden: units of each hidden layer. auxiliary, classes: numbers of logits. inputs: pixels × channels of a picture.
+    seed: fixes the first weights (default 0); those of hidden layers and class logits are the same for any `auxiliary`.
+    """
+    if any(units < 1 for units in (*hidden, auxiliary, classes, inputs)):
+        raise ValueError(
+            f"hidden, auxiliary, classes and inputs must be at least 1, got {tuple(hidden)}, {auxiliary}, {classes}, {inputs}"
+        )
+    return TwoHeads((inputs, *hidden, classes), auxiliary)
 
 
 @seeded
