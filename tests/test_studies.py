@@ -124,6 +124,18 @@ def test_a_bag_of_words_learns_from_words_whatever_their_order():
     assert 0 < facts.multiply_adds < theirs.multiply_adds
 
 
+def test_a_student_stands_still_that_gives_nearly_all_sentences_one_answer():
+    from kdcourse.data.texts import Sentences
+
+    student = studies.lab_09.BagOfWords(["good", "bad"])
+    with torch.no_grad():
+        student.weights.weight[student.numbers["bad"], 0] = 1.0
+        student.weights.weight[student.numbers["good"], 1] = 1.0
+    for good, expected in ((0, 100.0), (5, 100.0), (6, 0.0), (50, 0.0), (95, 100.0)):
+        split = Sentences(("good",) * good + ("bad",) * (100 - good), torch.arange(100) % 2)
+        assert studies.lab_09.still(student, split) == expected
+
+
 def test_an_arm_that_is_not_trained_gives_what_it_begins_with():
     arm = NoTraining(lambda seed: kd.models.bert(8, 1, seed=seed))
     student = arm.run(3)

@@ -522,23 +522,30 @@ kd.say("Stood still: " + ("; ".join(still) or "no student") + ".")
 # %% [markdown]
 # What gets a student off its plateau? In a *warm-up* the learning rate rises from 0 to its peak, so that the first steps are small
 # ones. Every BERT above warmed up over a tenth of its steps, which is usual. With half of the steps, the seed that stood still on
-# SST-2 no longer did. One rescued seed shows little. So the next comparison trained *KD, no labels* on SST-2 in both ways, with ten
-# other seeds. Look for points far below the others.
+# SST-2 no longer did. One rescued seed shows little, and where few stand still, ten more show no more. The next comparison has a
+# third of the steps and four times the rate: two of three other seeds stood still so. Against it stand the long warm-up and the
+# usual rate. A student *stands still* here if it gives at least 95 of 100 sentences the same answer.
 
 # %%
-warmed = kd.study("09-plateau", data).stored()
-longer = warmed.difference("warm-up of half")
+plateau = kd.study("09-plateau", data)
+warmed, stuck = plateau.stored(), plateau.stored("-still")
 warmed.figure()
 
 # %%
-slow = [arm for arm, _ in standing(warmed)]
+cures = [arm for arm in stuck.scores if arm != stuck.baseline]
 kd.say(
-    f"A warm-up of half the steps instead of a tenth: {longer} (**{longer.verdict}**). Of {len(warmed.scores)} students each, "
-    + " and ".join(f"{slow.count(arm)} stood still with a {arm}" for arm in warmed.scores)
+    f"Of {len(stuck.scores)} students each, stood still: "
+    + ", ".join(f"{(stuck.scores[arm] == 100).sum()} ({arm})" for arm in stuck.scores)
+    + f". Against the {stuck.baseline}, in accuracy: "
+    + "; ".join(
+        f"{arm} {warmed.difference(arm)} (**{warmed.difference(arm).verdict}**)"
+        for arm in cures
+    )
+    + ". In few steps, then, "
     + (
-        "."
-        if slow
-        else ": a seed that stands still is rare, and these ten cannot tell whether a warm-up frees it."
+        "slower beginnings are no cure: both leave more students where they began."
+        if all(warmed.difference(arm).high < 0 for arm in cures)
+        else "not each slower beginning costs accuracy."
     )
 )
 
