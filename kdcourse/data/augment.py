@@ -84,7 +84,8 @@ def augmented(
 ) -> Split:
     """A split that holds several augmented copies of every picture, drawn once: images (V · N, C, H, W), view after view.
 
-    A `TeacherCache` can answer for them: the views never change, so its answers stay exact.
+    A `TeacherCache` can answer for them: the views never change, so its answers stay exact. In a long run it can cost accuracy
+    that the same views come again; lab 10 measures it.
     views: V, how many copies, default 4; each takes as much memory as the split. augment: called as
     augment(pictures, generator=...), default `random_shift_flip`. seed: fixes the views, default 0.
     Raises `ValueError` for fewer than one view, and where augment gives no view of each picture.
