@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import kdcourse
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -109,7 +111,7 @@ def test_a_page_links_to_what_exists(page):
         assert not part or part in anchors(target), link
     for name in re.findall(rf"{re.escape(ADDRESS)}/blob/main/([\w./-]+)|lab/tree/([\w./-]+)", text):
         assert (ROOT / "".join(name)).exists(), name
-    assert set(re.findall(rf"{re.escape(ADDRESS)}@v([\d.]+\d)", text)) <= {PROJECT["version"]}
+    assert set(re.findall(rf"{re.escape(ADDRESS)}@v([\d.]+\d)", text)) <= {kdcourse.__version__}
 
 
 def test_every_file_that_the_first_page_names_exists():
@@ -147,5 +149,5 @@ def test_a_release_begins_with_one_version():
     }
     for name, pattern in said.items():
         if found := re.search(pattern, (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE):
-            assert found[1] == PROJECT["version"], name
+            assert found[1] == kdcourse.__version__, name
     assert "release.yml" in (ROOT / "docs" / "releasing.md").read_text(encoding="utf-8")

@@ -49,16 +49,7 @@ def search(
     path = Path(file) if file is not None else cache_folder() / "searches" / f"{name}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     _leave_out_half_lines(path)
-    # Locked by a file: optuna's default lock is a symbolic link, which Windows lets only administrators make.
-    lock = optuna.storages.journal.JournalFileOpenLock(str(path))
-    journal = optuna.storages.journal.JournalFileBackend(str(path), lock)
-    study = optuna.create_study(
-        study_name=name,
-        storage=optuna.storages.JournalStorage(journal),
-        direction="maximize",
-        load_if_exists=True,
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
-    )
+    study = _opened(path, name)
     done = finished(study)
     # Seeded by how many trials are done, so that a resumed search does not draw its first settings again.
     study.sampler = optuna.samplers.TPESampler(seed=SEED + len(done), n_startup_trials=5)
@@ -74,6 +65,22 @@ def search(
                 f"Interrupted: {len(finished(study))} of {trials} trials are kept in {path.name}; run again to go on."
             )
     return study
+
+
+def _opened(path: Path, name: str) -> "optuna.Study":
+    """The study in this journal, a new one where there is none."""
+    import optuna
+
+    # Locked by a file: optuna's default lock is a symbolic link, which Windows lets only administrators make.
+    lock = optuna.storages.journal.JournalFileOpenLock(str(path))
+    journal = optuna.storages.journal.JournalFileBackend(str(path), lock)
+    return optuna.create_study(
+        study_name=name,
+        storage=optuna.storages.JournalStorage(journal),
+        direction="maximize",
+        load_if_exists=True,
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
+    )
 
 
 def _leave_out_half_lines(path: Path) -> None:
