@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 import warnings
 from pathlib import Path
@@ -17,7 +18,18 @@ import torch
 from typer.testing import CliRunner
 
 import kdcourse as kd
-from kdcourse.assignments import likeness, marking, measurement, processes, runner, sandbox, sheet, submissions, tasks
+from kdcourse.assignments import (
+    confinement,
+    likeness,
+    marking,
+    measurement,
+    processes,
+    runner,
+    sandbox,
+    sheet,
+    submissions,
+    tasks,
+)
 from kdcourse.assignments.measurement import pictures
 from kdcourse.assignments.tasks import FunctionTask, ReportTask, WrittenTask
 from kdcourse.assignments.variants import GRADED, TASKS, assignment
@@ -522,6 +534,32 @@ def test_a_machine_without_bubblewrap_is_told_before_anything_runs(tmp_path, mon
     assert isinstance(done.exception, ZeroDivisionError) and "install the package `bubblewrap`" in said
 
 
+@pytest.mark.parametrize("platform", ["darwin", "win32", "linux"])
+def test_what_a_system_lacks_is_said_by_name_before_anything_runs(platform, tmp_path, monkeypatch):
+    monkeypatch.setattr(confinement.sys, "platform", platform)
+    monkeypatch.setattr(confinement, "_landlock", lambda _: -1)  # a kernel that has it switched off
+    monkeypatch.setattr(sandbox, "means", lambda: "")
+    monkeypatch.setattr(processes, "run_answers", lambda *_: pytest.fail("it ran something"))
+    monkeypatch.setattr(processes, "liberties", lambda: 1 / 0)
+    done, said = call("mark", str(hand_in(tmp_path / "a.ipynb", {})), "--seed", "7")
+    assert isinstance(done.exception, ZeroDivisionError)
+    if platform == "linux":
+        assert "this system has no Landlock, which would" in said
+    else:
+        assert "this system has no namespaces and no Landlock and no seccomp, which would" in said
+
+
+def test_a_trial_signals_nobody_on_windows(monkeypatch):
+    """There os.kill(marker, 0) would send the marker an interrupt; and what it has not, such as fork, holds nobody back."""
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("it sent a signal"))
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.delattr(os, "fork")
+    names = {"marker": os.getpid(), "file": "none", "references": "none", "cmdline": b""}
+    job = {"names": list(processes.LIBERTIES), "probe": "numbers", "code": processes.TRIALS.format(**names)}
+    found = runner.run(job)["found"]
+    assert found["processes"] and found["children"] and found["sight"] and not found["files"]
+
+
 def test_liberties_are_told_and_a_machine_that_runs_no_answer_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "run_answers", lambda jobs: [runner.run(job) for job in jobs])
     assert {"signal other processes", "remove files"} <= set(processes.liberties())
@@ -574,7 +612,7 @@ def test_published_solutions_pass_in_the_process_that_runs_answers():
 
 def test_there_is_a_task_from_every_lab_and_its_text_says_what_is_drawn():
     labs = {identity[:2] for identity in engine.all_exercises()}
-    assert {name[:2] for name in TASKS} == labs and len(labs) == 15
+    assert {name[:2] for name in TASKS} == labs and len(labs) == 17
     for asked in FUNCTIONS.values():
         assert asked.exercise.startswith(asked.id[:2])
         assert all(f"`{name}`" in asked.text for name in (asked.arguments if asked.kinds else ()))

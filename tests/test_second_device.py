@@ -302,11 +302,12 @@ OF_TEXTS = {
     kind.__name__: kind() for kind in (methods.NextToken, methods.TokenDivergence, methods.TopK, methods.UniversalLogit)
 }
 OF_TEXTS["OnPolicy"] = methods.OnPolicy(prompt=4)
+TWO_HEADS = methods.AuxiliaryLogits(count=3)
 
 
 def test_every_method_is_tried():
     public = {kind for kind in vars(methods).values() if isinstance(kind, type) and issubclass(kind, Method)}
-    tried = {type(method) for method in (*EVERY.values(), *RESPONSES.values(), *OF_TEXTS.values())}
+    tried = {type(method) for method in (*EVERY.values(), *RESPONSES.values(), *OF_TEXTS.values(), TWO_HEADS)}
     assert public == tried | {Method, WeightedSum}
 
 
@@ -327,6 +328,11 @@ def test_a_method_trains_a_student_of_the_cpu_with_a_teacher_of_the_cpu(name, sp
     student, teacher = net(), kd.models.convnet((8, 10), classes=4, seed=1)
     assert not waits_of_steps(student, split, method, teacher if method.needs_teacher else None)
     assert next(student.parameters()).device == split.device
+
+
+def test_a_method_for_two_heads(split):
+    student, teacher = (kd.models.two_heads((8,), auxiliary=5, classes=4, inputs=64, seed=seed) for seed in (0, 1))
+    assert not waits_of_steps(student, split, TWO_HEADS, teacher)
 
 
 @pytest.mark.parametrize("name", OF_TEXTS)

@@ -138,6 +138,11 @@ CARDS = {
         Card("13.reverse_kl", ("states", "states"), "gradients"),
     ],
     "14": [Card("14.from_pixels", ("pixels", "channels", "channels"))],
+    "15": [Card("15.between_weights", ("weights", "weights"), fixed=((0.2, 0.4, 0.6, 0.8),))],
+    "16": [
+        Card("16.top_answers", ("distributions",), fixed=((1, 2),)),
+        Card("16.nasty_loss", ("logits", "logits", "labels"), fixed=(SHARES, TEMPERATURES)),
+    ],
 }  # fmt: skip
 
 
