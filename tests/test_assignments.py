@@ -17,7 +17,18 @@ import torch
 from typer.testing import CliRunner
 
 import kdcourse as kd
-from kdcourse.assignments import likeness, marking, measurement, processes, runner, sandbox, sheet, submissions, tasks
+from kdcourse.assignments import (
+    confinement,
+    likeness,
+    marking,
+    measurement,
+    processes,
+    runner,
+    sandbox,
+    sheet,
+    submissions,
+    tasks,
+)
 from kdcourse.assignments.measurement import pictures
 from kdcourse.assignments.tasks import FunctionTask, ReportTask, WrittenTask
 from kdcourse.assignments.variants import GRADED, TASKS, assignment
@@ -518,6 +529,38 @@ def test_a_machine_without_bubblewrap_is_told_before_anything_runs(tmp_path, mon
     monkeypatch.setattr(processes, "liberties", lambda: 1 / 0)
     done, said = call("mark", str(hand_in(tmp_path / "a.ipynb", {})), "--seed", "7")
     assert isinstance(done.exception, ZeroDivisionError) and "install the package `bubblewrap`" in said
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32", "linux"])
+def test_what_a_system_lacks_is_said_by_name_before_anything_runs(platform, tmp_path, monkeypatch):
+    monkeypatch.setattr(confinement.sys, "platform", platform)
+    monkeypatch.setattr(confinement, "_landlock", lambda _: -1)  # a kernel that has it switched off
+    monkeypatch.setattr(sandbox, "means", lambda: "")
+    monkeypatch.setattr(processes, "run_answers", lambda *_: pytest.fail("it ran something"))
+    monkeypatch.setattr(processes, "liberties", lambda: 1 / 0)
+    done, said = call("mark", str(hand_in(tmp_path / "a.ipynb", {})), "--seed", "7")
+    assert isinstance(done.exception, ZeroDivisionError)
+    if platform == "linux":
+        assert "this system has no Landlock, which would" in said
+    else:
+        assert "this system has no namespaces and no Landlock and no seccomp, which would" in said
+
+
+def test_a_trial_signals_nobody_on_windows():
+    """There os.kill(marker, 0) would send the marker an interrupt; and what it has not, such as fork, holds nobody back."""
+    names = {"marker": os.getpid(), "file": "none", "references": "none", "cmdline": b""}
+    pretend = "import os, sys\nkilled = []\nclass Windows:\n    name, platform = 'nt', 'win32'\n"
+    pretend += "    kill = staticmethod(lambda *_: killed.append(1))\n"
+    pretend += "    stat, chmod, remove = os.stat, os.chmod, os.remove\nos = sys = Windows\n"
+    trials = processes.TRIALS.format(**names).replace("mmap, os, sys", "mmap")
+    job = {
+        "names": [*processes.LIBERTIES, "signals"],
+        "probe": "numbers",
+        "code": f"{pretend}{trials}signals = len(killed)",
+    }
+    found = runner.run(job)["found"]
+    assert found["processes"] and found["children"] and found["sight"]
+    assert not found["files"] and found["signals"] == 0
 
 
 def test_liberties_are_told_and_a_machine_that_runs_no_answer_is_an_error(tmp_path, monkeypatch):

@@ -899,6 +899,14 @@ def test_a_file_that_gives_no_answers_says_why(tmp_path, text, said):
         assert code == 2 and "file must be a Python file" in output
 
 
+def test_a_terminal_without_the_signs_shows_their_numbers(own_progress, tmp_path):
+    (tmp_path / "a.py").write_text("def entropy(p):\n    return torch.special.entr(p).sum(1)\n")
+    command = [sys.executable, "-m", "kdcourse.cli", "check", str(tmp_path / "a.py")]
+    narrow = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(command, capture_output=True, text=True, encoding="cp1252", env=narrow)
+    assert done.returncode == 0 and "\\u2713 Right: 02.entropy" in done.stdout, done.stderr
+
+
 def test_assistants_are_told_the_commands_that_there_are():
     text = (Path(__file__).parent.parent / "AGENTS.md").read_text(encoding="utf-8")
     said = set(re.findall(r"`kdcourse (\w+)", text))

@@ -27,7 +27,7 @@ from pathlib import Path
 MEMORY = 1 << 30  # bytes
 REPLY = 1_000_000  # bytes
 MOUNT_SETATTR, CREATE_RULESET, RESTRICT_SELF = 442, 444, 446  # system calls, the same on every architecture
-NO_NEW_PRIVILEGES, SECCOMP = 38, 22  # prctl's
+NO_NEW_PRIVILEGES, SECCOMP, GET_SECCOMP = 38, 22, 21  # prctl's
 # Landlock's rights, as bits of its three sets: files, TCP, and what stays within the process.
 WRITE_REMOVE_MAKE = sum(1 << right for right in (1, *range(4, 13)))
 TRUNCATE = 1 << 14
@@ -79,6 +79,21 @@ def confine(hidden: list[str] | None) -> None:
     _forbid_calls(libc)
 
 
+def absent() -> list[str]:
+    """What of Linux's own means this system lacks, by name; found by asking it, before anything is run."""
+    if sys.platform != "linux":
+        return ["namespaces", "Landlock", "seccomp"]
+    libc = ctypes.CDLL(None)
+    found = {"Landlock": _landlock(libc) >= 1}
+    found["seccomp"] = os.uname().machine in PROCESSORS and libc.prctl(GET_SECCOMP, 0, 0, 0, 0) >= 0
+    return [name for name, there in found.items() if not there]
+
+
+def _landlock(libc: ctypes.CDLL) -> int:
+    """Its version; below 1 in a kernel before 5.13, and in one that has it switched off."""
+    return libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
+
+
 def _freeze_mounts(libc: ctypes.CDLL, folders: list[bytes]) -> None:
     """Empty these folders, show its own processes alone, make all mounts read-only, give up the capability to change that."""
     for folder in folders:
@@ -91,8 +106,8 @@ def _freeze_mounts(libc: ctypes.CDLL, folders: list[bytes]) -> None:
 
 def _forbid_writing(libc: ctypes.CDLL) -> None:
     """Landlock with no exceptions: a right that is handled and never granted is refused everywhere."""
-    version = libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
-    if version < 1:  # a kernel before 5.13, or one that has it switched off
+    version = _landlock(libc)
+    if version < 1:
         return
     handled = [WRITE_REMOVE_MAKE | TRUNCATE if version >= 3 else WRITE_REMOVE_MAKE]
     if version >= 4:

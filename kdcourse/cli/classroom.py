@@ -39,7 +39,7 @@ def mark(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask where this machine cannot hold an answer.")] = False,
 ) -> None:
     """Mark what was handed in: which checks each notebook passes. Answers run in a process of their own, with limits."""
-    from kdcourse.assignments import marking, processes, sandbox, submissions, variants
+    from kdcourse.assignments import confinement, marking, processes, sandbox, submissions, variants
     from kdcourse.system.storage import write_safely
 
     try:
@@ -49,6 +49,10 @@ def mark(
         submissions.handed_in(place)
         if sandbox.means() != "bwrap":
             typer.echo(f"Note: {sandbox.WITHOUT_BUBBLEWRAP}", err=True)
+        if lacking := confinement.absent():
+            typer.echo(
+                f"Note: this system has no {' and no '.join(lacking)}, which would hold an answer back.", err=True
+            )
         liberties = processes.liberties()
         for liberty in liberties:
             typer.echo(f"Note: on this machine an answer can {liberty}.", err=True)

@@ -47,9 +47,12 @@ def search(
     path = Path(file) if file is not None else cache_folder() / "searches" / f"{name}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     _leave_out_half_lines(path)
+    # Locked by a file: optuna's default lock is a symbolic link, which Windows lets only administrators make.
+    lock = optuna.storages.journal.JournalFileOpenLock(str(path))
+    journal = optuna.storages.journal.JournalFileBackend(str(path), lock)
     study = optuna.create_study(
         study_name=name,
-        storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path))),
+        storage=optuna.storages.JournalStorage(journal),
         direction="maximize",
         load_if_exists=True,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
