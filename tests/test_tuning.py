@@ -144,3 +144,14 @@ def test_the_front_agrees_with_the_labs_reference():
     costs, scores = torch.rand(2, 40, generator=generator)
     mask = kd.exercise("10.worth_their_cost")(costs, scores)
     assert sorted(tuning.front(costs, scores).tolist()) == mask.nonzero()[:, 0].tolist()
+
+
+def test_a_search_needs_no_symbolic_links(tmp_path, monkeypatch):
+    """On Windows only administrators may make them."""
+
+    def refused(*_, **__):
+        raise OSError(1314, "a required privilege is not held by the client")
+
+    monkeypatch.setattr("os.symlink", refused)
+    study = tuning.search(objective, 3, name="toy", file=tmp_path / "toy.log", progress=False)
+    assert len(tuning.finished(study)) == 3
