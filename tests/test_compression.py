@@ -105,7 +105,7 @@ def test_what_cannot_be_cut_is_named():
 
 def test_without_torchao_it_says_what_to_install(monkeypatch, network):
     monkeypatch.setitem(sys.modules, "torchao", None)
-    with pytest.raises(ModuleNotFoundError, match="this needs torchao; run: pip install torchao"):
+    with pytest.raises(ModuleNotFoundError, match=r"this needs torchao; run: pip install 'kdcourse\[export\]'"):
         quantize(network)
 
 

@@ -81,9 +81,13 @@ def test_the_graph_is_a_list_of_operations():
 def test_without_its_packages_it_says_what_to_install(tmp_path, monkeypatch):
     for package in ("onnx", "onnxscript", "onnxruntime"):
         monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ModuleNotFoundError, match="this needs onnx and onnxscript; run: pip install onnx onnxscript"):
+    with pytest.raises(
+        ModuleNotFoundError, match=r"this needs onnx and onnxscript; run: pip install 'kdcourse\[export\]'"
+    ):
         export.to_onnx(BUILDERS["perceptron"](), SPLIT, tmp_path / "never.onnx")
-    with pytest.raises(ModuleNotFoundError, match="this needs onnx and onnxruntime; run: pip install onnx onnxruntime"):
+    with pytest.raises(
+        ModuleNotFoundError, match=r"this needs onnx and onnxruntime; run: pip install 'kdcourse\[export\]'"
+    ):
         export.int8_onnx(tmp_path / "never.onnx", tmp_path / "nor.onnx")
     with pytest.raises(ModuleNotFoundError, match="this needs onnxruntime; run"):
         export.OnnxModel(tmp_path / "never.onnx")

@@ -101,7 +101,7 @@ def timm(monkeypatch):
 
 
 def test_a_package_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setattr("kdcourse.system.runtime.find_spec", lambda name: None)
+    monkeypatch.setattr("kdcourse.system.runtime.find_spec", lambda name: None if name == "timm" else name)
     with pytest.raises(RecipeError, match=r"kd.teacher.timm:resnet18: this needs timm; run: pip install timm"):
         build_model({"timm:resnet18": {"pretrained": True}}, "kd.teacher", COLOUR, 0)
 

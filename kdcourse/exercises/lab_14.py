@@ -312,7 +312,7 @@ def _threshold(answer) -> dict[str, object]:
     probe=_threshold,
 )  # fmt: skip
 def cheapest_threshold(confidence, right, error, asking):
-    candidates = torch.cat([confidence.unique(), torch.tensor([2.0])])
+    candidates = torch.cat([confidence.unique(), confidence.new_tensor([2.0])])
     answered = confidence >= candidates[:, None]  # a row for each candidate
     costs = error * (answered & ~right).sum(dim=1) + asking * (~answered).sum(dim=1)
     return candidates[costs.argmin()]
@@ -347,7 +347,7 @@ def _unseen(confidence, right, error, asking):
     "answered below the threshold", "The model answers where it is sure: confidence >= threshold."
 )
 def _below(confidence, right, error, asking):
-    candidates = torch.cat([confidence.unique(), torch.tensor([2.0])])
+    candidates = torch.cat([confidence.unique(), confidence.new_tensor([2.0])])
     answered = confidence < candidates[:, None]
     costs = error * (answered & ~right).sum(dim=1) + asking * (~answered).sum(dim=1)
     return candidates[costs.argmin()]

@@ -152,9 +152,10 @@ def plateau(data: TextData) -> dict[str, TextRecipe]:
     validation data; that was known before the first of these students was trained. Each cure changes one thing: the warm-up, or
     the rate. With a third of the steps, seeds 300 to 311, both cures came too late: 12 and 10 of 12 stood still, and 2 without.
     """
-    many = data.train.sample(small(data).steps * small(data).batch_size).unlabelled()
+    recipe = small(data)
+    many = data.train.sample(min(recipe.steps * recipe.batch_size, len(data.train))).unlabelled()
     taught = {"teacher": zoo.sentiment_teacher(announce=False), "train": many, "alpha": 1.0, "warmup": 0.1}
-    usual = replace(small(data), **taught, learning_rate=FAST_RATE)
+    usual = replace(recipe, **taught, learning_rate=FAST_RATE)
     return {
         "warm-up of a tenth": usual,
         "warm-up of half": replace(usual, warmup=LONG_WARMUP),
