@@ -30,7 +30,23 @@ def pytest_addoption(parser):
     parser.addoption("--offline", action="store_true", help="cut this process and its kernels off from the network")
 
 
+def begun_again(begin):
+    """Kernels that begin at once may draw the same port, and then one of them dies: it begins once more."""
+
+    def begun(*arguments, **settings):
+        try:
+            return begin(*arguments, **settings)
+        except RuntimeError:
+            return begin(*arguments, **settings)
+
+    return begun
+
+
 def pytest_configure(config):
+    if config.pluginmanager.has_plugin("nbval"):
+        from nbval import plugin
+
+        plugin.RunningKernel = begun_again(plugin.RunningKernel)
     if config.getoption("--offline"):
         # Python runs `sitecustomize` at start, in this process's children too: the kernels of the notebooks.
         os.environ["PYTHONPATH"] = os.pathsep.join([str(OFFLINE), os.environ.get("PYTHONPATH", "")])

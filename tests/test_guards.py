@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import conftest
 from kdcourse.authoring import notebooks
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -113,3 +114,21 @@ def test_offline_cuts_off_tests_and_their_kernels(tmp_path):
     assert "1 failed, 1 passed" in run.stdout and "the network is cut off for this test: 192.0.2.1" in run.stdout, (
         run.stdout
     )
+
+
+def test_a_kernel_that_dies_at_its_beginning_begins_once_more_and_no_more():
+    from nbval import plugin
+
+    assert plugin.RunningKernel.__qualname__.startswith(conftest.begun_again.__name__)
+    ends = [RuntimeError("Kernel died"), "a kernel"]
+
+    def begin():
+        end = ends.pop(0)
+        if isinstance(end, RuntimeError):
+            raise end
+        return end
+
+    assert conftest.begun_again(begin)() == "a kernel"
+    ends += [RuntimeError("Kernel died"), RuntimeError("again")]
+    with pytest.raises(RuntimeError, match="again"):
+        conftest.begun_again(begin)()
