@@ -33,6 +33,7 @@ _PLACES = {
     "load_texts": "data",
     "study": "studies",
     "stored": "experiments.ledger",
+    "need": "system.runtime",
     "say": "system.runtime",
     "verbatim": "system.markup",
     "setup": "system.runtime",
@@ -79,7 +80,7 @@ if TYPE_CHECKING:
     from kdcourse.review import audit, diagnose
     from kdcourse.studies import study
     from kdcourse.system.markup import verbatim
-    from kdcourse.system.runtime import say, setup
+    from kdcourse.system.runtime import need, say, setup
     from kdcourse.training.cache import TeacherCache
     from kdcourse.training.finetuning import finetune
     from kdcourse.training.loop import train

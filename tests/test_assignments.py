@@ -23,6 +23,7 @@ from kdcourse.assignments import (
     likeness,
     marking,
     measurement,
+    nbgrader,
     processes,
     runner,
     sandbox,
@@ -368,6 +369,15 @@ def test_a_source_that_no_parser_takes_is_no_published_solution():
     assert likeness.normal_form("def f(): return 1" + " " * likeness.LONGEST, "f") is None
 
 
+def test_two_sources_that_no_parser_takes_are_not_each_other(monkeypatch):
+    def reference(logits):
+        return logits
+
+    monkeypatch.setattr(likeness, "LONGEST", 10)  # of the published solution too
+    assert not likeness.equals("def reference(", reference, ("logits",), ())
+    assert not likeness.equals("", lambda logits: logits, ("logits",), ())  # whose line is no function of that name
+
+
 def test_the_parser_says_nothing_about_a_students_code():
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
@@ -570,6 +580,79 @@ def test_liberties_are_told_and_a_machine_that_runs_no_answer_is_an_error(tmp_pa
     monkeypatch.setattr(sandbox, "command", lambda _: ["/bin/false"])
     done, said = call("mark", str(hand_in(tmp_path / "a.ipynb", {})), "--seed", "7")
     assert done.exit_code == 1 and "does not start" in said
+
+
+RELEASED = {  # what nbgrader does to a source: region -> what students see
+    r"(?ms)^( *)### BEGIN SOLUTION.*?### END SOLUTION$": r"\1# YOUR CODE HERE\n\1raise NotImplementedError()",
+    r"(?ms)^### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS$": "",
+}
+
+
+def test_a_sheet_for_nbgrader_has_its_metadata_and_no_solution(tmp_path):
+    done, said = call("assign", "--seed", "7", "--nbgrader", "--out", str(tmp_path))
+    assert done.exit_code == 0 and "assignment-7.ipynb" in said
+    cells = nbformat.read(tmp_path / "assignment-7.ipynb", as_version=4).cells
+    tagged = {cell.metadata.nbgrader.grade_id: cell for cell in cells if "nbgrader" in cell.metadata}
+    assert [cell.source for cell in cells if "nbgrader" not in cell.metadata] == [sheet.WORK]
+    for name, cell in tagged.items():
+        kinds = dict(cell.metadata.nbgrader)
+        points = kinds.pop("points", None)
+        assert set(kinds) == {"grade", "grade_id", "locked", "schema_version", "solution", "task"}
+        assert re.fullmatch(r"[\w-]+", name) and kinds["schema_version"] == 3 and kinds["task"] is False
+        assert kinds["grade"] == (points is not None) and kinds["locked"] != kinds["solution"]
+    for asked in assignment(SEED):
+        answer = tagged[asked.id]
+        assert answer.metadata.nbgrader.solution and answer.metadata.nbgrader.grade == isinstance(asked, WrittenTask)
+        if not isinstance(asked, WrittenTask):
+            grading = tagged[f"{asked.id}-marks"]
+            assert cells[cells.index(answer) + 1] is grading and grading.cell_type == "code"
+            assert grading.metadata.nbgrader.grade and grading.metadata.nbgrader.points == len(asked.checks)
+    assert len(cells) == len(sheet.compose(SEED, assignment(SEED)).cells) + len(GRADED) - 1
+    text = "\n".join(cell.source for cell in cells)
+    for region, seen in RELEASED.items():
+        text = re.sub(region, seen, text)
+    assert "BEGIN" not in text and "marks(" not in text
+    for asked in assignment(SEED):
+        if not isinstance(asked, WrittenTask):  # the stub is what it was
+            assert f"# Answer to {asked.id}\n{asked.stub.removesuffix('...')}" in text
+
+
+def test_nbgraders_grading_cell_marks_the_answer_that_the_notebook_ran(known_outcome, capsys):
+    (source,) = [
+        cell.source for cell in nbgrader.compose(SEED, assignment(SEED)).cells if 'marks(7, "02-softmax"' in cell.source
+    ]
+    *steps, last = [line for line in source.splitlines() if not line.startswith("#")]
+    answer = "# Answer to 02-softmax\n"
+    keeps_no_argument = "def softmax_with_temperature(logits):\n    logits /= 6.0\n    return logits.softmax(1)"
+    assert task("02-softmax").settings == (6.0,)
+    for code, points, said in (
+        (right()["02-softmax"], 2, ""),
+        (keeps_no_argument, 1, "02-softmax, arguments unchanged: "),
+        ("import kdcourse", 0, "ModuleNotFoundError"),
+    ):
+        scope = {"In": ["", "import torch", f"{answer}def softmax_with_temperature(logits): ...", answer + code]}
+        exec("\n".join(steps), scope)
+        assert eval(last, scope) == points, code
+        assert said in capsys.readouterr().out
+    assert nbgrader.marks(SEED, "02-softmax", [""]) == 0 and "no answer cell" in capsys.readouterr().out
+    numbers = "# Answer to 03-experiment\n" + right()["03-experiment"]
+    assert nbgrader.marks(SEED, "03-experiment", [numbers]) == 4
+
+
+def test_nbgrader_itself_takes_the_sheet_and_makes_the_students_copy():
+    formats = pytest.importorskip("nbgrader.nbgraderformat", reason="nbgrader is not installed here")
+    from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions
+
+    notebook = nbgrader.compose(SEED, assignment(SEED, TASKS))
+    formats.MetadataValidator().validate_nb(notebook)
+    assert formats.SCHEMA_VERSION == nbgrader.SCHEMA
+    for clearing in (ClearSolutions(), ClearHiddenTests()):
+        notebook, _ = clearing.preprocess(notebook, {})
+    text = "\n".join(cell.source for cell in notebook.cells)
+    assert "marks(" not in text and "SOLUTION" not in text and "    raise NotImplementedError()" in text
+    assert list(sheet.answers(cell.source for cell in notebook.cells)) == [
+        asked.id for asked in assignment(SEED, TASKS) if not isinstance(asked, WrittenTask)
+    ]
 
 
 FUNCTIONS = {

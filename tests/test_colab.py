@@ -36,22 +36,25 @@ def test_all_labs_have_the_same_set_up_cell_and_it_reads_as_one_line():
 
 
 @pytest.mark.parametrize(
-    ("colab", "installed", "asked"),
-    [(False, [], False), (False, ["0.0.1"], False), (True, [], True), (True, ["0.0.1"], True), (True, [VERSION], False)],
-)  # fmt: skip
-def test_the_cell_installs_the_tag_on_colab_once(monkeypatch, colab, installed, asked):
+    ("installed", "asked"), [([], True), (["0.0.1"], True), ([VERSION], False), (["0.0.1", VERSION], False)]
+)
+@pytest.mark.parametrize("place", ["Colab", "Kaggle", "elsewhere"])
+def test_the_cell_installs_the_tag_on_colab_and_kaggle_once(monkeypatch, place, installed, asked):
     lines = []
     shell = types.SimpleNamespace(run_line_magic=lambda *words: lines.append(" ".join(words)))
     course = types.ModuleType("kdcourse")
     course.setup = lambda: lines.append("kd.setup()")
     monkeypatch.setitem(sys.modules, "kdcourse", course)
-    if colab:
+    monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
+    if place == "Colab":
         monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    if place == "Kaggle":
+        monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
     found = [types.SimpleNamespace(version=one) for one in installed]
     monkeypatch.setattr(metadata, "distributions", lambda name: found)
     exec(TransformerManager().transform_cell(setup_cell(LABS[0]).source), {"get_ipython": lambda: shell})
     pip = f'pip install --quiet --no-deps "git+{REPOSITORY}@v{VERSION}"'
-    assert lines == ([pip] if asked else []) + ["kd.setup()"]
+    assert lines == [pip] * (asked and place != "elsewhere") + ["kd.setup()"]
 
 
 def test_the_repository_is_spelled_in_one_place():
@@ -72,7 +75,7 @@ def test_another_repository_or_version_changes_badge_and_cell(monkeypatch):
     badge = notebooks.compose(LABS[0]).cells[0].source
     assert "colab.research.google.com/github/somebody/fork/blob/main/notebooks/" in badge
     cell = setup_cell(LABS[0]).source
-    assert '"9.8.7" not in installed' in cell and "git+https://github.com/somebody/fork@v9.8.7" in cell
+    assert 'hosted and "9.8.7" not in installed' in cell and "git+https://github.com/somebody/fork@v9.8.7" in cell
 
 
 def pins() -> dict[str, str]:

@@ -15,7 +15,7 @@ from packaging.version import Version
 
 import kdcourse
 from kdcourse.authoring.house import Room, survey
-from kdcourse.authoring.notebooks import labs
+from kdcourse.authoring.notebooks import compose, labs
 from kdcourse.system.runtime import LABS_OF_EXTRA
 
 ROOT = Path(__file__).parent.parent
@@ -152,12 +152,15 @@ def test_all_is_what_every_lab_needs_and_each_extra_knows_its_labs():
         assert using == list(numbers), extra
 
 
-def test_without_the_extras_only_the_trainer_is_missing_and_it_says_what_to_install():
-    """In a process that finds none of their packages, as after `pip install "kdcourse[lab]"`."""
-    packages = [Requirement(line).name for extra in LABS_OF_EXTRA for line in PROJECT["optional-dependencies"][extra]]
-    script = f"""
+# As after `pip install "kdcourse[lab]"`: nothing finds what the other extras bring.
+HIDDEN = {
+    Requirement(line).name.replace("-", "_")
+    for extra in LABS_OF_EXTRA
+    for line in PROJECT["optional-dependencies"][extra]
+}
+SMALL = f"""
 import importlib.util, sys
-hidden = {[name.replace("-", "_") for name in packages]}
+hidden = {HIDDEN}
 class Hiding:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in hidden:
@@ -168,6 +171,11 @@ importlib.util.find_spec = lambda name: None if name in hidden else find_spec(na
 import kdcourse as kd
 from kdcourse.system import runtime
 runtime.requires = lambda _: ['transformers>=5.0; extra == "text"', 'optuna>=4; extra == "tuning"']
+"""
+
+
+def test_without_the_extras_only_the_trainer_is_missing_and_it_says_what_to_install():
+    script = f"""{SMALL}
 for use in (*kd.__all__, "models.gpt()", "models.bert()", "tuning.search(None, 1, name='a')"):
     try:
         eval(f"kd.{{use}}")
@@ -181,6 +189,19 @@ for use in (*kd.__all__, "models.gpt()", "models.bert()", "tuning.search(None, 1
     wanted = [f"{user}: {needs.format('transformers', 'text')}" for user in users]
     wanted.append(f"tuning.search(None, 1, name='a'): {needs.format('optuna', 'tuning')}")
     assert done.stdout.splitlines() == wanted
+
+
+def test_a_lab_that_imports_an_extras_package_asks_for_it_first():
+    asked = {}
+    for lab in labs():
+        for cell in (cell.source for cell in compose(lab).cells if cell.cell_type == "code"):
+            for name in HIDDEN.intersection(re.findall(r"^(?:import|from) (\w+)", cell, re.MULTILINE)):
+                assert cell.startswith(f'kd.need("{name}")'), f"lab {lab.number} imports {name}"
+                asked[lab.number] = subprocess.run([sys.executable, "-c", SMALL + cell], capture_output=True, text=True)
+    assert [done.stderr.splitlines()[-1].partition(": ")[2] for done in asked.values()] == [
+        "this needs transformers; run: pip install 'kdcourse[text]'",
+        "this needs optuna; run: pip install 'kdcourse[tuning]'",
+    ]
 
 
 def planned() -> dict[str, set[str]]:

@@ -36,10 +36,11 @@ def mark(place: Path, seed: int, names: Iterable[str] | None = None, *, seconds:
     found = handed_in(place)  # all of them, before anybody's code runs
     flagged = flags(found, seed, tasks)
     bar = tqdm(found, desc="marking", unit="submission", leave=False, disable=None)
-    return [{"submission": one.name, **_row(tasks, one, seconds), "flags": flagged[one.name]} for one in bar]
+    return [{"submission": one.name, **marked(tasks, one, seconds), "flags": flagged[one.name]} for one in bar]
 
 
-def _row(tasks: list[Task], submission: Submission, seconds: float) -> dict:
+def marked(tasks: list[Task], submission: Submission, seconds: float) -> dict:
+    """A submission's `marks`, `out_of`, `error` and `tasks`, as `mark` says; seconds: for its answers."""
     given = submission.answers
     seeds = {task.id: secrets.randbits(32) for task in tasks}  # so that no answer knows its arguments beforehand
     jobs = {task.id: task.job(seeds[task.id]) | {"code": given[task.id]} for task in tasks if task.id in given}

@@ -26,18 +26,19 @@ from kdcourse.assignments.measurement import pictures
 
 data = pictures(seed={seed}, classes="{classes}")
 teacher = kd.zoo.teacher("convnet", data)"""
+WORDS = "*Your answer.*"
 WORK = "# Your experiment, in as many cells as you like; its numbers go into the next one."
 
 
-def hand_out(seed: int, tasks: Iterable[Task], folder: Path) -> Path:
-    """Write `assignment-<seed>.ipynb` into `folder`; its path.
+def hand_out(seed: int, notebook: NotebookNode, folder: Path) -> Path:
+    """Write the notebook as `assignment-<seed>.ipynb` into `folder`; its path.
 
     Raises `ValueError` where it is there already: it may hold somebody's answers.
     """
     path = Path(folder) / f"assignment-{seed}.ipynb"
     if path.exists():
         raise ValueError(f"out must be a folder without {path.name}, got {str(folder)!r}")
-    write(compose(seed, tasks), path)
+    write(notebook, path)
     return path
 
 
@@ -51,13 +52,23 @@ def compose(seed: int, tasks: Iterable[Task]) -> NotebookNode:
             data = DATA.format(seed=task.setting.data_seed, classes=task.setting.classes)
             cells += [new_code_cell(data), new_code_cell(WORK)]
         if isinstance(task, WrittenTask):
-            cells.append(new_markdown_cell("*Your answer.*"))
+            cells.append(new_markdown_cell(WORDS))
         else:
             cells.append(new_code_cell(f"# Answer to {task.id}\n{task.stub}"))
     for number, cell in enumerate(cells):
         cell.id = f"assignment-{number:02d}"
     metadata = NotebookNode(kernelspec=KERNEL, language_info={"name": "python"})
     return new_notebook(cells=cells, metadata=metadata)
+
+
+def is_answer(cell: NotebookNode) -> bool:
+    """Whether a task is answered there."""
+    return cell.source == WORDS or (cell.cell_type == "code" and re.match(ANSWER, cell.source) is not None)
+
+
+def answers(sources: Iterable[str]) -> dict[str, str]:
+    """Task -> source of the code cell that answers it; where two do, the last."""
+    return {match[1]: source for source in sources if (match := re.match(rf"\s*{ANSWER}", source))}
 
 
 def read(path: Path) -> tuple[dict[str, str], int | None]:
@@ -74,6 +85,5 @@ def read(path: Path) -> tuple[dict[str, str], int | None]:
         code, words = (["".join(cell["source"]) for cell in cells if cell["cell_type"] == kind] for kind in KINDS)
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(f"the notebook cannot be read ({type(error).__name__})") from error
-    answers = {match[1]: source for source in code if (match := re.match(rf"\s*{ANSWER}", source))}
     titles = [int(match[1]) for text in words if (match := re.match(r"# Assignment (\d{1,18})\b", text))]
-    return answers, titles[0] if titles else None
+    return answers(code), titles[0] if titles else None

@@ -33,13 +33,15 @@ CELL_SECONDS = 300
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 COLAB = "https://colab.research.google.com"
 BADGE = "open_in_colab.svg"  # beside the notebooks: a picture that asks no host
-# What must happen before the course can be imported, in front of each lab's `kd.setup()`: Colab installs it, once.
+# What must happen before the course can be imported, in front of each lab's `kd.setup()`: Colab and Kaggle install it, once.
 BOOTSTRAP = """\
+import os
 import sys
 from importlib.metadata import distributions
 
+hosted = "google.colab" in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ
 installed = {{course.version for course in distributions(name="kdcourse")}}
-if "google.colab" in sys.modules and "{version}" not in installed:
+if hosted and "{version}" not in installed:
     %pip install --quiet --no-deps "git+{repository}@v{version}"
 """
 

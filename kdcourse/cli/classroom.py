@@ -19,13 +19,17 @@ def assign(
     seed: Seed,
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path(),
     task: Tasks = None,
+    for_nbgrader: Annotated[
+        bool, typer.Option("--nbgrader", help="With nbgrader's marks on its cells: a source notebook, for source/NAME.")
+    ] = False,
 ) -> None:
     """Write a graded variant of tasks from the labs as assignment-SEED.ipynb: for students to fill, without solutions."""
     insist("jupytext")
-    from kdcourse.assignments import sheet, variants
+    from kdcourse.assignments import nbgrader, sheet, variants
 
+    form = nbgrader.compose if for_nbgrader else sheet.compose
     try:
-        typer.echo(sheet.hand_out(seed, variants.assignment(seed, task), out))
+        typer.echo(sheet.hand_out(seed, form(seed, variants.assignment(seed, task)), out))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

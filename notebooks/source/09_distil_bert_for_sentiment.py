@@ -28,6 +28,8 @@ import kdcourse as kd
 kd.setup()
 
 # %%
+kd.need("transformers")  # says how to get it, where it is missing
+
 import math
 import tempfile
 from contextlib import redirect_stdout

@@ -29,6 +29,8 @@ import kdcourse as kd
 kd.setup()
 
 # %%
+kd.need("optuna")  # says how to get it, where it is missing
+
 import math
 import time
 import warnings
