@@ -5,10 +5,12 @@ import json
 import re
 
 import pytest
+from typer.testing import CliRunner
 
 from kdcourse import losses, methods
 from kdcourse.authoring import notebooks, site
 from kdcourse.bench import browser
+from kdcourse.cli import app
 
 in_chromium = pytest.mark.skipif(browser.chromium() is None, reason="no Chromium here: the site is not opened")
 
@@ -56,6 +58,44 @@ def test_the_reference_has_every_loss_and_method_with_its_signature(built):
     assert "\\_" not in text
     plain = re.sub(r"<[^>]+>", "", text)
     assert "soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 4.0" in plain
+
+
+@pytest.mark.parametrize("lab", notebooks.labs(), ids=lambda lab: lab.number)
+def test_a_guide_as_slides_has_one_for_each_heading_and_asks_no_host(lab):
+    text = site.guide_as_slides(lab)
+    guide = read(site.DOCS / "teaching" / f"{lab.source.stem}.md")
+    headings = re.findall(r"^#+ ", guide, re.MULTILINE)
+    slides = text.partition("</main>")[0].split('<div class="jp-Cell jp-MarkdownCell')[1:]
+    assert len(slides) == len(headings) > 4
+    assert all(len(re.findall(r"<h[1-3]\b", slide)) == 1 for slide in slides)
+    assert "</table>" in slides[1], "the minutes"
+    for address in re.findall(r'\b(?:src|href)="([^"#][^"]*)"', text):
+        assert address.startswith(("data:", notebooks.project()[1], "https://")), address
+    assert not re.search(r'<(?:script|img|link|iframe)\b[^>]*(?:src|href)="(?!data:)', text)
+
+
+def test_the_command_writes_a_guide_as_slides(tmp_path, monkeypatch):
+    path = tmp_path / "a" / "guide.html"
+    done = CliRunner().invoke(app, ["guide", "3", "--html", str(path)])
+    assert done.exit_code == 0 and done.output.strip() == str(path)
+    assert "<title>Teach lab 03: Distil responses</title>" in read(path) and "kd-counter" in read(path)
+    monkeypatch.setattr(notebooks, "in_checkout", lambda: False)
+    done = CliRunner().invoke(app, ["guide", "3"])
+    assert done.exit_code == 1 and "needs a checkout" in done.output
+
+
+@pytest.mark.browser
+@in_chromium
+def test_a_guides_slides_turn_by_keyboard(tmp_path):
+    path = tmp_path / "guide.html"
+    path.write_text(site.guide_as_slides(notebooks.lab("03")), encoding="utf-8")
+    with browser.page() as tab:
+        tab.goto(path.as_uri())
+        shown = lambda: tab.locator("h1:visible, h2:visible, h3:visible").all_inner_texts()  # noqa: E731
+        assert [one.rstrip("¶") for one in shown()] == ["Lab 03: Distil responses"]
+        tab.keyboard.press("ArrowRight")
+        assert [one.rstrip("¶") for one in shown()] == ["Minutes"]
+        assert browser.problems(tab) == []
 
 
 def test_links_that_lead_nowhere_are_named():

@@ -1,6 +1,7 @@
 """The course as a site: the playground, labs as pages, teaching guides, glossary, reference of losses and methods, a search.
 
-It is a folder of files that asks no host for anything and may lie anywhere: every link in it is relative.
+It is a folder of files that asks no host for anything and may lie anywhere: every link in it is relative. Beside it, a guide
+as slides.
 """
 
 import html
@@ -42,6 +43,14 @@ def build(target: Path) -> list[Path]:
     for name, text in made.items():
         write_safely(target / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
     return [target / name for name in made]
+
+
+def guide_as_slides(lab: Lab) -> str:
+    """A lab's guide for instructors, a slide at each heading; its links lead to the repository."""
+    path = DOCS / "teaching" / f"{lab.source.stem}.md"
+    _, *parts = re.split(r"^(?=#+ )", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(part) for part in parts])
+    return _linked(pages.slides(notebook, f"Teach lab {lab.number}: {lab.title}"), path.parent, {})
 
 
 def broken_links(made: dict[str, str]) -> list[str]:
@@ -104,18 +113,19 @@ def _as_notebook(markdown: str) -> NotebookNode:
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(markdown)])
 
 
-def _linked(text: str, folder: Path) -> str:
+def _linked(text: str, folder: Path, known: dict[Path, str] | None = None) -> str:
     """Links to the project's files as links between the site's pages, and to the repository for what is no page of it.
 
-    folder: where the file lies whose links these are.
+    folder: where the file lies whose links these are. known: the files that are pages; default the site's.
     """
+    known = _page_names() if known is None else known
 
     def page_of(found: re.Match) -> str:
         link, place = html.unescape(found[1]), found[2] or ""
         path = (folder / link).resolve()
         if not link or re.match(r"(https?|mailto|data):", link) or not path.exists():
             return found[0]
-        name = _page_names().get(path) or f"{notebooks.project()[1]}/blob/main/{path.relative_to(ROOT).as_posix()}"
+        name = known.get(path) or f"{notebooks.project()[1]}/blob/main/{path.relative_to(ROOT).as_posix()}"
         return f'href="{name}{place}"'
 
     return re.sub(r'href="([^"#]*)(#[^"]*)?"', page_of, text)

@@ -20,7 +20,7 @@ def readable() -> None:
 for command in (
     *(student.lab, student.run, student.doctor, student.hint, student.check, student.progress, student.version),
     *(training.train, training.photographs),
-    *(classroom.assign, classroom.mark),
+    *(classroom.guide, classroom.assign, classroom.mark),
     *(author.build, author.site, author.results, author.teachers, author.bench, author.house),
 ):
     app.command()(command)

@@ -1,4 +1,4 @@
-"""Commands of who teaches the course: hand out a graded variant, mark what comes back."""
+"""Commands of who teaches the course: a guide as slides, a graded variant to hand out, marks for what comes back."""
 
 import json
 from pathlib import Path
@@ -6,13 +6,30 @@ from typing import Annotated
 
 import typer
 
-from kdcourse.cli.common import insist, print_table
+from kdcourse.cli.common import checkout, insist, lab_of, print_table
 
 Seed = Annotated[int, typer.Option(help="Draws the variant, at least 0; the same seed, the same tasks.")]
 Tasks = Annotated[
     list[str] | None,
     typer.Option("--task", help="This task, such as 05-function; may be repeated. Default: the six of labs 02 and 03."),
 ]
+
+
+def guide(
+    number: Annotated[str, typer.Argument(help="The lab, such as 03.")],
+    html: Annotated[Path | None, typer.Option(help="Where they go; default build/NN_name-guide.html.")] = None,
+) -> None:
+    """Write a lab's guide for instructors as slides, one for each heading; arrow keys go on and back."""
+    insist("jupytext", "nbconvert", "latex2mathml")
+    from kdcourse.authoring import notebooks, site
+    from kdcourse.system.storage import write_safely
+
+    checkout()  # the guides are not installed with the course
+    one = lab_of(number)
+    target = html or notebooks.output_folder() / f"{one.source.stem}-guide.html"
+    text = site.guide_as_slides(one)
+    write_safely(target, lambda path: path.write_text(text, encoding="utf-8"))
+    typer.echo(target)
 
 
 def assign(
