@@ -1,9 +1,11 @@
 """The places where the course runs, by the files that they read; and what the first page names, which has to exist."""
 
+import ast
 import json
 import os
 import re
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -151,3 +153,57 @@ def test_a_release_begins_with_one_version():
         if found := re.search(pattern, (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE):
             assert found[1] == kdcourse.__version__, name
     assert "release.yml" in (ROOT / "docs" / "releasing.md").read_text(encoding="utf-8")
+
+
+def of_the_systems_encoding(path: Path) -> list[str]:
+    """Calls that read or write text in whatever encoding the system has: on Windows often none of UTF-8's."""
+    found = []
+    for call in (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)):
+        name = ast.unparse(call.func)
+        given = {one.arg: one.value for one in call.keywords}
+        modes = [one.value for one in (*call.args, given.get("mode")) if isinstance(one, ast.Constant)]
+        opens = re.search(r"(^|\.)(open|fdopen|NamedTemporaryFile)$", name) and not re.match(
+            r"(Image|os|tarfile)\.", name
+        )
+        is_text = name.endswith((".read_text", ".write_text")) or "text" in given or opens
+        binary = any(isinstance(mode, str) and re.fullmatch(r"[rwax+]*b[rwax+]*", mode) for mode in modes)
+        if is_text and not binary and "encoding" not in given:
+            found.append(f"{path.name}:{call.lineno}: {ast.unparse(call)}")
+    return found
+
+
+def test_text_is_read_and_written_as_utf_8_whatever_the_system_has(tmp_path):
+    sources = [ROOT / "start.py", *(ROOT / "kdcourse").rglob("*.py")]
+    assert [line for path in sources for line in of_the_systems_encoding(path)] == []
+    lines = [
+        "open(a)",
+        "p.open('w')",
+        "p.write_text(a)",
+        "run(a, text=True)",
+        "p.open('rb')",
+        "open(a, encoding='ascii')",
+    ]
+    (tmp_path / "a.py").write_text("\n".join([*lines, "os.open(a)"]), encoding="utf-8")
+    assert len(of_the_systems_encoding(tmp_path / "a.py")) == 4
+
+
+def test_paths_stay_short_enough_for_windows():
+    """It cuts them at 260: what docs/where_it_runs.md says of the course, of its environment, and so of the folder above."""
+    own = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("kdcourse", "notebooks", "results", "docs", "tests")
+        for path in (ROOT / folder).rglob("*")
+        if not {"__pycache__", ".ipynb_checkpoints"} & set(path.parts)
+    ]
+    compiled = [re.sub(r"([^/]+)\.py$", r"__pycache__/\1.cpython-311.pyc.140737488355327", name) for name in own]
+    being_written = [re.sub(r"([^/]+)$", r".\1.abcd1234.part", name) for name in own]  # as `storage.being_written` does
+    checkout = max(map(len, [*own, *compiled, *being_written]))
+    installed = max(len(f".venv/Lib/site-packages/kdcourse/{name.removeprefix('kdcourse/')}") for name in compiled)
+    cached = len("pictures/0123456789abcdef/cifar10-pictures/train/automobile/.0000.jpg.abcd1234.part")
+    assert max(checkout, installed, cached) <= 130
+    packages = [str(file) for one in distributions() for file in one.files or () if ".." not in str(file)]
+    assert len(".venv/Lib/site-packages/") + max(map(len, packages)) <= 180
+    shared = [str(file).replace("../", "") for one in distributions() for file in one.files or () if ".." in str(file)]
+    assert len(".venv/") + max(map(len, shared)) <= 180
+    said = (ROOT / "docs" / "where_it_runs.md").read_text(encoding="utf-8")
+    assert "at most 130 characters" in said and "at most 180" in said

@@ -97,7 +97,9 @@ def pip(monkeypatch):
 
     def run(command, **_):
         place = command.index("--constraint") + 1
-        asked.append([*command[: place - 1], *command[place + 1 :], *Path(command[place]).read_text().split()])
+        asked.append(
+            [*command[: place - 1], *command[place + 1 :], *Path(command[place]).read_text(encoding="utf-8").split()]
+        )
         return subprocess.CompletedProcess(command, returncode=len(asked) - 1)
 
     monkeypatch.setattr(runtime.subprocess, "run", run)

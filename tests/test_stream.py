@@ -92,6 +92,32 @@ def test_test_pictures_are_kept_apart_as_the_labs_do(on_the_disk, tmp_path):
     assert len(files) == len(set(files)) == 40 * len(on_the_disk) and spec.names == held.classes
 
 
+# Batches of two views from a worker, started as Windows and macOS start it, and from this process alone.
+SPAWNED = """
+import sys
+import torch
+torch.multiprocessing.set_start_method("spawn", force=True)
+from kdcourse.scale.datasets import open_data
+from kdcourse.scale.recipe import Data
+
+def batches(workers):
+    settings = {"folder": sys.argv[1], "size": 16, "crop": True, "mirror": True, "workers": workers}
+    train, _, _ = open_data(Data(**settings), 0, torch.device("cpu"))
+    return list(train.batches([(None, torch.arange(6)), (1, torch.arange(4, 10))]))
+
+for alone, spawned in zip(batches(0), batches(1), strict=True):
+    assert torch.equal(alone.inputs, spawned.inputs) and torch.equal(alone.labels, spawned.labels)
+    assert spawned.inputs.is_contiguous(memory_format=torch.channels_last)
+print(torch.multiprocessing.get_start_method())
+"""
+
+
+def test_a_worker_that_is_spawned_decodes_the_same(tmp_path):
+    draw(draw(tmp_path, "train", 12, side=24), "val", 4, side=24)
+    done = subprocess.run([sys.executable, "-c", SPAWNED, str(tmp_path)], capture_output=True, text=True)
+    assert done.stdout == "spawn\n", done.stderr
+
+
 def test_a_large_photograph_is_seen_as_it_is_from_fewer_pixels(tmp_path, monkeypatch):
     root = draw(draw(tmp_path, "train", 4, side=2000), "val", 4, side=2000)
     train, *_ = open_data(Data(folder=str(root), size=32, workers=0), 0, CPU)

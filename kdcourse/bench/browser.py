@@ -49,7 +49,7 @@ def jupyter(folder: Path, *, dark: bool = False) -> Iterator[str]:
         command += [f"--LabApp.workspaces_dir={state}", f"--LabApp.user_settings_dir={state}/settings"]
         themes = Path(state, "settings", "@jupyterlab", "apputils-extension", "themes.jupyterlab-settings")
         themes.parent.mkdir(parents=True)
-        themes.write_text(json.dumps({"theme": "JupyterLab Dark" if dark else "JupyterLab Light"}))
+        themes.write_text(json.dumps({"theme": "JupyterLab Dark" if dark else "JupyterLab Light"}), encoding="utf-8")
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             yield answering(server, port)

@@ -75,8 +75,12 @@ def energy(model: nn.Module, split: Split, batch_size: int = 1, repeats: int = 5
 def _joules() -> float | None:
     """What the processors have taken since they were started. Of the meters only a package's: the others count parts or more."""
     try:
-        meters = [meter for meter in METERS.glob("intel-rapl:*") if (meter / "name").read_text().startswith("package")]
-        counts = [int((meter / "energy_uj").read_text()) for meter in meters]
+        meters = [
+            meter
+            for meter in METERS.glob("intel-rapl:*")
+            if (meter / "name").read_text(encoding="utf-8").startswith("package")
+        ]
+        counts = [int((meter / "energy_uj").read_text(encoding="utf-8")) for meter in meters]
     except OSError:
         return None
     return sum(counts) / 1e6 if counts else None

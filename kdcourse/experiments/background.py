@@ -27,6 +27,7 @@ from kdcourse.training.loop import TrainingState
 INTERVAL = 0.25  # seconds between two reports
 SHARE = 0.02  # the most of a run's time that reports may take
 LEAVING = 10.0  # seconds that Python, on its way out, waits for the step at work
+LONGEST = 60  # letters of a run's name that its file bears: Windows cuts paths at 260
 
 _AT_WORK = threading.Lock()  # held by the one background that trains
 
@@ -255,4 +256,4 @@ class Background:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name).strip("-")
+    return re.sub(r"[^\w.-]+", "-", name).strip("-")[:LONGEST]

@@ -148,7 +148,7 @@ def prepare(environment: Path, lock: Path = LOCK, python: str = sys.executable) 
 def _is_ready(environment: Path, wanted: str) -> bool:
     if not _is_marked(environment, INSTALLED) or not _python(environment).is_file():
         return False
-    return (environment / INSTALLED).read_text(errors="replace") == wanted
+    return (environment / INSTALLED).read_text(encoding="utf-8", errors="replace") == wanted
 
 
 def _is_marked(environment: Path, mark: str) -> bool:
@@ -158,7 +158,7 @@ def _is_marked(environment: Path, mark: str) -> bool:
 
 def _leave(environment: Path, mark: str, text: str) -> None:
     (environment / mark).unlink(missing_ok=True)
-    (environment / mark).write_text(text)
+    (environment / mark).write_text(text, encoding="utf-8")
 
 
 @contextmanager
@@ -168,7 +168,7 @@ def alone(environment: Path) -> Iterator[None]:
     lock = environment.with_name(f"{environment.name}.lock")
     if lock.exists() and not lock.is_file():  # a pipe would not open
         raise NotOurs(f"{lock} is no plain file, and one is needed there. Let KDCOURSE_VENV name another folder.")
-    with lock.open("a") as file:
+    with lock.open("ab") as file:
         os.set_inheritable(
             file.fileno(), True
         )  # where this process is killed, what it has started still holds the lock
@@ -179,7 +179,7 @@ def alone(environment: Path) -> Iterator[None]:
         yield
 
 
-def _locked(file: IO[str]) -> bool:
+def _locked(file: IO[bytes]) -> bool:
     """Whether this process has the lock now; the system takes it back when the file is closed, or the process killed."""
     try:
         if os.name == "nt":
@@ -318,7 +318,7 @@ def _version(python: str) -> tuple[int, ...]:
     """Of the Python at this place; empty where it does not run, as pyenv's names on the PATH may not, or does not say it."""
     try:
         done = subprocess.run(
-            [python, "--version"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60
+            [python, "--version"], capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL, timeout=60
         )
         return () if done.returncode else tuple(int(part) for part in done.stdout.split()[1].split(".")[:2])
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError):

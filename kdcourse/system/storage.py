@@ -152,7 +152,7 @@ def chosen_cache_folder() -> Path:
 @lru_cache
 def _writable(folder: Path) -> Path:
     try:
-        write_safely(folder / ".writable", lambda path: path.write_text("yes"))
+        write_safely(folder / ".writable", lambda path: path.write_bytes(b"yes"))
     except OSError as error:
         temporary = Path(tempfile.mkdtemp(prefix="kdcourse-"))
         reason = error.strerror or type(error).__name__
