@@ -130,7 +130,10 @@ CARDS = {
         Card("09.hidden_cosine", ("states", "states", "masks"), "gradients"),
         Card("09.compute_loss", ("logits", "logits", "labels"), "gradients", (TEMPERATURES, SHARES)),
     ],
-    "10": [Card("10.worth_their_cost", ("sizes", "sizes"))],
+    "10": [
+        Card("10.worth_their_cost", ("sizes", "sizes")),
+        Card("10.choose_setting", ("points", "points"), part=1, words="Return the mean test score alone."),
+    ],
     "11": [Card("11.sampling_chances", ("labels of all classes",))],
     "12": [Card("12.magnitude_mask", ("weights",), fixed=((0.25, 0.5, 0.75),)), Card("12.two_of_four", ("weights",))],
     "13": [
