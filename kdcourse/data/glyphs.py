@@ -116,7 +116,7 @@ def _print(character: str, font: str) -> Tensor:
     import numpy as np
     from PIL import Image, ImageDraw, ImageFont
 
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{font}.ttf"
+    path = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{font}.ttf")  # Pillow 10.0 takes no Path
     height = 0.68 * CANVAS
     # One measure for all characters of a font: the height of a capital D, which overshoots no line.
     _, top, _, bottom = ImageFont.truetype(path, 100).getbbox("D")
