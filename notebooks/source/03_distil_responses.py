@@ -534,6 +534,101 @@ if kept:
 # rows with all pictures, where no labels are missing.
 
 # %% [markdown]
+# ## Measure: which pictures, which labels?
+#
+# *Dataset distillation* makes a small **data set** in place of a small network: a few pictures, so made that a student of them is nearly as
+# good as one of all the pictures. Most such sets come with soft labels. Qin et al. (2024) asked which of the two brings the gain, the
+# pictures or the labels. We ask the same with 10 pictures of each class, of four kinds:
+#
+# - *random*: drawn from the training pictures. *Chosen*: of these the nearest to the averages.
+# - *averages*: the centres that *k-means* finds in each class. It groups similar pictures, and a centre is the mean of a group's pixels.
+# - *learnt*: by *distribution matching* (Zhao and Bilen 2023). They begin as random pictures, and their pixels go down the gradient of
+#
+# $$\sum_{c=1}^{C} \Big\| \frac{1}{|X_c|} \sum_{x \in X_c} \varphi(x) - \frac{1}{|S_c|} \sum_{s \in S_c} \varphi(s) \Big\|^2$$
+#
+# $X_c$ are the real and $S_c$ the learnt pictures of class c, and $\varphi$ is a hidden layer with random weights, another one at each step. So the mean
+# features of the learnt pictures become those of the real ones, whatever the layer.
+#
+# Each kind has *hard* labels, *soft* ones from this lab's teacher, or those of an *early* teacher of the same shape that was stopped after
+# 200 steps. The pictures below are of one class, three of each kind, and learnt in a few steps only.
+
+# %%
+from kdcourse.experiments import condensation
+
+worth, lab = kd.study("03-label-worth", data), kd.studies.lab_03
+one_class = data.train.only(0)
+middles = condensation.centres(one_class, 3)
+by_pixels = partial(lab.random_features, data)
+kinds = {
+    "random": one_class.sample(3),
+    "chosen": condensation.nearest(one_class, middles),
+    "average": middles,
+    "learnt": condensation.matched(one_class, 3, by_pixels, steps=60),
+}
+kd.plots.pictures(
+    data.pictures(torch.cat([few.images for few in kinds.values()])),
+    [kind for kind in kinds for _ in range(3)],
+    columns=6,
+)
+
+# %% [markdown]
+# The study is stored. The same student makes the same 400 steps in all arms. What differs is what was looked at before: random pictures are
+# 100 pictures and no more, and the other kinds were made of all pictures *and* their labels. So were both teachers, which no column shows.
+
+# %%
+stored = worth.stored()
+hard = {kind: f"{kind}, hard" for kind in ("random", "chosen", "averages", "learnt")}
+stored.only(*hard.values(), "random, soft").differs()
+
+# %% [markdown]
+# **Predict**: which student ends higher, that of 10 random pictures of each class with the early teacher's answers, or that of 10 learnt pictures
+# with hard labels?
+
+# %%
+worth_more = kd.predict(
+    "03.pictures-or-labels",
+    "Random pictures with the early teacher's answers, or learnt pictures with hard labels: which student ends higher?",
+    options=["random, early", "learnt, hard", "no clear difference"],
+)
+worth_more
+
+# %%
+contest = stored.difference("random, early", "learnt, hard")
+higher = {"helps": "random, early", "hurts": "learnt, hard"}
+worth_more.answer(
+    higher.get(contest.verdict, "no clear difference"),
+    on=stored.only(*hard.values(), "random, soft", "random, early", "learnt, early").figure(),
+)
+
+# %% [markdown]
+# All four kinds with all three labels: mean test accuracy in percent, and half the width of its interval.
+
+# %%
+cells = {
+    kind: [kd.difference(stored.scores[f"{kind}, {which}"]) for which in ("hard", "soft", "early")]
+    for kind in hard
+}
+pd.DataFrame(
+    {kind: [f"{own.mean:.1f} ± {own.high - own.mean:.1f}" for own in row] for kind, row in cells.items()},
+    index=["hard", "soft", "early"],
+).T
+
+# %%
+gap = stored.difference
+pairs = {
+    "Random pictures, the teacher's answers in place of labels": ("random, soft", "random, hard"),
+    "The same with the early teacher": ("random, early", "random, hard"),
+    "Early teacher in place of the finished one": ("random, early", "random, soft"),
+    "Learnt in place of random pictures, hard labels": ("learnt, hard", "random, hard"),
+    "The same, both with the early teacher's answers": ("learnt, early", "random, early"),
+    "Random with the early teacher, against learnt with hard labels": ("random, early", "learnt, hard"),
+    "Learnt in place of averages, hard labels": ("learnt, hard", "averages, hard"),
+    "Labels smoothed by hand, random pictures": ("random, smoothed", "random, hard"),
+    f"{lab.MORE[0]} times as many random pictures, hard labels": ("2 × random, hard", "random, early"),
+}
+kd.say("\n".join(f"- {what}: {gap(*pair)}, **{gap(*pair).verdict}**." for what, pair in pairs.items()))
+
+# %% [markdown]
 # ## Does the student come to think like its teacher?
 #
 # Two numbers, each a mean over all test pictures, for each arm of the first measurement. *Same answer* is how often the student
