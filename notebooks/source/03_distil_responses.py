@@ -619,49 +619,40 @@ pd.DataFrame(
 ).T
 
 # %%
+scores = stored.scores
 pairs = {
-    "Random pictures, the teacher's answers in place of labels": (
-        "random, soft",
-        "random, hard",
-    ),
-    "The early teacher in place of the finished one": ("random, early", "random, soft"),
-    "Labels smoothed by hand in place of labels": ("random, smoothed", "random, hard"),
-    "Learnt in place of random pictures, hard labels": ("learnt, hard", "random, hard"),
-    "Learnt in place of random pictures, early teacher": ("learnt, early", "random, early"),
-    "Averages in place of learnt pictures, hard labels": ("averages, hard", "learnt, hard"),
-    "Averages in place of learnt pictures, early teacher": (
-        "averages, early",
-        "learnt, early",
-    ),
-    "The early teacher's answers in place of labels, averages": (
-        "averages, early",
-        "averages, hard",
-    ),
+    "random: soft in place of hard": ("random, soft", "random, hard"),
+    "random: early in place of soft": ("random, early", "random, soft"),
+    "random: smoothed by hand in place of hard": ("random, smoothed", "random, hard"),
+    "hard: learnt in place of random": ("learnt, hard", "random, hard"),
+    "early: learnt in place of random": ("learnt, early", "random, early"),
+    "hard: averages in place of learnt": ("averages, hard", "learnt, hard"),
+    "early: averages in place of learnt": ("averages, early", "learnt, early"),
+    "averages: early in place of hard": ("averages, early", "averages, hard"),
 }
-found_of = {what: stored.difference(*pair) for what, pair in pairs.items()}
+apart = {what: scores[one] - scores[other] for what, (one, other) in pairs.items()}
+between = [kd.difference(gap) for gap in apart.values()]
 pd.DataFrame(
     {
-        "difference": map(str, found_of.values()),
-        "verdict": [one.verdict for one in found_of.values()],
+        "difference": map(str, between),
+        "verdict": [one.verdict for one in between],
+        "Holm": holm(apart).values(),
     },
-    index=list(found_of),
+    index=list(pairs),
 )
 
 # %%
-scores = stored.scores
-by_labels = {
-    labels: scores[f"learnt, {labels}"] - scores[f"random, {labels}"]
-    for labels in ("hard", "early")
-}
-shrunk = kd.difference(by_labels["hard"] - by_labels["early"])
-worth = "; ".join(
+shrunk = kd.difference(
+    apart["hard: learnt in place of random"] - apart["early: learnt in place of random"]
+)
+more = "; ".join(
     f"{times * lab.FEW} of each class {stored.difference('random, early', f'{times} × random, hard')}"
     for times in lab.MORE
 )
 kd.say(
     f"Random pictures with the early teacher's answers, minus learnt pictures with hard labels: {contest}, **{contest.verdict}**. What learnt pictures "
     f"have over random ones with hard labels, minus what they have over them with the early teacher: {shrunk}.\n\nHow many labels are 100 answers "
-    f"of the early teacher worth? Those students minus students of more random pictures with hard labels: {worth}."
+    f"of the early teacher worth? Those students minus students of random pictures with hard labels: {more}."
 )
 
 # %% [markdown]
