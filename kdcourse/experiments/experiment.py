@@ -77,13 +77,13 @@ class Recipe:
         return self.work(seed).facts(temperature_of(self.method), pretrained)
 
     def work(self, seed: int = 0) -> Work:
-        """What training looks at and computes, a warm start included."""
+        """What training looks at and computes, a warm start and the making of the examples included."""
         teacher = self._teacher(seed, untrained=True) if self.method.needs_teacher else None
         names = ("steps", "batch_size", "balanced")
         settings = {name: getattr(self, name) for name in names}
         student = untrained(self.student, seed)
         own = of_run(student, self._split(seed), self.method, teacher, seed=seed, **settings)
-        return self.student.work(seed) + own if hasattr(self.student, "work") else own
+        return sum((one.work(seed) for one in (self.train, self.student) if hasattr(one, "work")), own)
 
     def _split(self, seed: int) -> Split:
         return self.train(seed) if callable(self.train) else self.train

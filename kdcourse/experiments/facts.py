@@ -5,7 +5,8 @@ nobody has named.
 
 A builder of models, called as builder(seed=...), or a function of the seed that gives a teacher, may carry three
 attributes: `pretrained`, true where its models have learnt before; `work(seed)`, what that learning took; `untrained`, which
-is called as it is and gives a model of the same shape without that learning. `schemes.WarmStart` has all three.
+is called as it is and gives a model of the same shape without that learning. `schemes.WarmStart` has all three. A function of
+the seed that gives examples may carry `work(seed)`: what it took to choose or to make them.
 """
 
 from collections.abc import Callable, Hashable
