@@ -130,6 +130,8 @@ def test_signs_are_drawn_again_as_they_were_and_fill_a_folder(tmp_path, monkeypa
     with Image.open(BytesIO(next(iter(first.values())))) as picture:
         assert picture.size == (24, 24) and picture.format == "JPEG" and np.asarray(picture).std() > 10
     monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path))
-    monkeypatch.setattr(samples, "SIGN_COUNTS", counts)
+    monkeypatch.setattr(samples, "SIGN_COUNTS", counts | {"val": 10})
     root = samples.picture_folder("sign-pictures")
     assert len(list(root.glob("train/*/*.jpg"))) == 20 and root.name == "sign-pictures"
+    signs = samples.load_pictures("sign-pictures")
+    assert signs.train.images.shape == (20, 3, 48, 48) and signs.name == "sign-pictures"
