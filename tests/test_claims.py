@@ -11,13 +11,15 @@ import pytest
 
 import kdcourse as kd
 from kdcourse.authoring import notebooks
+from kdcourse.data.samples import SIGNS
 from kdcourse.evaluation.intervals import FEWEST
 from kdcourse.exercises.quiz import questions
 from kdcourse.studies.engine import FAMILIES
 
 FINDINGS = tomllib.loads(Path(__file__).with_name("findings.toml").read_text(encoding="utf-8"))["finding"]
 
-DATA = {dataset for family in FAMILIES.values() for dataset in family.sets}
+ALONE = (["sums"], [SIGNS])  # data that are the same beside every other
+DATA = {dataset for family in FAMILIES.values() for dataset in family.sets} | {SIGNS}
 
 # What picks one of several, as a function or as a method of a table, an array or a tensor.
 PICKS = {
@@ -213,7 +215,7 @@ def test_what_recaps_and_quizzes_say_is_what_was_measured(finding):
     assert finding["says"] in " ".join(said.split()), "the sentence was changed: hold it against the results again"
     found = sorted((notebooks.ROOT / "results").glob(f"{finding['ledger']}-*.json"))
     names = [name for name in (path.stem.removeprefix(f"{finding['ledger']}-") for path in found) if name in DATA]
-    assert len(names) == (1 if names == ["sums"] else 2)  # the sums are the same beside every text
+    assert names in ALONE or len(names) == 2
     for data in names:
         outcome = kd.stored(finding["ledger"], data)
         for arm, baseline, verdict in finding["differences"]:

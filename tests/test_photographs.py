@@ -42,6 +42,8 @@ def test_the_command_leaves_files_and_a_card_and_goes_on_where_it_stopped(tmp_pa
     chosen = re.match(r"# (\w+): pictures of pictures\n", card)[1]
     assert chosen in photographs.ARMS and measured["student.onnx"] == measured[chosen]
     assert "a linear probe of zoo:cifar10" in card and "20 validation pictures, from 60 training" in card
+    beside = re.search(r"The teacher is (not )?above what labels reach, on validation pictures [^:]*? alone", card)[0]
+    assert beside in " ".join(said.split())
     assert "on 20 test pictures" in card and "**What it is not for.**" in card
     whole, coarse = (OnnxModel(tmp_path / name) for name in ("student.onnx", "student-int8.onnx"))
     assert coarse.file.stat().st_size < 0.8 * whole.file.stat().st_size
@@ -79,6 +81,26 @@ def test_torchvisions_pair_is_the_plan_and_labels_see_the_windows_that_kd_sees()
     assert runs["kd"].data.views == 4 and runs["kd"].data.test and runs["kd"].cached
 
 
+def test_a_tuned_teacher_learns_with_all_its_layers_as_a_student_does(tmp_path):
+    probed, tuned = (Plan("photographs", tuned=tuned).recipe().runs for tuned in (False, True))
+    teacher = tuned["teacher"]
+    assert teacher.student == {"new_head": {"body": "resnet50"}} and not teacher.cached
+    assert teacher.training == tuned["kd"].training and teacher.data == tuned["kd"].data
+    assert all(tuned[arm] == probed[arm] for arm in photographs.ARMS)
+    code, said = call("--small", *OFFLINE, "--tuned", "--output", tmp_path)
+    assert code == 0, said
+    card = markup.plain((tmp_path / "MODEL_CARD.md").read_text(encoding="utf-8"))
+    assert "teacher zoo:cifar10, all of which learnt." in card
+
+
+def test_a_teacher_that_is_not_above_the_labels_student_is_said_to_have_little_to_give():
+    below, equal, above = (photographs._beside_labels(teacher, 89.5) for teacher in (76.5, 89.5, 92.0))
+    assert (
+        below.startswith("The teacher is not above") and "76.5 % beside 89.5 %" in below and "little to give" in below
+    )
+    assert equal.startswith("The teacher is not above") and above.startswith("The teacher is above")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -108,6 +130,8 @@ def test_signs_are_drawn_again_as_they_were_and_fill_a_folder(tmp_path, monkeypa
     with Image.open(BytesIO(next(iter(first.values())))) as picture:
         assert picture.size == (24, 24) and picture.format == "JPEG" and np.asarray(picture).std() > 10
     monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path))
-    monkeypatch.setattr(samples, "SIGN_COUNTS", counts)
+    monkeypatch.setattr(samples, "SIGN_COUNTS", counts | {"val": 10})
     root = samples.picture_folder("sign-pictures")
     assert len(list(root.glob("train/*/*.jpg"))) == 20 and root.name == "sign-pictures"
+    signs = samples.load_pictures("sign-pictures")
+    assert signs.train.images.shape == (20, 3, 48, 48) and signs.name == "sign-pictures"

@@ -164,6 +164,19 @@ def test_the_copy_is_trained_as_validation_data_chose():
         assert stored.best(among=list(stored.scores)) == chosen
 
 
+def test_an_arm_that_teaches_trains_once_for_each_seed_and_teaches_with_what_it_is_scored_by(data, recipe):  # noqa: F811
+    settings = {name: getattr(recipe, name) for name in ("student", "train", "steps")}
+    teacher = studies.lab_14.Teaching(**settings)
+    taught = replace(recipe, method=kd.SoftTarget(), teacher=teacher.answers)
+    outcome = kd.compare({"teacher": teacher, "taught": taught}, data, seeds=2, progress=False)
+    models = outcome.students["teacher"]
+    assert [teacher.run(seed) for seed in (0, 1)] == models == [teacher.answers(seed).teacher for seed in (0, 1)]
+    assert models[0] is not models[1] and outcome.scores["teacher"].tolist() == [
+        measure.accuracy(recipe.run(seed), data.test) for seed in (0, 1)
+    ]
+    assert not replace(teacher, steps=5).trained, "another recipe's students are trained anew"
+
+
 def test_variety_is_the_share_of_sequences_that_differ():
     assert studies.lab_13.different(torch.tensor([[1, 1, 1, 1, 1]])) == 50
     assert studies.lab_13.different(torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 4, 6]])) == 75

@@ -37,12 +37,15 @@ def photographs(
     teacher: Annotated[
         str, typer.Option(help="A body: torchvision's name, timm:…, hub:…, open_clip:…, zoo:….")
     ] = "resnet50",
+    tuned: Annotated[
+        bool, typer.Option(help="All of the teacher learns as a student does, not its head alone.")
+    ] = False,
     weights: Annotated[Path | None, typer.Option(help="The teacher's, in a file; default downloaded once.")] = None,
     student: Annotated[str, typer.Option(help="A body likewise, or a network of the course's.")] = "mobilenet_v2",
     size: Annotated[int, typer.Option(help="Pixels a side that the networks see.")] = 224,
     views: Annotated[int, typer.Option(help="Fixed windows of each picture.")] = 4,
-    epochs: Annotated[int, typer.Option(help="Of each student.")] = 20,
-    learning_rate: Annotated[float, typer.Option(help="Of each student.")] = 1e-3,
+    epochs: Annotated[int, typer.Option(help="Of each student, and of a tuned teacher.")] = 20,
+    learning_rate: Annotated[float, typer.Option(help="Likewise.")] = 1e-3,
     mirror: Annotated[bool, typer.Option(help="A mirror changes no meaning.")] = True,
     fresh: Annotated[bool, typer.Option(help="Without weights of others, to try the command alone.")] = False,
     output: Annotated[
@@ -56,8 +59,8 @@ def photographs(
     from kdcourse import scale
 
     with _ended_in_a_line():
-        options = {"teacher": teacher, "teacher_file": weights, "student": student, "mirror": mirror, "fresh": fresh}
-        options |= {"size": size, "views": views, "epochs": epochs, "learning_rate": learning_rate}
+        options = {"teacher": teacher, "tuned": tuned, "teacher_file": weights, "student": student, "fresh": fresh}
+        options |= {"size": size, "mirror": mirror, "views": views, "epochs": epochs, "learning_rate": learning_rate}
         rows = scale.train_photographs(folder, output, seed=seed, small=small, **options)
     if _is_main_process():
         shown = [(one.name, f"{one.accuracy:.1f}", f"{one.size / 1000:,.0f}") for one in rows]

@@ -25,6 +25,7 @@ from kdcourse.system.markup import verbatim
 from kdcourse.system.storage import write_safely
 
 ARMS = ("labels", "kd")  # the students, of which validation pictures choose
+HEAD = {"epochs": 30, "learning_rate": 3e-3}  # of a teacher whose head learns alone
 PIXELS: Moments = ((0.0,) * 3, (1.0,) * 3)  # what is handed out takes them as they are, within [0, 1]
 CALIBRATION = 128  # training pictures on which the ranges of 8 bits are found
 LIMITS = (
@@ -37,15 +38,18 @@ LIMITS = (
 class Plan:
     """What is asked for. folder: `<class>/<picture>`, alone or below train/, val/ and test/.
 
-    teacher: a body as `zoo.trained_body` takes it, under a linear probe. teacher_file: its weights, where they are not to be
-    downloaded. student: a body likewise, all of which learns, or one of the course's networks, such as "separable".
-    fresh: neither begins from weights that others have trained, to try the program where none can be had.
+    teacher: a body as `zoo.trained_body` takes it, under a linear probe; tuned: or all of it learns, from the labels as a student
+    does. teacher_file: its weights, where they are not to be downloaded. student: a body likewise, all of which learns, or one
+    of the course's networks, such as "separable". fresh: neither begins from weights that others have trained, to try the
+    program where none can be had.
     size: pixels a side that the networks see. mirror: a mirror changes no meaning. views: fixed windows of each picture, for
-    which the teacher is asked once. epochs, batch_size, learning_rate: of each student, by AdamW down a cosine.
+    which the teacher is asked once. epochs, batch_size, learning_rate: of each student and of a tuned teacher, by AdamW down a
+    cosine.
     """
 
     folder: str
     teacher: str = "resnet50"
+    tuned: bool = False
     teacher_file: str | None = None
     student: str = "mobilenet_v2"
     fresh: bool = False
@@ -57,17 +61,13 @@ class Plan:
     learning_rate: float = 1e-3
 
     def recipe(self) -> Recipe:
-        """A probe of the teacher's body, and two students on the same views: of the labels alone, and of the teacher too."""
+        """The teacher's body with a new head, and two students on the same views: of the labels alone, and of the teacher too."""
         weights = {"weights": None} if self.fresh else {}
-        teacher = {"body": self.teacher, **weights}
-        if self.teacher_file is not None:
-            teacher = {"body": self.teacher, "file": str(Path(self.teacher_file).expanduser().resolve())}
         student = self.student if self.student in MODELS else {"new_head": {"body": self.student, **weights}}
         data = {"folder": self.folder, "size": self.size, "crop": True, "mirror": self.mirror, "views": self.views}
         training = {"epochs": self.epochs, "batch_size": self.batch_size, "learning_rate": self.learning_rate}
-        head = {"epochs": 30, "learning_rate": 3e-3}
         runs = {
-            "teacher": {"student": {"probe": teacher}, "cached": True, "training": head},
+            "teacher": self._teacher(weights),
             "labels": {"student": student},
             "kd": {
                 "student": student,
@@ -83,6 +83,14 @@ class Plan:
             "runs": runs,
         }
         return recipe_of("photographs", content, {})
+
+    def _teacher(self, weights: dict) -> dict:
+        if self.teacher_file is not None:
+            weights = {"file": str(Path(self.teacher_file).expanduser().resolve())}
+        body = {"body": self.teacher, **weights}
+        if self.tuned:
+            return {"student": {"new_head": body}}
+        return {"student": {"probe": body}, "cached": True, "training": HEAD}
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,8 @@ def distil(plan: Plan, output: str | Path, *, seed: int = 0) -> list[Row]:
     accelerator = build_accelerator(recipe.runs["kd"].training)
     trainer = RecipeTrainer(recipe, output, seed, accelerator)
     outcomes = {one.name: one for one in trainer.run()}
+    said = _beside_labels(outcomes["teacher"].score[0], outcomes["labels"].score[0])
+    accelerator.print(said)
     chosen = max(ARMS, key=lambda arm: outcomes[arm].score)
     train, validation, spec = trainer.data(recipe.runs[chosen].data)
     test = train.part("test")
@@ -134,13 +144,9 @@ def distil(plan: Plan, output: str | Path, *, seed: int = 0) -> list[Row]:
     for file in files:
         outside = Restandardised(OnnxModel(file), spec.moments, PIXELS).to(accelerator.device)
         rows.append(Row(file.name, _accuracy(predictions(outside, test), test.labels), file.stat().st_size))
-    training = (
-        f"Arm *{chosen}* of {' and '.join(ARMS)}, chosen on {len(validation):,} validation pictures, from {len(train):,} "
-        f"training pictures, {plan.views} fixed windows of each; student {verbatim(plan.student)}, teacher a linear probe of "
-        f"{verbatim(plan.teacher)}"
-        f"{', both without weights of others' if plan.fresh else ''}. In 8 bits: {rows[-1].accuracy:.1f} % of the test pictures "
-        f"from {rows[-1].size / 1000:,.0f} kB."
-    )
+    made = _training(plan, chosen, len(train), len(validation))
+    in_8_bits = f"In 8 bits: {rows[-1].accuracy:.1f} % of the test pictures from {rows[-1].size / 1000:,.0f} kB."
+    training = f"{made} {said} {in_8_bits}"
     title, shape = Path(plan.folder).expanduser().resolve().name, (3, plan.size, plan.size)
     size = files[0].stat().st_size
     card = written_card(
@@ -148,6 +154,25 @@ def distil(plan: Plan, output: str | Path, *, seed: int = 0) -> list[Row]:
     )
     write_safely(output / "MODEL_CARD.md", lambda path: path.write_text(card, encoding="utf-8"))
     return rows
+
+
+def _training(plan: Plan, chosen: str, pictures: int, held_out: int) -> str:
+    """How the student that is handed out was made, for its card."""
+    body = verbatim(plan.teacher)
+    teacher = f"{body}, all of which learnt" if plan.tuned else f"a linear probe of {body}"
+    return (
+        f"Arm *{chosen}* of {' and '.join(ARMS)}, chosen on {held_out:,} validation pictures, from {pictures:,} training "
+        f"pictures, {plan.views} fixed windows of each; student {verbatim(plan.student)}, teacher {teacher}"
+        f"{', both without weights of others' if plan.fresh else ''}."
+    )
+
+
+def _beside_labels(teacher: float, labels: float) -> str:
+    """What the teacher can give beyond the labels, by its own validation accuracy and that of their student, in percent."""
+    measured = f"on validation pictures {teacher:.1f} % beside {labels:.1f} % of the student of labels alone"
+    if teacher > labels:
+        return f"The teacher is above what labels reach, {measured}."
+    return f"The teacher is not above what labels reach, {measured}: it has little to give."
 
 
 def _exported(student: nn.Module, moments: Moments, images: Tensor, output: Path) -> list[Path]:
