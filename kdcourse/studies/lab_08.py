@@ -27,11 +27,11 @@ TEMPERATURES = (1, 2, 4, 8)
 
 # Of the price: students, their teachers (hidden units), pictures (None: all of them), and steps.
 STUDENTS = (8, 32)
-TEACHERS = (64, 256)
+TEACHERS = (64, 128)
 AMOUNTS = (500, 5_000, None)
-BUDGETS = (200, 800, 3_200)
-LONGER = (12_800, 51_200)  # of plain students: the second for the smaller one with all pictures, whose steps cost least
-SCHOOLING = 1_000  # steps of a teacher: the dearest one, with the student it teaches, still costs less than the longest plain run
+BUDGETS = (100, 400, 1_600)
+LONGER = (6_400, 25_600)  # of plain students: the second for the smaller one with all pictures, whose steps cost least
+SCHOOLING = 1_000  # steps of a teacher: with its student the dearest one still costs less than the longest plain run
 RATES = (1e-2, 3e-3)  # the first is used; what the second would change for plain students is kept with the choice
 
 
@@ -147,7 +147,7 @@ def scaling_choice(data: ImageData) -> dict[str, Arm]:
         f"{alone(STUDENTS[0], amount, steps)}, rate {rate:g}": replace(
             _of_amount(data, STUDENTS[0], amount, steps), learning_rate=rate
         )
-        for amount, steps, rate in product(AMOUNTS, BUDGETS, RATES)
+        for amount, steps, rate in product(AMOUNTS, BUDGETS[1:], RATES)
     }
     for student, amount, t in product(STUDENTS, AMOUNTS, TEMPERATURES):
         taught = _taught(_of_amount(data, student, amount, BUDGETS[1]), data, TEACHERS[0], t)
