@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import product
 
@@ -162,8 +162,8 @@ def at_temperature(student: int, amount: int | None, temperature: float) -> str:
 
 # (student, pictures) -> temperature, by the validation data of 08-scaling-choice.
 CHOSEN = {
-    "fashion-mnist": dict.fromkeys(product(STUDENTS, AMOUNTS), 1),
-    "glyphs": dict.fromkeys(product(STUDENTS, AMOUNTS), 8),
+    name: dict(zip(product(STUDENTS, AMOUNTS), temperatures, strict=True))
+    for name, temperatures in (("fashion-mnist", (2, 1, 1, 8, 1, 1)), ("glyphs", (8, 4, 2, 8, 4, 4)))
 }
 
 
@@ -171,7 +171,7 @@ CHOSEN = {
 def scaling(data: ImageData) -> dict[str, Arm]:
     """Plain students and taught ones over size, pictures and steps; and the teachers, for what their training costs.
 
-    Plain students go on for longer, so that each taught student meets a plain one of at least its price: see `rival`.
+    Plain students go on for longer, so that each taught student meets a plain one of at least its price: see `bill`.
     """
     arms = {}
     chosen = CHOSEN.get(data.name, CHOSEN["fashion-mnist"])
@@ -189,11 +189,33 @@ def the_teacher(hidden: int) -> str:
     return f"teacher of {hidden} units"
 
 
-def rival(outcome: Comparison, student: int, amount: int | None, price: float) -> str:
-    """The plain student that a price buys: the best on validation data among all budgets up to the first that costs as much.
+@dataclass(frozen=True)
+class Bill:
+    """What a taught student costs. arm: its own. price: in multiply-adds. rival: the plain student that this price buys."""
 
-    So it may cost more than the price, never less than it could have; and it may stop early. price: in multiply-adds. Raises
-    `ValueError` where the longest plain run costs less than the price.
+    arm: str
+    price: int
+    rival: str
+
+
+def bill(
+    outcome: Comparison, teacher: int, student: int, amount: int | None, steps: int, *, paid: bool = False
+) -> Bill:
+    """The bill of one taught student of `scaling`; the sizes are hidden units.
+
+    paid: whether the teacher was trained for this student alone. Then its training is on the bill; and as its labels are at
+    hand, the rival has them all. Default: the teacher is given, and the rival has the labels of the student's own pictures.
+    """
+    arm = under(teacher, student, amount, steps)
+    price = sum(outcome.facts[one].multiply_adds for one in ((arm, the_teacher(teacher)) if paid else (arm,)))
+    return Bill(arm, price, rival(outcome, student, None if paid else amount, price))
+
+
+def rival(outcome: Comparison, student: int, amount: int | None, price: int) -> str:
+    """The plain student that a price buys: the best on validation data of all budgets up to the first that costs as much.
+
+    So it may have cost more than the price, and it may have stopped early. Raises `ValueError` where even the longest plain run
+    costs less.
     """
     arms = [alone(student, amount, steps) for steps in plain_budgets(student, amount)]
     costs = [outcome.facts[arm].multiply_adds for arm in arms]
