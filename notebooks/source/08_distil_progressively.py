@@ -533,8 +533,8 @@ with prices.restored():
 
 # %% [markdown]
 # The two tables hold the whole grid, first with the teacher given, then with the teacher paid for. Each cell is the taught student
-# less the plain one that its price buys, paired by seed. With so many comparisons some come out clear by luck; the counts below the
-# tables are therefore of verdicts after Holm's correction for their number.
+# less the plain one that its price buys, paired by seed. With so many comparisons some come out clear by luck; the sentences below
+# the tables count verdicts after Holm's correction for their number.
 
 # %%
 from itertools import product
@@ -544,14 +544,18 @@ from kdcourse.evaluation.intervals import holm
 cells = list(product(lab.STUDENTS, lab.TEACHERS, lab.AMOUNTS, lab.BUDGETS))
 
 
-def against_plain(paid):
-    """Cell of the grid -> the seeds' differences between the taught student and what its price buys."""
-    bills = {
+def bills(**accounting):
+    """(student, teacher, pictures, steps) -> the bill."""
+    return {
         (student, teacher, amount, steps): lab.bill(
-            scaling, teacher, student, amount, steps, paid=paid
+            scaling, teacher, student, amount, steps, **accounting
         )
         for student, teacher, amount, steps in cells
     }
+
+
+def gaps(bills):
+    """Each taught student less what its price buys, one number for each seed."""
     return {
         cell: scaling.scores[one.arm] - scaling.scores[one.rival]
         for cell, one in bills.items()
@@ -559,24 +563,98 @@ def against_plain(paid):
 
 
 def as_table(gaps):
-    rows = product(lab.STUDENTS, lab.TEACHERS, lab.AMOUNTS)
-    return pd.DataFrame(
-        {
-            f"{student} units under {teacher}, {lab.of_pictures(amount)}": {
-                f"{steps:,} steps": f"{(gain := kd.difference(gaps[student, teacher, amount, steps]))}, {gain.verdict}"
-                for steps in lab.BUDGETS
-            }
-            for student, teacher, amount in rows
-        }
-    ).T
+    table = {}
+    for (student, teacher, amount, steps), values in gaps.items():
+        row = table.setdefault(
+            f"{student} units under {teacher}, {lab.of_pictures(amount)}", {}
+        )
+        gain = kd.difference(values)
+        row[f"{steps:,} steps"] = f"{gain}, {gain.verdict}"
+    return pd.DataFrame.from_dict(table, orient="index")
 
 
 # %%
-given, paid = against_plain(paid=False), against_plain(paid=True)
-as_table(given)
+given, paid = bills(paid=False), bills(paid=True)
+as_table(gaps(given))
 
 # %%
-as_table(paid)
+as_table(gaps(paid))
+
+# %%
+free, bought = gaps(given), gaps(paid)
+with_all = {steps: kd.difference(free[8, 64, None, steps]) for steps in lab.BUDGETS}
+clear = [f"{steps:,} steps" for steps, gain in with_all.items() if gain.verdict == "helps"]
+worth_it.answer((clear or ["at none of them"])[-1])
+
+# %%
+words = pd.DataFrame(
+    [
+        (f"teacher {who}", lab.of_pictures(amount), f"{student} units", steps, word)
+        for who, found in (("given", free), ("paid for", bought))
+        for (student, _, amount, steps), word in holm(found).items()
+    ],
+    columns=["who pays", "pictures", "student", "steps", "verdict"],
+)
+words.groupby(["who pays", "pictures"], sort=False)["verdict"].value_counts().unstack(
+    fill_value=0
+)
+
+
+# %%
+def in_words(found):
+    """How many students helped, and so on."""
+    return ", ".join(f"{verdict}: {count}" for verdict, count in found.value_counts().items())
+
+
+def extremes(gaps, amount):
+    """The smallest and the largest mean difference with so many pictures."""
+    found = [kd.difference(values) for cell, values in gaps.items() if cell[2] == amount]
+    return min(found, key=lambda gain: gain.mean), max(found, key=lambda gain: gain.mean)
+
+
+few, many = (extremes(free, amount) for amount in (lab.AMOUNTS[0], None))
+dearer = max(scaling.facts[one.rival].multiply_adds / one.price for one in given.values())
+thrifty = holm(gaps(bills(at_most=True)))
+losing = [cell for cell, word in holm(free).items() if cell[2] is None and word == "hurts"]
+still = sum(thrifty[cell] == "hurts" for cell in losing)
+for_one = words["verdict"][words["who pays"] == "teacher paid for"]
+assert few[0].low > 0 and many[1].verdict != "hurts" and "helps" not in set(for_one)
+kd.say(
+    f"A given teacher brings between {few[0]} and {few[1]} over what its price buys where the student has {lab.of_pictures(lab.AMOUNTS[0])}, and between "
+    f"{many[0]} and {many[1]} where it has all. Paid for, it is worth its price for none of the {len(for_one)} students ({in_words(for_one)})."
+)
+kd.say(
+    f"Plain students were trained for few budgets, so what a price buys cost up to ×{dearer:.1f} of it. Is this what makes a teacher hurt? Of the {len(losing)} students with "
+    f"all pictures that lose to their rival, {still} also lose to the best plain one that costs no more than they do."
+)
+
+# %% [markdown]
+# ### Beside the published finding
+#
+# Busbridge et al. (2025) fit laws to language models of many sizes. They find: where a teacher exists, or serves many students,
+# distillation beats plain training up to an amount of arithmetic that grows with the student; where one must be trained for a
+# single student, plain training is mostly the better choice. Their text never repeats, and no label is missing: the next word is
+# always known. The rows *all pictures* are the nearest to this here, and with the teacher given they are also the limit for a
+# teacher that very many students share. But here pictures repeat, the teacher's answers are always on the bill, and the networks
+# are tiny.
+
+# %%
+alike = words[(words["who pays"] == "teacher given") & (words["pictures"] == "all pictures")]
+by_size = [
+    f"the student of {size}, {in_words(found)}"
+    for size, found in alike.groupby("student", sort=False)["verdict"]
+]
+kd.say(
+    f"Their second finding is repeated here. Their first: with all pictures and the teacher given, {'; '.join(by_size)}. "
+    + (
+        "So no level up to which distillation is ahead is seen in this grid, for either size."
+        if "helps" not in set(alike["verdict"])
+        else "So there are budgets at which distillation is ahead; the table says which."
+    )
+    + " What a given teacher is worth here comes from labels that the student has not: with few pictures it hands on what it learnt from all, and no "
+    "arithmetic buys that."
+)
+
 # %% [markdown]
 # ## Recap
 #
@@ -586,6 +664,8 @@ as_table(paid)
 # - An assistant is meant to bridge part of the gap. Whether it does is measured, against what costs less: another temperature, an
 #   earlier stop, more steps.
 # - Choose a teacher by what its student learns, on validation data, not by its own accuracy.
+# - A teacher that exists already was worth its price where labels were few. Trained for one student alone, it was not: plain
+#   training on the teacher's labels did more for the same arithmetic.
 #
 # ### Check yourself
 
@@ -602,6 +682,8 @@ quiz.try_every_option()
 # - Give the student 128 units instead of 8. Is there still a gap?
 # - Stop the large teacher after 50, 100, 200 steps, and choose T for each on validation data. What is left of the gap?
 # - Let the student see all pictures without labels, not 1,000. What is left of the gap?
+# - A teacher of 64 units is paid for by k students with 500 pictures each, and their rivals have these pictures alone. Write the
+#   price for k, and find the smallest k at which plain training of this price is beaten.
 #
 # **At full size** (a GPU): the student has all labelled pictures too, as in Mirzadeh et al. (2020), and the course's
 # convolutional network is the largest teacher.
@@ -622,4 +704,5 @@ full = kd.at_full_size(
 #
 # - Mirzadeh et al. (2020), *Improved Knowledge Distillation via Teacher Assistant*.
 # - Cho, Hariharan (2019), *On the Efficacy of Knowledge Distillation*: teachers stopped early.
+# - Busbridge et al. (2025), *Distillation Scaling Laws*: when is distillation worth its price?
 # - Huang et al. (2022), *Knowledge Distillation from A Stronger Teacher*: a loss that asks less (`kd.Correlation`).
