@@ -446,7 +446,7 @@ three_in_a_row.answer(longer.verdict)
 # the plain student has the labels of the same pictures. Where it is paid for, the teacher's labels are at hand, so the plain
 # student has them all.
 #
-# **Predict**: the student has 8 units and all pictures, and a teacher of 64 units is given.
+# **Predict**: the student has 8 units and all pictures, and a teacher of 64 units is given. Here each interval speaks for itself.
 
 # %%
 worth_it = kd.predict(
@@ -562,6 +562,7 @@ def gaps(bills):
     }
 
 
+# %%
 def as_table(gaps):
     table = {}
     for (student, teacher, amount, steps), values in gaps.items():
@@ -635,7 +636,7 @@ best = [choice.validation[choice.best(among=arms)] for arms in rates]
 others = [kd.difference(new - old) for old, new in zip(best[::2], best[1::2], strict=True)]
 kd.say(
     f"Is plain training treated fairly? It was run for few budgets, so what a price buys cost up to ×{dearer:.1f} of it. Of the {len(losing)} students with all pictures "
-    f"that lose to a given teacher's price, {still} also lose to the best plain one that costs no more than they do. Another learning rate, {lab.RATES[1]:g}, would "
+    f"that lose to a given teacher's price, {still} also lose to the best plain one that costs no more than they do; for the other {len(losing) - still} the budgets are too few to tell. Another learning rate, {lab.RATES[1]:g}, would "
     f"have changed the best plain student of 8 units by {max(others, key=lambda gain: gain.mean)} at most, on the validation data of the choice."
 )
 
@@ -673,7 +674,7 @@ kd.say(
         if "helps" not in set(alike["verdict"])
         else "The table says at which budgets it is ahead."
     )
-    + " What a given teacher is worth here comes from labels that the student has not. With 500 pictures the best rival stops after "
+    + " What a given teacher is worth here seems to come from labels that the student has not. With 500 pictures the best rival stops after "
     f"{' or '.join(f'{steps:,}' for steps in stops)} steps, however much longer it could train: arithmetic does not buy what those labels told the teacher."
 )
 
