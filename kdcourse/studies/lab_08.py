@@ -1,6 +1,6 @@
 """The studies of lab 08, Distil progressively: teachers of growing size, bridges across the gap, and what teaching costs."""
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -199,37 +199,29 @@ class Bill:
 
 
 def bill(
-    outcome: Comparison,
-    teacher: int,
-    student: int,
-    amount: int | None,
-    steps: int,
-    *,
-    paid: bool = False,
-    at_most: bool = False,
+    outcome: Comparison, teacher: int, student: int, amount: int | None, steps: int, *, paid: bool = False
 ) -> Bill:
-    """The bill of one taught student of `scaling`; the sizes are hidden units. at_most: as in `rival`.
+    """The bill of one taught student of `scaling`; the sizes are hidden units.
 
     paid: whether the teacher was trained for this student alone. Then its training is on the bill; and as its labels are at
     hand, the rival has them all. Default: the teacher is given, and the rival has the labels of the student's own pictures.
     """
     arm = under(teacher, student, amount, steps)
     price = sum(outcome.facts[one].multiply_adds for one in ((arm, the_teacher(teacher)) if paid else (arm,)))
-    return Bill(arm, price, rival(outcome, student, None if paid else amount, price, at_most=at_most))
+    return Bill(arm, price, rival(outcome, student, None if paid else amount, price))
 
 
-def rival(outcome: Comparison, student: int, amount: int | None, price: int, *, at_most: bool = False) -> str:
+def rival(outcome: Comparison, student: int, amount: int | None, price: int) -> str:
     """The plain student that a price buys: the best on validation data of all budgets up to the first that costs as much.
 
-    So it may have cost more than the price, and it may have stopped early. at_most: only of those that cost no more; default
-    False. Raises `ValueError` where even the longest plain run costs less than the price, or the shortest more.
+    So it may have cost more than the price, and it may have stopped early. Raises `ValueError` where even the longest plain run
+    costs less than the price.
     """
     arms = [alone(student, amount, steps) for steps in plain_budgets(student, amount)]
     costs = [outcome.facts[arm].multiply_adds for arm in arms]
-    if not costs[0] <= price <= costs[-1]:
-        raise ValueError(f"price must be from {costs[0]:,} to {costs[-1]:,}, what plain runs cost, got {price:,}")
-    affordable = bisect_right(costs, price) if at_most else bisect_left(costs, price) + 1
-    return outcome.best(among=arms[:affordable])
+    if price > costs[-1]:
+        raise ValueError(f"price must be at most {costs[-1]:,}, what the longest plain run costs, got {price:,}")
+    return outcome.best(among=arms[: bisect_left(costs, price) + 1])
 
 
 def _of_amount(data: ImageData, student: int, amount: int | None, steps: int) -> Recipe:

@@ -544,11 +544,11 @@ from kdcourse.evaluation.intervals import holm
 cells = list(product(lab.STUDENTS, lab.TEACHERS, lab.AMOUNTS, lab.BUDGETS))
 
 
-def bills(**accounting):
+def bills(paid):
     """(student, teacher, pictures, steps) -> the bill."""
     return {
         (student, teacher, amount, steps): lab.bill(
-            scaling, teacher, student, amount, steps, **accounting
+            scaling, teacher, student, amount, steps, paid=paid
         )
         for student, teacher, amount, steps in cells
     }
@@ -622,10 +622,25 @@ kd.say(
 )
 
 # %%
+import numpy as np
+
+
+def just(student, price):
+    """The seeds' scores of plain training on all pictures at just this price, on the straight lines of the figure."""
+    prices, scores = line(plain(student, None))
+    return [np.interp(np.log(price / 1e9), np.log(prices), seed) for seed in scores]
+
+
+# %%
 dearer = max(scaling.facts[one.rival].multiply_adds / one.price for one in given.values())
-thrifty, generous = holm(gaps(bills(at_most=True))), holm(free)
-losing = [cell for cell in cells if cell[2] is None and generous[cell] == "hurts"]
-still = sum(thrifty[cell] == "hurts" for cell in losing)
+losing = [cell for cell, word in holm(free).items() if cell[2] is None and word == "hurts"]
+just_priced = holm(
+    {
+        cell: scaling.scores[given[cell].arm] - just(cell[0], given[cell].price)
+        for cell in losing
+    }
+)
+still = list(just_priced.values()).count("hurts")
 choice = kd.study("08-scaling-choice", data).stored()
 rates = [
     [f"{lab.alone(8, amount, steps)}, rate {rate:g}" for steps in lab.BUDGETS[1:]]
@@ -636,7 +651,7 @@ best = [choice.validation[choice.best(among=arms)] for arms in rates]
 others = [kd.difference(new - old) for old, new in zip(best[::2], best[1::2], strict=True)]
 kd.say(
     f"Is plain training treated fairly? It was run for few budgets, so what a price buys cost up to ×{dearer:.1f} of it. Of the {len(losing)} students with all pictures "
-    f"that lose to a given teacher's price, {still} also lose to the best plain one that costs no more than they do; for the other {len(losing) - still} the budgets are too few to tell. Another learning rate, {lab.RATES[1]:g}, would "
+    f"that lose to a given teacher's price, {still} also lose to plain training of just their price, read from the straight lines between budgets in the figure. Another learning rate, {lab.RATES[1]:g}, would "
     f"have changed the best plain student of 8 units by {max(others, key=lambda gain: gain.mean)} at most, on the validation data of the choice."
 )
 
