@@ -141,6 +141,9 @@ FIGURES = {
     "rankings": lambda: plots.rankings(scores(), better=NAMES[4], than=NAMES[5]),
     "history": lambda: plots.history([1, 2, 3], ylabel=NAMES[5]),
     "traced": lambda: plots.traced([1, 2], {NAMES[4]: {name: [1, 2] for name in NAMES}}, xlabel=NAMES[5], chosen=1),
+    "priced": lambda: plots.priced(
+        {name: ([1, 2], RNG.random((3, 2))) for name in NAMES}, xlabel=NAMES[4], ylabel=NAMES[5], marked={NAMES[0]: 1}
+    ),
     "sweep": lambda: plots.sweep(
         {name: RNG.random((2, 2, 3)) for name in SOME}, RNG.random((2, 2)), dict.fromkeys(SOME, 0.5), [1, 2], [1, 2],
         names=(NAMES[4], NAMES[5]), shown=SOME[0], chosen=(0, 1), best=(1, 1), ylabel=NAMES[1],

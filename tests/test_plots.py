@@ -92,6 +92,12 @@ def every_figure(images, soft, matrix):
             xlabel="share, %",
             chosen=2,
         ),
+        "priced": plots.priced(
+            {"labels only": (grid, matrix[:5, :4]), "KD": ([2, 8], matrix[:5, :2])},
+            xlabel="billions of multiply-adds",
+            ylabel="accuracy, %",
+            marked={"KD": 1},
+        ),
         "coverage": plots.coverage(
             {"teacher": SURE, "student": SURE}, {"chosen": 0.6, "Chow's rule": 0.9, "nobody": 2.0}, error=10
         ),
@@ -381,6 +387,20 @@ def test_traced_says_what_stands_at_the_mark_and_at_the_beginning():
         plots.traced([0, 87.5], panels, xlabel="share, %", chosen=2)
     with pytest.raises(ValueError, match=r"weights must be a table of shape \(1, 2\), got shape \(1, 3\)"):
         plots.traced([0, 1], {"ms": {"weights": [1, 2, 3]}}, xlabel="share, %", chosen=0)
+
+
+def test_each_line_is_drawn_at_its_own_prices_and_told_at_its_ring():
+    lines = {"plain": ([1, 4, 16], np.array([[70.0, 80, 75], [72, 82, 77]])), "KD": ([2], np.array([[81.0], [83.0]]))}
+    figure = plots.priced(lines, xlabel="price", ylabel="accuracy, %", marked={"KD": 0})
+    assert figure.description == (
+        "accuracy, % against price, mean over seeds. plain: from 71.0 at 1 to 76.0 at 16, highest 81.0; "
+        "KD: from 82.0 at 2 to 82.0 at 2, highest 82.0. Ringed: KD 82.0 at 2."
+    )
+    assert [line.get_xdata().tolist() for line in figure.axes[0].lines[:2]] == [[1, 4, 16], [2]]
+    with pytest.raises(ValueError, match="marked must name lines, of plain, KD, got none"):
+        plots.priced(lines, xlabel="price", ylabel="accuracy, %", marked={"none": 0})
+    with pytest.raises(ValueError, match=r"plain must be a table of shape \(N, 2\), got shape \(2, 3\)"):
+        plots.priced({"plain": ([1, 2], lines["plain"][1])}, xlabel="price", ylabel="accuracy, %")
 
 
 def test_similarity_names_the_strongest_pair_beside_the_diagonal():

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 from types import SimpleNamespace
 
 import pandas as pd
@@ -175,6 +176,40 @@ def test_an_arm_that_teaches_trains_once_for_each_seed_and_teaches_with_what_it_
         measure.accuracy(recipe.run(seed), data.test) for seed in (0, 1)
     ]
     assert not replace(teacher, steps=5).trained, "another recipe's students are trained anew"
+
+
+def test_lab_08s_taught_students_have_the_temperatures_that_validation_data_chose():
+    lab = studies.lab_08
+    for name, chosen in lab.CHOSEN.items():
+        tried = ledger.stored("08-scaling-choice", name)
+        for (student, amount), temperature in chosen.items():
+            arms = {lab.at_temperature(student, amount, t): t for t in lab.TEMPERATURES}
+            assert arms[tried.best(among=list(arms))] == temperature, (name, student, amount)
+            taught = ledger.stored("08-scaling", name).facts[lab.under(lab.TEACHERS[0], student, amount, 100)]
+            assert (taught.temperature, taught.labels) == (temperature, 0)
+    assert not set(studies.seeds_of("08-scaling-choice")) & set(studies.seeds_of("08-scaling"))
+
+
+@pytest.mark.parametrize("name", ["fashion-mnist", "glyphs"])
+def test_a_bill_is_what_training_took_and_buys_a_plain_student_that_costs_no_less(name):
+    lab, outcome = studies.lab_08, ledger.stored("08-scaling", name)
+    facts, means = outcome.facts, outcome.validation.mean()
+    teacher = 784 * 64 + 64 * 10
+    student = 784 * 8 + 8 * 10
+    given = lab.bill(outcome, 64, 8, 500, 400)
+    assert given.price == 3 * 400 * 128 * student + 500 * teacher
+    paid = lab.bill(outcome, 64, 8, 500, 400, paid=True)
+    assert paid.price - given.price == 3 * lab.SCHOOLING * 128 * teacher and "all pictures" in paid.rival
+    for cell in product(lab.TEACHERS, lab.STUDENTS, lab.AMOUNTS, lab.BUDGETS):
+        for paid in (False, True):
+            one = lab.bill(outcome, *cell, paid=paid)
+            amount = None if paid else cell[2]
+            affordable = [lab.alone(cell[1], amount, steps) for steps in lab.plain_budgets(cell[1], amount)]
+            costs = [facts[arm].multiply_adds for arm in affordable]
+            enough = next(place for place, cost in enumerate(costs) if cost >= one.price)
+            assert one.rival == means[affordable[: enough + 1]].idxmax()
+    with pytest.raises(ValueError, match=r"price must be at most 62,442,700,800, what .* got 1,000,000,000,000"):
+        lab.rival(outcome, 8, None, 10**12)
 
 
 def test_variety_is_the_share_of_sequences_that_differ():

@@ -26,7 +26,7 @@ from kdcourse.plots.basic import (
     two_similarities,
 )
 from kdcourse.plots.deciding import coverage
-from kdcourse.plots.grids import sweep, traced
+from kdcourse.plots.grids import priced, sweep, traced
 from kdcourse.plots.inside import alignment, neighbours, pixel_maps, relations
 from kdcourse.plots.paired import estimation
 from kdcourse.plots.palette import Figure

@@ -1,9 +1,10 @@
-"""Figures of sweeps: over two settings, and over one axis with a mark that a slider moves."""
+"""Figures of sweeps: over two settings, over one axis with a mark that a slider moves, and over what a run costs."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from kdcourse.evaluation.intervals import difference
 from kdcourse.plots.palette import (
     BAND,
     INK,
@@ -13,6 +14,7 @@ from kdcourse.plots.palette import (
     check_vector,
     frame_cell,
     heatmap,
+    log_ticks,
     plain,
     style,
 )
@@ -113,4 +115,42 @@ def traced(
         parts.append(f"{quantity}: {'; '.join(told)}")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(series), frameon=False)
     figure.description = f"{xlabel} {x[chosen]:g}. " + "; ".join(parts) + "."
+    return figure
+
+
+def priced(
+    lines: Mapping[str, tuple[Sequence[float], np.ndarray]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    marked: Mapping[str, int] | None = None,
+) -> Figure:
+    """Mean and 95 % interval of each line over seeds, each line against prices of its own, which grow along it.
+
+    lines: name -> its prices (K,), positive, and its scores (seeds, K). marked: name -> the place on this line that is ringed
+    and put in words; default none. Raises `ValueError` for a marked name that is no line's.
+    """
+    if unknown := set(marked or ()) - set(lines):
+        raise ValueError(f"marked must name lines, of {', '.join(lines)}, got {', '.join(sorted(unknown))}")
+    figure = Figure(7.4, 3.8)
+    axes = figure.subplots()
+    told, rings = [], []
+    for number, (name, (prices, values)) in enumerate(lines.items()):
+        spread = [difference(column) for column in check_table(name, values, len(prices)).T]
+        look, mean = style(number), [point.mean for point in spread]
+        axes.plot(prices, mean, label=name, **look)
+        low, high = [point.low for point in spread], [point.high for point in spread]
+        axes.fill_between(prices, low, high, color=look["color"], alpha=0.18, linewidth=0)
+        ends = [f"{mean[place]:.1f} at {prices[place]:.3g}" for place in (0, -1)]
+        told.append(f"{name}: from {ends[0]} to {ends[1]}, highest {max(mean):.1f}")
+        if marked and name in marked:
+            place = marked[name]
+            axes.plot(prices[place], mean[place], **look, markersize=13, markerfacecolor="none", linestyle="none")
+            rings.append(f"{name} {mean[place]:.1f} at {prices[place]:.3g}")
+    axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log")
+    log_ticks(axes.xaxis)
+    plain(axes)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, title=BAND, title_fontsize=9)
+    figure.description = f"{ylabel} against {xlabel}, mean over seeds. " + "; ".join(told) + "."
+    figure.description += f" Ringed: {'; '.join(rings)}." if rings else ""
     return figure

@@ -17,9 +17,10 @@
 # *capacity gap* is what a small student loses when its teacher is far larger than the best one for it. An *assistant* is a
 # network of a size between the two: the large teacher teaches it, and then it teaches the student.
 #
-# **You will** see the gap as a curve, build chains of assistants, and hold them against cheaper remedies.
-# **You will learn** why a larger and better teacher can teach a small student worse, and how to choose a teacher.
-# **You need** lab 03. **Time:** 45 minutes of yours; the machine needs about a minute in all.
+# **You will** see the gap as a curve, build chains of assistants, hold them against cheaper remedies, and ask what a student costs.
+# **You will learn** why a larger and better teacher can teach a small student worse, how to choose a teacher, and when one is worth
+# its price.
+# **You need** lab 03. **Time:** 55 minutes of yours; the machine needs about a minute in all.
 
 # %% tags=["setup"]
 import kdcourse as kd
@@ -415,6 +416,284 @@ kd.say(
 three_in_a_row.answer(longer.verdict)
 
 # %% [markdown]
+# ## When is distillation worth its price?
+#
+# **Would the same arithmetic do more in plain training?** In all tables above, students are compared at equal steps. But a taught
+# student costs more than a plain one: a teacher answers, and somebody has trained it. The *price* $P$ of a taught student counts
+# all multiplications, with their additions (*multiply-adds*):
+#
+# $$P = 3\, S\, B\, m_q + D\, m_t + 3\, S_t\, B\, m_t$$
+#
+# - The first term is the student's training: $S$ steps of $B$ = 128 pictures each. $m_q$ is what the student multiplies for one
+#   picture. The 3 stands for one pass forward and one backward, which costs about two.
+# - The second term is the answers: the teacher multiplies $m_t$ times for each of the $D$ different pictures that the student
+#   looks at. It is asked once about each.
+# - The third term is the teacher's own training, of $S_t$ steps.
+#
+# Who pays the third term? The teacher is *given* where somebody else has trained it; the term is left out. The teacher is *paid
+# for* where it was trained for this one student. A plain student, with labels and no teacher, has the first term alone.
+#
+# Busbridge et al. (2025) asked this of language models, over many sizes, data and budgets. Here is a small grid of the same kind:
+# students of 8 and 32 units; teachers of 64 and 128, trained for 1,000 steps on all labelled pictures; 500, 5,000 or all pictures for
+# the student; 100, 400 or 1,600 steps. Plain students go on for up to 25,600 steps, so that each price can be met.
+#
+# What differs between the arms besides the price? A taught student has the teacher's answers to its pictures and no labels, a
+# plain one the labels. The pictures, first weights and batches are the same. The temperature was chosen for each size and number of
+# pictures, on validation data and with seeds that are not reported here; the learning rate is one for all.
+#
+# A taught student is held against what its price buys: of all plain students up to the first that costs at least as much, the
+# best on validation data. So plain training may stop early, and it never gets less than the price. Where the teacher is given,
+# the plain student has the labels of the same pictures. Where it is paid for, the teacher's labels are at hand, so the plain
+# student has them all.
+#
+# **Predict**: the student has 8 units and all pictures, and a teacher of 64 units is given. Here each interval speaks for itself.
+
+# %%
+worth_it = kd.predict(
+    "08.worth-its-price",
+    "From how many steps on does the taught student clearly beat plain training of the same price?",
+    options=[*(f"{steps:,} steps" for steps in lab.BUDGETS), "at none of them"],
+)
+worth_it
+
+# %% [markdown]
+# The figure shows the test accuracy against the price, on a logarithmic axis, with bands as above. Each line of taught students
+# stands there twice, at the price with the teacher given and with the teacher paid for. The sliders choose the student, the
+# teacher, the pictures and the steps; the ringed student is held against its rivals in the sentence below. Move the pictures from
+# 500 to all: which line moves most?
+
+# %%
+scaling = kd.study("08-scaling", data).stored()
+amounts = {lab.of_pictures(amount): amount for amount in lab.AMOUNTS}
+
+
+def line(arms, *also):
+    """Prices in billions, with what else is to be paid, and the seeds' scores."""
+    prices = [sum(scaling.facts[one].multiply_adds for one in (arm, *also)) for arm in arms]
+    return [price / 1e9 for price in prices], scaling.scores[arms].to_numpy()
+
+
+def plain(student, amount):
+    return [lab.alone(student, amount, steps) for steps in lab.plain_budgets(student, amount)]
+
+
+def held_against(one):
+    """A bill in words."""
+    gain, buys = scaling.difference(one.arm, one.rival), scaling.facts[one.rival].steps
+    price = f"{one.price / 1e9:.1f} billion"
+    return f"{price}, {gain} against plain training of {buys:,} steps, {gain.verdict}"
+
+
+# %%
+def at_a_price(student, teacher, pictures, steps):
+    amount = amounts[pictures]
+    taught = [lab.under(teacher, student, amount, budget) for budget in lab.BUDGETS]
+    lines = {
+        "labels, all pictures": line(plain(student, None)),
+        "taught, teacher given": line(taught),
+        "taught, teacher paid for": line(taught, lab.the_teacher(teacher)),
+    }
+    if amount is not None:
+        lines[f"labels, {pictures}"] = line(plain(student, amount))
+    figure = kd.plots.priced(
+        lines,
+        xlabel="billions of multiply-adds",
+        ylabel="test accuracy, %",
+        marked=dict.fromkeys(list(lines)[1:3], lab.BUDGETS.index(steps)),
+    )
+    cell = (scaling, teacher, student, amount, steps)
+    given, paid = (held_against(lab.bill(*cell, paid=paid)) for paid in (False, True))
+    arm = lab.under(teacher, student, amount, steps)
+    figure.description = f"{arm}. Given: {given}. Paid for: {paid}. {figure.description}"
+    return figure
+
+
+# %%
+wide = {"layout": {"width": "420px"}}
+prices = kd.widgets.live(
+    at_a_price,
+    student=widgets.SelectionSlider(options=lab.STUDENTS, description="student", **wide),
+    teacher=widgets.SelectionSlider(options=lab.TEACHERS, description="teacher", **wide),
+    pictures=widgets.SelectionSlider(options=list(amounts), description="pictures", **wide),
+    steps=widgets.SelectionSlider(
+        options=lab.BUDGETS, value=lab.BUDGETS[1], description="steps", **wide
+    ),
+)
+prices
+
+# %% tags=["widget-test"]
+with prices.restored():
+    for end in (0, -1):
+        prices.move(student=lab.STUDENTS[end], teacher=lab.TEACHERS[end])
+        prices.move(pictures=list(amounts)[end], steps=lab.BUDGETS[end])
+        arm = lab.under(
+            lab.TEACHERS[end], lab.STUDENTS[end], lab.AMOUNTS[end], lab.BUDGETS[end]
+        )
+        assert prices.description.startswith(f"{arm}. Given: ")
+
+# %% [markdown]
+# The two tables hold the whole grid, first with the teacher given, then with the teacher paid for. Each cell is the taught student
+# less the plain one that its price buys, paired by seed. With so many comparisons some come out clear by luck; the sentences below
+# the tables count verdicts after Holm's correction for their number.
+
+# %%
+from itertools import product
+
+from kdcourse.evaluation.intervals import holm
+
+cells = list(product(lab.STUDENTS, lab.TEACHERS, lab.AMOUNTS, lab.BUDGETS))
+
+
+def bills(paid):
+    """(student, teacher, pictures, steps) -> the bill."""
+    return {
+        (student, teacher, amount, steps): lab.bill(
+            scaling, teacher, student, amount, steps, paid=paid
+        )
+        for student, teacher, amount, steps in cells
+    }
+
+
+def gaps(bills):
+    """Each taught student less what its price buys, one number for each seed."""
+    return {
+        cell: scaling.scores[one.arm] - scaling.scores[one.rival]
+        for cell, one in bills.items()
+    }
+
+
+# %%
+def as_table(gaps):
+    table = {}
+    for (student, teacher, amount, steps), values in gaps.items():
+        row = table.setdefault(
+            f"{student} units under {teacher}, {lab.of_pictures(amount)}", {}
+        )
+        gain = kd.difference(values)
+        row[f"{steps:,} steps"] = f"{gain}, {gain.verdict}"
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+# %%
+given, paid = bills(paid=False), bills(paid=True)
+as_table(gaps(given))
+
+# %%
+as_table(gaps(paid))
+
+# %%
+free, bought = gaps(given), gaps(paid)
+with_all = {steps: kd.difference(free[8, 64, None, steps]) for steps in lab.BUDGETS}
+clear = [f"{steps:,} steps" for steps, gain in with_all.items() if gain.verdict == "helps"]
+worth_it.answer((clear or ["at none of them"])[0])
+
+# %%
+words = pd.DataFrame(
+    [
+        (f"teacher {who}", lab.of_pictures(amount), f"{student} units", steps, word)
+        for who, found in (("given", free), ("paid for", bought))
+        for (student, _, amount, steps), word in holm(found).items()
+    ],
+    columns=["who pays", "pictures", "student", "steps", "verdict"],
+)
+words.groupby(["who pays", "pictures"], sort=False)["verdict"].value_counts().unstack(
+    fill_value=0
+)
+
+
+# %%
+def in_words(found):
+    """How many students helped, and so on."""
+    return ", ".join(f"{verdict}: {count}" for verdict, count in found.value_counts().items())
+
+
+def extremes(gaps, amount):
+    """The smallest and the largest mean difference with so many pictures."""
+    found = [kd.difference(values) for cell, values in gaps.items() if cell[2] == amount]
+    return min(found, key=lambda gain: gain.mean), max(found, key=lambda gain: gain.mean)
+
+
+few, many = (extremes(free, amount) for amount in (lab.AMOUNTS[0], None))
+for_one = words["verdict"][words["who pays"] == "teacher paid for"]
+assert few[0].low > 0 and "helps" not in set(for_one) and (for_one == "hurts").mean() > 0.5
+kd.say(
+    f"A given teacher brings between {few[0]} and {few[1]} over what its price buys where the student has {lab.of_pictures(lab.AMOUNTS[0])}, and between "
+    f"{many[0]} and {many[1]} where it has all. Paid for, it is clearly worth its price for none of the {len(for_one)} students ({in_words(for_one)})."
+)
+
+# %%
+import numpy as np
+
+
+def just(student, price):
+    """The seeds' scores of plain training on all pictures at just this price, on the straight lines of the figure."""
+    prices, scores = line(plain(student, None))
+    return [np.interp(np.log(price / 1e9), np.log(prices), seed) for seed in scores]
+
+
+# %%
+dearer = max(scaling.facts[one.rival].multiply_adds / one.price for one in given.values())
+losing = [cell for cell, word in holm(free).items() if cell[2] is None and word == "hurts"]
+just_priced = holm(
+    {
+        cell: scaling.scores[given[cell].arm] - just(cell[0], given[cell].price)
+        for cell in losing
+    }
+)
+still = list(just_priced.values()).count("hurts")
+choice = kd.study("08-scaling-choice", data).stored()
+rates = [
+    [f"{lab.alone(8, amount, steps)}, rate {rate:g}" for steps in lab.BUDGETS[1:]]
+    for amount in lab.AMOUNTS
+    for rate in lab.RATES
+]
+best = [choice.validation[choice.best(among=arms)] for arms in rates]
+others = [kd.difference(new - old) for old, new in zip(best[::2], best[1::2], strict=True)]
+kd.say(
+    f"Is plain training treated fairly? It was run for few budgets, so what a price buys cost up to ×{dearer:.1f} of it. Of the {len(losing)} students with all pictures "
+    f"that lose to a given teacher's price, {still} also lose to plain training of just their price, read from the straight lines between budgets in the figure. Another learning rate, {lab.RATES[1]:g}, would "
+    f"have changed the best plain student of 8 units by {max(others, key=lambda gain: gain.mean)} at most, on the validation data of the choice."
+)
+
+# %% [markdown]
+# A part of the grid is trained again now: one plain student and one under a teacher, three seeds. The table sets the new means
+# beside the stored ones.
+
+# %%
+short = (lab.alone(8, 500, 100), lab.under(64, 8, 500, 100))
+scaling.beside(kd.study("08-scaling", data).run(*short, seeds=3), within=2.5)
+
+# %% [markdown]
+# ### Beside the published finding
+#
+# Busbridge et al. (2025) fit laws to language models of many sizes. They find: where a teacher exists, or serves many students,
+# distillation beats plain training up to an amount of arithmetic that grows with the student; where one must be trained for a
+# single student, plain training is mostly the better choice. Their text never repeats, and no label is missing: the next word is
+# always known. The rows *all pictures* are the nearest to this here, and with the teacher given they are also the limit for a
+# teacher that very many students share. But here pictures repeat, the teacher's answers are always on the bill, and the networks
+# are tiny.
+
+# %%
+alike = words[(words["who pays"] == "teacher given") & (words["pictures"] == "all pictures")]
+by_size = [
+    f"the student of {size}, {in_words(found)}"
+    for size, found in alike.groupby("student", sort=False)["verdict"]
+]
+stops = sorted(
+    {scaling.facts[one.rival].steps for cell, one in given.items() if cell[2] == 500}
+)
+kd.say(
+    f"Their second finding is repeated here. Their first, with all pictures and the teacher given, after Holm's correction: {'; '.join(by_size)}. "
+    + (
+        "So a level up to which distillation is ahead is not seen in this grid, for either size."
+        if "helps" not in set(alike["verdict"])
+        else "The table says at which budgets it is ahead."
+    )
+    + " What a given teacher is worth here seems to come from labels that the student has not. With 500 pictures the best rival stops after "
+    f"{' or '.join(f'{steps:,}' for steps in stops)} steps, however much longer it could train: arithmetic does not buy what those labels told the teacher."
+)
+
+# %% [markdown]
 # ## Recap
 #
 # - Student accuracy against teacher size can fall while the teachers get better: the capacity gap.
@@ -423,6 +702,8 @@ three_in_a_row.answer(longer.verdict)
 # - An assistant is meant to bridge part of the gap. Whether it does is measured, against what costs less: another temperature, an
 #   earlier stop, more steps.
 # - Choose a teacher by what its student learns, on validation data, not by its own accuracy.
+# - A teacher that exists already was worth its price where labels were few. Trained for one student alone, none was clearly worth
+#   it. Ask what the same arithmetic does in plain training.
 #
 # ### Check yourself
 
@@ -439,6 +720,7 @@ quiz.try_every_option()
 # - Give the student 128 units instead of 8. Is there still a gap?
 # - Stop the large teacher after 50, 100, 200 steps, and choose T for each on validation data. What is left of the gap?
 # - Let the student see all pictures without labels, not 1,000. What is left of the gap?
+# - Stop the teacher that is paid for after 250 of its 1,000 steps. Is it worth its price now?
 #
 # **At full size** (a GPU): the student has all labelled pictures too, as in Mirzadeh et al. (2020), and the course's
 # convolutional network is the largest teacher.
@@ -459,4 +741,5 @@ full = kd.at_full_size(
 #
 # - Mirzadeh et al. (2020), *Improved Knowledge Distillation via Teacher Assistant*.
 # - Cho, Hariharan (2019), *On the Efficacy of Knowledge Distillation*: teachers stopped early.
+# - Busbridge et al. (2025), *Distillation Scaling Laws*: when is distillation worth its price?
 # - Huang et al. (2022), *Knowledge Distillation from A Stronger Teacher*: a loss that asks less (`kd.Correlation`).
