@@ -12,14 +12,15 @@ from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from kdcourse.data.splits import ImageData, Split, balanced_indices
 from kdcourse.evaluation import measure
 from kdcourse.evaluation.inference import predict
 from kdcourse.experiments import interface
-from kdcourse.experiments.defences import SelfUndermining, noisy_votes
-from kdcourse.experiments.experiment import Arm, NoTraining, Recipe
-from kdcourse.experiments.facts import Facts, starts_trained
+from kdcourse.experiments.defences import SelfUndermining, losses_apart, members_found, noisy_votes
+from kdcourse.experiments.experiment import Arm, Equipped, NoTraining, Recipe
+from kdcourse.experiments.facts import starts_trained
 from kdcourse.experiments.interface import Interface
 from kdcourse.experiments.schemes import WarmStart
 from kdcourse.methods import HardTarget, SoftTarget
@@ -45,6 +46,7 @@ NASTY_WEIGHTS, NASTY_WEIGHT = {"glyphs": 0.1}, 0.05
 MARKED = 0.03  # of the queries are answered wrongly
 TEACHERS, LEARNT, PUBLIC = 100, 200, 300  # voters, labelled pictures of each, pictures that they vote on
 SPREADS = (10, 20, 40)  # of the noise on their votes
+LONGER = 20  # times the steps, where a network is to know its pictures by heart
 
 
 def asked(queries: str, answer: str, count: int) -> str:
@@ -186,27 +188,9 @@ def defences(data: ImageData) -> dict[str, Arm]:
     }
 
 
-@dataclass(frozen=True)
-class Suspect:
-    """An arm whose students keep the owner's evidence, so that `marks_found` can ask them. seed -> evidence."""
-
-    recipe: Recipe | NoTraining
-    evidence: Callable[[int], Split]
-
-    @property
-    def budget(self) -> int:
-        return self.recipe.budget
-
-    def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module:
-        student = self.recipe.run(seed)
-        student.evidence = self.evidence(seed)
-        return student
-
-    def describe(self, student: nn.Module) -> dict:
-        return self.recipe.describe(student)
-
-    def facts(self, seed: int = 0) -> Facts:
-        return self.recipe.facts(seed)
+def suspect(arm: Arm, evidence: Callable[[int], Split]) -> Equipped:
+    """An arm whose students carry the evidence of their seed, so that a metric can ask them for it."""
+    return Equipped(arm, lambda student, seed: setattr(student, "evidence", evidence(seed)))
 
 
 def marks_found(student: nn.Module, split: Split) -> float:
@@ -231,7 +215,7 @@ def watermark(data: ImageData) -> dict[str, Arm]:
         "copy, then labels by hand": repaired(data, copy),
     }
     suspects |= {"owner, unmarked": served(data), "owner": served(data, marked=MARKED)}
-    return {name: Suspect(arm, partial(evidence, data)) for name, arm in suspects.items()}
+    return {name: suspect(arm, partial(evidence, data)) for name, arm in suspects.items()}
 
 
 def evidence(data: ImageData, seed: int) -> Split:
@@ -258,9 +242,14 @@ def voted(data: ImageData, seed: int) -> Voted:
     places, public = order[: TEACHERS * LEARNT], data.train.take(order[TEACHERS * LEARNT :][:PUBLIC])
     votes = []
     for number, part in enumerate(places.split(LEARNT)):
-        teacher = Recipe(network(data, 32), data.train.take(part), steps=60, batch_size=32).run(1000 * seed + number)
+        teacher = voter(data, data.train.take(part)).run(1000 * seed + number)
         votes.append(predict(teacher, public).argmax(dim=1))
     return Voted(torch.stack(votes), public, data.train.take(places))
+
+
+def voter(data: ImageData, pictures: Split | Callable[[int], Split]) -> Recipe:
+    """One of the hundred."""
+    return Recipe(network(data, 32), pictures, steps=60, batch_size=32)
 
 
 def labelled_by_vote(data: ImageData, spread: float) -> Callable[[int], Split]:
@@ -281,4 +270,47 @@ def votes(data: ImageData) -> dict[str, Recipe]:
         "votes without noise": replace(alone, train=labelled_by_vote(data, 0)),
         **by_vote,
         "on the sensitive pictures": replace(alone, train=lambda seed: voted(data, seed).sensitive),
+    }
+
+
+def losses(student: nn.Module, split: Split) -> Tensor:
+    """The cross-entropy of each example, (N,) float64: in float32 those of a network that is very sure would all be 0."""
+    return F.cross_entropy(predict(student, split).double(), split.labels, reduction="none")
+
+
+def members_apart(student: nn.Module, split: Split) -> float:
+    """`losses_apart` of the secret pictures that a suspect carries and of the split, from which nobody has learnt."""
+    return losses_apart(losses(student, student.evidence), losses(student, split))
+
+
+def members_known(student: nn.Module, split: Split) -> float:
+    """`members_found` among the secret pictures that a suspect carries, with the split's as strangers."""
+    return members_found(losses(student, student.evidence), losses(student, split))
+
+
+MEMBERSHIP = {"": members_apart, "-found": members_known, "-accuracy": measure.accuracy}
+
+
+@define("16-members", MEMBERSHIP, equal_budgets=False)
+def members(data: ImageData) -> dict[str, Arm]:
+    """Can somebody tell from a published network which secret pictures it comes from? Asked by the size of its losses.
+
+    Each network is asked about the secret pictures that it, or its teachers, learnt from; the baseline has seen none of them.
+    """
+    published = votes(data)
+    alone, whole = published["public pictures by hand"], published["on the sensitive pictures"]
+    by_vote = {arm: published[arm] for arm in (f"spread {SPREADS[len(SPREADS) // 2]}", "votes without noise")}
+
+    def secret(seed: int) -> Split:
+        return voted(data, seed).sensitive
+
+    def first(count: int) -> Callable[[int], Split]:
+        return lambda seed: secret(seed).take(torch.arange(count))
+
+    arms = {"public pictures by hand": alone, **by_vote, "on the sensitive pictures": whole}
+    arms[f"on the sensitive pictures, {LONGER} × the steps"] = replace(whole, steps=LONGER * STEPS)
+    return {
+        **{name: suspect(arm, secret) for name, arm in arms.items()},
+        f"on {PUBLIC} of the sensitive pictures": suspect(replace(alone, train=first(PUBLIC)), first(PUBLIC)),
+        "one of the teachers": suspect(voter(data, first(LEARNT)), first(LEARNT)),
     }
