@@ -42,6 +42,15 @@ class Difference:
     def __str__(self) -> str:
         return f"{self.mean:+.1f} points [{self.low:+.1f}, {self.high:+.1f}]"
 
+    def told(self, words: Mapping[str, str] | None = None, *, bold: bool = True) -> str:
+        """The difference with its verdict, as prose says it: `+2.1 points [+1.0, +3.2], **helps**`.
+
+        words: verdict -> what stands in its place, such as {"helps": "more often"}; default none. bold: whether the verdict is,
+        default True; False for a table's cell, which knows no Markdown.
+        """
+        word = (words or {}).get(self.verdict, self.verdict)
+        return f"{self}, **{word}**" if bold else f"{self}, {word}"
+
 
 def difference(values: Iterable[float]) -> Difference:
     """Mean and 95 % interval, by Student's t-distribution, of values that hold one number for each seed.

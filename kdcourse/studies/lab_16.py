@@ -45,6 +45,7 @@ NOISE = 2.0  # added to the owner's logits
 NASTY_WEIGHTS, NASTY_WEIGHT = {"glyphs": 0.1}, 0.05
 MARKED = 0.03  # of the queries are answered wrongly
 TEACHERS, LEARNT, PUBLIC = 100, 200, 300  # voters, labelled pictures of each, pictures that they vote on
+STRANGERS = 10_000  # pictures of which no network of the study has seen one
 SPREADS = (10, 20, 40)  # of the noise on their votes
 LONGER = 20  # times the steps, where a network is to know its pictures by heart
 
@@ -227,24 +228,27 @@ def evidence(data: ImageData, seed: int) -> Split:
 class Voted:
     """Teachers of disjoint sensitive pictures, and what they say of public ones.
 
-    votes: (K, N) int64. public: N pictures with their true labels. sensitive: all K teachers' pictures.
+    votes: (K, N) int64. public: N pictures with their true labels. sensitive: all K teachers' pictures. strangers: others, drawn
+    as all these were, that nobody learns from.
     """
 
     votes: Tensor
     public: Split
     sensitive: Split
+    strangers: Split
 
 
 @lru_cache(maxsize=2)
 def voted(data: ImageData, seed: int) -> Voted:
     """Each teacher is small and quickly trained: there are a hundred."""
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))
-    places, public = order[: TEACHERS * LEARNT], data.train.take(order[TEACHERS * LEARNT :][:PUBLIC])
+    places, public, rest = order.tensor_split([TEACHERS * LEARNT, TEACHERS * LEARNT + PUBLIC])
+    public, strangers = data.train.take(public), data.train.take(rest[:STRANGERS])
     votes = []
     for number, part in enumerate(places.split(LEARNT)):
         teacher = voter(data, data.train.take(part)).run(1000 * seed + number)
         votes.append(predict(teacher, public).argmax(dim=1))
-    return Voted(torch.stack(votes), public, data.train.take(places))
+    return Voted(torch.stack(votes), public, data.train.take(places), strangers)
 
 
 def voter(data: ImageData, pictures: Split | Callable[[int], Split]) -> Recipe:
@@ -279,38 +283,41 @@ def losses(student: nn.Module, split: Split) -> Tensor:
 
 
 def members_apart(student: nn.Module, split: Split) -> float:
-    """`losses_apart` of the secret pictures that a suspect carries and of the split, from which nobody has learnt."""
-    return losses_apart(losses(student, student.evidence), losses(student, split))
+    """`losses_apart` of the secret pictures and the strangers that a student carries. split: not looked at."""
+    return losses_apart(*(losses(student, side) for side in student.sides))
 
 
 def members_known(student: nn.Module, split: Split) -> float:
-    """`members_found` among the secret pictures that a suspect carries, with the split's as strangers."""
-    return members_found(losses(student, student.evidence), losses(student, split))
+    """`members_found` among the same. split: not looked at."""
+    return members_found(*(losses(student, side) for side in student.sides))
 
 
 MEMBERSHIP = {"": members_apart, "-found": members_known, "-accuracy": measure.accuracy}
 
 
 @define("16-members", MEMBERSHIP, equal_budgets=False)
-def members(data: ImageData) -> dict[str, Arm]:
+def members(data: ImageData) -> dict[str, Equipped]:
     """Can somebody tell from a published network which secret pictures it comes from? Asked by the size of its losses.
 
     Each network is asked about the secret pictures that it, or its teachers, learnt from; the baseline has seen none of them.
     """
     published = votes(data)
-    alone, whole = published["public pictures by hand"], published["on the sensitive pictures"]
-    by_vote = {arm: published[arm] for arm in (f"spread {SPREADS[len(SPREADS) // 2]}", "votes without noise")}
-
-    def secret(seed: int) -> Split:
-        return voted(data, seed).sensitive
+    whole, number = published["on the sensitive pictures"], TEACHERS * LEARNT
 
     def first(count: int) -> Callable[[int], Split]:
-        return lambda seed: secret(seed).take(torch.arange(count))
+        return lambda seed: voted(data, seed).sensitive.take(torch.arange(count))
 
-    arms = {"public pictures by hand": alone, **by_vote, "on the sensitive pictures": whole}
-    arms[f"on the sensitive pictures, {LONGER} × the steps"] = replace(whole, steps=LONGER * STEPS)
+    def about(arm: Recipe, count: int) -> Equipped:
+        def equip(student: nn.Module, seed: int) -> None:
+            student.sides = first(count)(seed), voted(data, seed).strangers
+
+        return Equipped(arm, equip)
+
+    by_vote = (f"spread {SPREADS[len(SPREADS) // 2]}", "votes without noise")
+    names = ("public pictures by hand", *by_vote, "on the sensitive pictures")
     return {
-        **{name: suspect(arm, secret) for name, arm in arms.items()},
-        f"on {PUBLIC} of the sensitive pictures": suspect(replace(alone, train=first(PUBLIC)), first(PUBLIC)),
-        "one of the teachers": suspect(voter(data, first(LEARNT)), first(LEARNT)),
+        **{name: about(published[name], number) for name in names},
+        f"on the sensitive pictures, {LONGER} × the steps": about(replace(whole, steps=LONGER * STEPS), number),
+        f"on {PUBLIC} of the sensitive pictures": about(replace(whole, train=first(PUBLIC)), PUBLIC),
+        "one teacher": about(voter(data, first(LEARNT)), LEARNT),
     }
