@@ -202,21 +202,14 @@ if own is not None:
 ways = kd.study("14-low-rate", data).stored()
 ways.figure()
 
-
-# %%
-def against(outcome, arm, baseline):
-    gap = outcome.difference(arm, baseline)
-    return f"- {arm}, against {baseline}: {gap}, **{gap.verdict}**\n"
-
-
 # %%
 probed = "head, then both, low rate"
 kd.say(
     f"The low rate is {lab.LOW_RATE / lab.USUAL_RATE:.0%} of the usual one, both chosen on validation pictures. In points on the "
     "test pictures:\n\n"
-    + against(ways, probed, "head only")
-    + against(ways, probed, "body and head, low rate")
-    + against(ways, probed, "body and head")
+    + ways.told(probed, "head only")
+    + ways.told(probed, "body and head, low rate")
+    + ways.told(probed, "body and head")
     + f"\nThe best of the four on validation pictures is *{ways.best(among=list(ways.scores))}*."
 )
 
@@ -369,11 +362,11 @@ kd.claim(
 )
 kd.say(
     "What views bring, without a teacher and with one:\n\n"
-    + against(stored, "labels only", "labels, no views")
-    + against(stored, "KD, same view", "KD, no views")
+    + stored.told("labels only", "labels, no views")
+    + stored.told("KD, same view", "KD, no views")
     + "\nWhat the teacher brings, without views and with them:\n\n"
-    + against(stored, "KD, no views", "labels, no views")
-    + against(stored, "KD, same view", "labels only")
+    + stored.told("KD, no views", "labels, no views")
+    + stored.told("KD, same view", "labels only")
 )
 
 # %% [markdown]
@@ -397,9 +390,9 @@ stored.differs()
 kd.say(
     "Pictures without a label, as many views in all, against views of the labelled ones; and the teacher from the second body, which has "
     "seen the classes of the course's folders:\n\n"
-    + against(stored, "KD, all pictures", "KD, same view")
-    + against(stored, "second body: KD, same view", "labels only")
-    + against(stored, "second body: KD, same view", "KD, same view")
+    + stored.told("KD, all pictures", "KD, same view")
+    + stored.told("second body: KD, same view", "labels only")
+    + stored.told("second body: KD, same view", "KD, same view")
 )
 
 # %% [markdown]
@@ -448,10 +441,10 @@ wrong_view.answer(
 # %%
 kd.say(
     "Answers to the whole picture, under the one teacher and under the other:\n\n"
-    + against(stored, "KD, whole picture", "labels only")
-    + against(stored, "KD, same view", "KD, whole picture")
-    + against(stored, "second body: KD, whole picture", "labels only")
-    + against(stored, "second body: KD, same view", "second body: KD, whole picture")
+    + stored.told("KD, whole picture", "labels only")
+    + stored.told("KD, same view", "KD, whole picture")
+    + stored.told("second body: KD, whole picture", "labels only")
+    + stored.told("second body: KD, same view", "second body: KD, whole picture")
 )
 
 # %% [markdown]
