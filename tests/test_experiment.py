@@ -171,12 +171,13 @@ def test_the_words_follow_the_interval():
 
 def test_a_difference_is_told_with_its_verdict_or_a_word_in_its_place():
     gain, words = Difference(2.0, 0.5, 3.5), {"helps": "more often"}
-    assert gain.told() == "+2.0 points [+0.5, +3.5], **helps**"
-    assert gain.told(words, bold=False) == "+2.0 points [+0.5, +3.5], more often"
-    assert Difference(-2.0, -3.5, -0.5).told(words).endswith("**hurts**")
+    assert gain.told() == "+2.0 points [+0.5, +3.5] (**helps**)"
+    assert gain.told(words, bold=False) == "+2.0 points [+0.5,\xa0+3.5] (more often)", "no line breaks in an interval"
+    assert gain.level() == "2.0 [0.5,\xa03.5]" and gain.level(2, " %") == "2.00 % [0.50,\xa03.50]"
+    assert Difference(-2.0, -3.5, -0.5).told(words).endswith("(**hurts**)")
     scores = pd.DataFrame({"plain": [70.0, 72, 74], "KD": [75.0, 78, 81]})
     outcome = Comparison(scores, scores, "plain")
-    assert outcome.told("KD") == "- KD, against plain: +6.0 points [+3.5, +8.5], **helps**\n"
+    assert outcome.told("KD") == "- KD, against plain: +6.0 points [+3.5, +8.5] (**helps**)\n"
     assert outcome.told("plain", "KD", {"hurts": "lower"}).startswith("- plain, against KD: -6.0")
     with pytest.raises(ValueError, match="arm must be one of plain, KD"):
         outcome.told("none")

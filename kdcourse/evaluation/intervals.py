@@ -43,13 +43,25 @@ class Difference:
         return f"{self.mean:+.1f} points [{self.low:+.1f}, {self.high:+.1f}]"
 
     def told(self, words: Mapping[str, str] | None = None, *, bold: bool = True) -> str:
-        """The difference with its verdict, as prose says it: `+2.1 points [+1.0, +3.2], **helps**`.
+        """The difference with its verdict, as prose says it: `+2.1 points [+1.0, +3.2] (**helps**)`.
 
         words: verdict -> what stands in its place, such as {"helps": "more often"}; default none. bold: whether the verdict is,
-        default True; False for a table's cell, which knows no Markdown.
+        default True; False for a table's cell, which knows no Markdown. There no line breaks within the interval.
         """
         word = (words or {}).get(self.verdict, self.verdict)
-        return f"{self}, **{word}**" if bold else f"{self}, {word}"
+        return f"{self} (**{word}**)" if bold else f"{_held(self)} ({word})"
+
+    def level(self, digits: int = 1, unit: str = "") -> str:
+        """The mean of what is no difference, such as one arm's scores, with its interval: `73.2 % [72.7, 73.7]`.
+
+        digits: after the point, default 1. unit: stands behind the mean, such as " %"; default none.
+        """
+        return _held(f"{self.mean:.{digits}f}{unit} [{self.low:.{digits}f}, {self.high:.{digits}f}]")
+
+
+def _held(interval: object) -> str:
+    """An interval whose two ends stay in one line."""
+    return str(interval).replace(", ", ",\N{NO-BREAK SPACE}")
 
 
 def difference(values: Iterable[float]) -> Difference:

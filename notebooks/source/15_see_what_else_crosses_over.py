@@ -440,8 +440,7 @@ def share_of(name, arm):
 
 
 def spelt(name, arm):
-    found = kd.difference(share_of(name, arm))
-    return f"{found.mean:.0f} [{found.low:.0f}, {found.high:.0f}]"
+    return kd.difference(share_of(name, arm)).level(0)
 
 
 arms = [arm for arm in backdoor.scores if arm not in ("labels only", "the teacher itself")]
@@ -528,7 +527,7 @@ pd.DataFrame(changes)
 left = kd.difference(share_of("backdoor", best))
 kd.say(
     f"The table has differences from *soft, marked*, in points: for the three faults a minus is good. Even with the best remedy, "
-    f"{best}, {left.mean:.0f} % of the backdoor still crosses [{left.low:.0f}, {left.high:.0f}]."
+    f"{best}, {left.level(0, ' %')} of the backdoor still crosses."
 )
 
 # %% [markdown]
@@ -572,7 +571,7 @@ won = won.sub(weak.scores["weak teacher"], axis=0).div(gap, axis=0)
 recovered = {arm: kd.difference(100 * won[arm]) for arm in won}
 kd.say(
     "".join(
-        f"- {arm}: {100 * won[arm].mean():.0f} % of the gap recovered [{found.low:.0f}, {found.high:.0f}]\n"
+        f"- {arm}: {found.level(0, ' %')} of the gap recovered\n"
         for arm, found in recovered.items()
     )
     + weak.told("large, soft answers", "weak teacher")

@@ -225,8 +225,7 @@ pixels = kd.difference(stored.scores[lab.asked("random", "probabilities", lab.CO
 kd.say(
     f"With {ASKED:,} queries, probabilities bring {soft.told()} over labels alone. Against the same pictures labelled by "
     f"hand, the interface's labels bring {hand.told()}. With 100 pictures of its own, a thief that asks {ASKED:,} blends of "
-    f"them gains {blends.told()} over asking the hundred. Random pixels alone lead to {pixels.mean:.1f} % "
-    f"[{pixels.low:.1f}, {pixels.high:.1f}]."
+    f"them gains {blends.told()} over asking the hundred. Random pixels alone lead to {pixels.level(unit=' %')}."
 )
 
 # %% [markdown]
@@ -629,8 +628,7 @@ AWAY = {"helps": "given away", "hurts": "below chance"}
 
 def named(arm):
     """Percent of the members that are found, with its interval."""
-    share = kd.difference(found.scores[arm])
-    return f"{share.mean:.1f} [{share.low:.1f}, {share.high:.1f}]"
+    return kd.difference(found.scores[arm]).level()
 
 
 pd.DataFrame(
@@ -653,8 +651,9 @@ kd.say(
     f"Against the control, the attack on the student of noisy votes gains {members.difference('spread 20').told(AWAY)}; on the plain copy of "
     f"300 secret pictures {members.difference(FEW_SECRETS).told(AWAY)}. The cheapest rival of votes looks at each secret picture once: "
     f"{members.difference(whole).told(AWAY)}, with {accurate.difference(whole, 'spread 20')} of accuracy over the student of votes. But votes without any "
-    f"noise are at {members.difference('votes without noise').told(AWAY)}, too. An attack that finds nothing proves nothing: it is one attack, and a weak "
-    "one. What epsilon bounds holds for attacks that nobody has thought of."
+    f"noise are at {members.difference('votes without noise').told(AWAY)}. An attack that finds nothing proves nothing: it is one attack, and a weak one. "
+    f"Where it may name one stranger in a hundred, it finds {named(FEW_SECRETS)} % even of those 300, and a guess finds 1. What epsilon bounds holds for "
+    "attacks that nobody has thought of."
 )
 
 # %% [markdown]
