@@ -158,23 +158,13 @@ def same_views(data: ImageData) -> dict[str, Recipe]:
     }
 
 
-def at_own_threshold(student: nn.Module, split: Split) -> float:
-    """What 100 pictures cost, in questions, at the threshold that validation pictures chose for this student."""
-    return _cost(student, split, student.threshold)
+def saved(student: nn.Module, split: Split, threshold: float | None = None) -> float:
+    """Of 100 questions, those that 100 pictures save where the student answers some: 100 less what its answers cost.
 
-
-def by_chows_rule(student: nn.Module, split: Split) -> float:
-    """What they cost by Chow's rule, which takes confidences for true."""
-    return _cost(student, split, deciding.chows_threshold(error=ERROR))
-
-
-def answering_always(student: nn.Module, split: Split) -> float:
-    """What they cost where no person is asked; asking about all costs 100."""
-    return _cost(student, split, 0.0)
-
-
-def _cost(student: nn.Module, split: Split, threshold: float) -> float:
-    return 100 * deciding.answers(student, split).costs(threshold, error=ERROR).mean().item()
+    threshold: from which confidence on it answers; default the one that validation pictures chose for it.
+    """
+    threshold = student.threshold if threshold is None else threshold
+    return 100 - 100 * deciding.answers(student, split).costs(threshold, error=ERROR).mean().item()
 
 
 def covered(student: nn.Module, split: Split) -> float:
@@ -194,9 +184,9 @@ def threshold_of(student: nn.Module, split: Split) -> float:
 
 
 DECISIONS = {
-    "": at_own_threshold,
-    "-chow": by_chows_rule,
-    "-always": answering_always,
+    "": saved,
+    "-chow": partial(saved, threshold=deciding.chows_threshold(error=ERROR)),
+    "-always": partial(saved, threshold=0.0),
     "-covered": covered,
     "-wrong": wrong_among_answered,
     "-threshold": threshold_of,
