@@ -171,17 +171,17 @@ def test_the_words_follow_the_interval():
 
 def test_a_difference_is_told_with_its_verdict_or_a_word_in_its_place():
     gain, words = Difference(2.0, 0.5, 3.5), {"helps": "more often"}
-    assert gain.told() == "+2.0 points [+0.5, +3.5] (**helps**)"
-    assert gain.told(words, bold=False) == "+2.0 points [+0.5,\xa0+3.5] (more often)", "no line breaks in an interval"
+    assert gain.told() == "+2.0 points [+0.5,\xa0+3.5] (**helps**)", "no line breaks in an interval"
+    assert gain.told(words, bold=False) == "+2.0 points [+0.5,\xa0+3.5] (more often)"
     assert gain.level() == "2.0 [0.5,\xa03.5]" and gain.level(2, " %") == "2.00 % [0.50,\xa03.50]"
     assert Difference(-2.0, -3.5, -0.5).told(words).endswith("(**hurts**)")
     scores = pd.DataFrame({"plain": [70.0, 72, 74], "KD": [75.0, 78, 81]})
     outcome = Comparison(scores, scores, "plain")
-    assert outcome.told("KD") == "- KD, against plain: +6.0 points [+3.5, +8.5] (**helps**)\n"
+    assert outcome.told("KD") == "- KD, against plain: +6.0 points [+3.5,\xa0+8.5] (**helps**)\n"
     assert outcome.told("plain", "KD", {"hurts": "lower"}).startswith("- plain, against KD: -6.0")
     with pytest.raises(ValueError, match="arm must be one of plain, KD"):
         outcome.told("none")
-    assert str(Difference(2.04, -0.1, 4.1)) == "+2.0 points [-0.1, +4.1]"
+    assert str(Difference(2.04, -0.1, 4.1)) == "+2.0 points [-0.1,\xa0+4.1]"
 
 
 def test_a_claim_holds_or_fails(capsys):
@@ -215,7 +215,7 @@ def test_the_tables_numbers_by_hand():
     table = Comparison(scores, scores, "plain").table()
     # Standard errors 2/√3 and 3/√3, of the gaps (5, 6, 7) 1/√3; Student's t with two degrees of freedom is 4.303.
     assert table.loc["plain"].tolist() == [72, 4.97, "", "the baseline"]
-    assert table.loc["KD"].tolist() == [78, 7.45, "+6.0 points [+3.5, +8.5]", "helps"]
+    assert table.loc["KD"].tolist() == [78, 7.45, "+6.0 points [+3.5,\xa0+8.5]", "helps"]
 
 
 def test_the_ledger_keeps_what_repeats_the_run(data, recipe, tmp_path, monkeypatch):

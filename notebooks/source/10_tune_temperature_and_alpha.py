@@ -416,7 +416,7 @@ first_fresh.answer((clear or ["at none of them"])[0], on=patience)
 most = [patient.facts[lab.budget(way, lab.BUDGETS[-1])].multiply_adds for way in ways[:3]]
 pd.DataFrame(
     {
-        f"over {way}": [f"{gain}, {gain.verdict}" for gain in of_fresh(way)]
+        f"over {way}": [gain.told(bold=False) for gain in of_fresh(way)]
         for way in ways
         if way != "fresh views"
     },
