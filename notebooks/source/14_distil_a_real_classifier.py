@@ -875,6 +875,7 @@ full = kd.at_full_size(
 # - What training did to the pictures belongs in the file, and what the model cannot do belongs on its card.
 # - A model need not answer always. What an error and a question cost decides from which confidence on it should, and validation pictures
 #   find that threshold: a rule for true probabilities need not hold for these.
+# - The teacher's students saved more questions than those of labels. Whether that is worth it depends on what an error costs.
 #
 # ### Check yourself
 
