@@ -760,14 +760,16 @@ more, wrong, gain = (
     over_seeds[name].difference("KD, same view", "labels only")
     for name in ("answered, %", "wrong among them, %", "saved")
 )
-of_rule = over_seeds["saved"], over_seeds["saved, Chow's rule"]
+own, chows = (over_seeds[name].scores for name in ("saved", "saved, Chow's rule"))
 kd.say(
-    f"The teacher's student answers {more.told({'helps': 'more', 'hurts': 'less'})} than the student of labels, of its answers are wrong "
-    f"{wrong.told({'helps': 'more', 'hurts': 'fewer'})}, and it saves {gain.told()}. The threshold of validation pictures saves:\n\n"
+    "The teacher's student against the student of labels:\n\n"
+    f"- answered: {more.told({'helps': 'more', 'hurts': 'less'})}\n"
+    f"- wrong among its answers: {wrong.told({'helps': 'more', 'hurts': 'fewer'})}\n"
+    f"- saved: {gain.told()}\n\nWhat the threshold of validation pictures saves:\n\n"
     + "".join(
-        f"- {arm}: over asking always {kd.difference(own).told()}, over Chow's rule {kd.difference(own - chows).told()}\n"
+        f"- {arm}: over asking always {kd.difference(own[arm]).told()}, over Chow's rule "
+        f"{kd.difference(own[arm] - chows[arm]).told()}\n"
         for arm in arms
-        for own, chows in [[one.scores[arm] for one in of_rule]]
     )
     + "\nThe intervals are about other students, and these pictures. Where they hold 0 against asking always, nobody should use such a "
     "student at this price of an error."
