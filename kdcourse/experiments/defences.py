@@ -1,4 +1,7 @@
-"""Teachers that do not give everything away: one that misleads its copies, and many that vote so that no example can be read."""
+"""Teachers that do not give everything away: one that misleads its copies, and many that vote so that no example can be read.
+
+And an attack that asks whether it holds: do a network's losses tell whom it has learnt from?
+"""
 
 from math import sqrt
 
