@@ -603,6 +603,7 @@ kd.say(
 # Each network is asked about those secret pictures that it, or its teachers, learnt from. *Public pictures by hand* is the control: it has
 # seen none. The student of votes has 300 pictures, public ones; so a plain copy with as many steps learns from *300 of the sensitive
 # pictures*. A plain copy of all 20,000 sees each about once, or 20 times in *20 × the steps*. *One teacher* has 200.
+# In the figure *helps* is said from the attack's side: members are given away.
 #
 # **Predict**: a plain copy of 300 secret pictures. In how many of a hundred pairs has the secret picture the smaller loss?
 
