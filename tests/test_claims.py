@@ -151,7 +151,7 @@ COMPARES = re.compile(
     r"\b(?:better|worse) than\b|\b(?:larger|smaller) gain\b",
     re.IGNORECASE,
 )
-MEASURES = {"difference", "more_than", "gain_beyond", "crossed", "verdict", "claim", "table", "verdicts"}
+MEASURES = {"difference", "more_than", "gain_beyond", "crossed", "verdict", "told", "claim", "table", "verdicts"}
 
 
 def parsed(source: str) -> ast.AST:

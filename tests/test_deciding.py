@@ -102,3 +102,18 @@ def test_a_memo_asks_all_questions_and_is_judged_by_a_rubric():
     assert memo.startswith("# Memo: a&#95;student") and "- 90 % answered." in memo
     assert memo.count("*Not answered yet.*") == len(QUESTIONS) - 1 and "Fewer than &#42;half&#42; answered." in memo
     assert len(re.findall(r"^\| \w+ \| ", memo, re.MULTILINE)) == len(QUESTIONS) and "out of 12 points" in memo
+
+
+def test_each_student_has_its_own_threshold_and_is_judged_by_it(given):
+    lab, student = kd.studies.lab_14, torch.nn.Flatten()
+    given = Answers(given.confidence + 0.01, given.right)  # no ties
+    labels = torch.where(given.right, 1, 0)
+    shares = torch.stack([1 - given.confidence, given.confidence], dim=1)
+    split = Split(shares.log()[:, :, None, None], labels)
+    student.threshold = cheapest_threshold(given, error=lab.ERROR)
+    found = {suffix: measure(student, split) for suffix, measure in lab.DECISIONS.items()}
+    assert found["-threshold"] == pytest.approx(0.81) and found["-covered"] == pytest.approx(40)
+    assert found["-wrong"] == 0 and found[""] == pytest.approx(100 - 60)
+    assert found["-always"] == pytest.approx(100 - 200) and found["-chow"] == pytest.approx(40)
+    student.threshold = NEVER
+    assert lab.saved(student, split) == lab.wrong_among_answered(student, split) == 0

@@ -4,11 +4,18 @@ import math
 
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 from torch.nn import functional as F
 
 from kdcourse.data.splits import Split
-from kdcourse.experiments.defences import SelfUndermining, noisy_votes, privacy_spent
+from kdcourse.experiments.defences import (
+    SelfUndermining,
+    losses_apart,
+    members_found,
+    noisy_votes,
+    privacy_spent,
+)
 from kdcourse.experiments.interface import (
     Interface,
     label_alone,
@@ -162,6 +169,29 @@ def test_privacy_grows_with_queries_and_falls_with_noise_and_delta():
             privacy_spent(**wrong)
 
 
+def test_a_loss_tells_members_apart_as_often_as_mann_and_whitney_count():
+    generator = torch.Generator().manual_seed(0)
+    members, others = (torch.randint(40, (count,), generator=generator) / 10 for count in (70, 900))
+    pairs = stats.mannwhitneyu(others, members).statistic / (70 * 900)
+    assert losses_apart(members, others) == pytest.approx(100 * pairs) and 45 < 100 * pairs < 55
+    assert losses_apart(members * 0.8, others) > 55
+    for share in (0.01, 0.1, 0.5):
+        named = [(members < bound).float().mean() for bound in others if (others < bound).float().mean() <= share]
+        assert members_found(members, others, share) == pytest.approx(100 * max(named).item())
+
+
+def test_who_tells_nothing_apart_is_at_chance_and_odd_losses_are_refused():
+    same = torch.linspace(0, 1, 1000)
+    assert losses_apart(same, same) == pytest.approx(50) and members_found(same, same) == pytest.approx(1)
+    assert losses_apart(same, same + 2) == 100 == members_found(same, same + 2) and losses_apart(same + 2, same) == 0
+    for members, others in ((same[:0], same), (same, same[None]), (same, same * math.nan)):
+        with pytest.raises(ValueError, match=r"(members|others) must be \(N,\)"):
+            losses_apart(members, others)
+    for alarms in (0, 1, math.nan):
+        with pytest.raises(ValueError, match="alarms must be a share"):
+            members_found(same, same, alarms)
+
+
 @pytest.fixture
 def small(monkeypatch, data):  # noqa: F811
     """Lab 16's studies on the toy data: 80 pictures are the owner's, a thief has 64, five teachers learn from 20 each."""
@@ -205,6 +235,22 @@ def test_public_pictures_are_labelled_by_teachers_that_share_no_picture(small):
     votes = study("16-votes", small)
     labels = votes.recipes["votes without noise"].train(0).labels
     assert torch.equal(labels, noisy_votes(found.votes, 3, 0)) and (labels == found.public.labels).float().mean() > 0.6
+
+
+def test_each_network_is_asked_about_the_secret_pictures_that_it_learnt_from(small, monkeypatch):
+    monkeypatch.setattr(lab_16, "LONGER", 30)
+    outcome = study("16-members", small).run(seeds=2, progress=False)
+    carried = {arm: set(students[0].sides[0].rows.tolist()) for arm, students in outcome.students.items()}
+    found, seen = lab_16.voted(small, 0), outcome.students["one teacher"][0].sides[1]
+    secret = found.sensitive.rows.tolist()
+    assert carried["spread 1"] == carried["public pictures by hand"] == set(secret)
+    assert carried["one teacher"] == set(secret[:20]) and carried["on 30 of the sensitive pictures"] == set(secret[:30])
+    assert len(seen) == 200 - 100 - 30 and not set(seen.rows.tolist()) & {*secret, *found.public.rows.tolist()}
+    apart = outcome.scores.mean()
+    assert apart["on the sensitive pictures, 30 × the steps"] > 60 and 35 < apart["public pictures by hand"] < 65
+    again = study("16-votes", small).run("votes without noise", "public pictures by hand", seeds=2, progress=False)
+    ours = outcome.evaluated_by(lab_16.MEMBERSHIP["-accuracy"], small).scores[list(again.scores)]
+    assert ours.equals(again.scores), "the same networks as in the study of votes"
 
 
 def test_every_arm_of_lab_16_runs_and_a_mended_copy_begins_where_the_copy_ended(small):

@@ -13,7 +13,7 @@ import kdcourse as kd
 from kdcourse.data.splits import ImageData, Split
 from kdcourse.evaluation import intervals
 from kdcourse.evaluation.intervals import Difference, claim, difference
-from kdcourse.experiments.experiment import Recipe, compare
+from kdcourse.experiments.experiment import Equipped, Recipe, compare
 from kdcourse.experiments.ledger import Comparison
 
 
@@ -167,7 +167,21 @@ def test_the_words_follow_the_interval():
     assert Difference(-2.0, -3.5, -0.5).verdict == "hurts"
     assert Difference(2.0, -0.1, 4.1).verdict == "no clear difference"
     assert difference([0.3] * 3).verdict == "the same for every seed"
-    assert str(Difference(2.04, -0.1, 4.1)) == "+2.0 points [-0.1, +4.1]"
+
+
+def test_a_difference_is_told_with_its_verdict_or_a_word_in_its_place():
+    gain, words = Difference(2.0, 0.5, 3.5), {"helps": "more often"}
+    assert gain.told() == "+2.0 points [+0.5,\xa0+3.5] (**helps**)", "no line breaks in an interval"
+    assert gain.told(words, bold=False) == "+2.0 points [+0.5,\xa0+3.5] (more often)"
+    assert gain.level() == "2.0 [0.5,\xa03.5]" and gain.level(2, " %") == "2.00 % [0.50,\xa03.50]"
+    assert Difference(-2.0, -3.5, -0.5).told(words).endswith("(**hurts**)")
+    scores = pd.DataFrame({"plain": [70.0, 72, 74], "KD": [75.0, 78, 81]})
+    outcome = Comparison(scores, scores, "plain")
+    assert outcome.told("KD") == "- KD, against plain: +6.0 points [+3.5,\xa0+8.5] (**helps**)\n"
+    assert outcome.told("plain", "KD", {"hurts": "lower"}).startswith("- plain, against KD: -6.0")
+    with pytest.raises(ValueError, match="arm must be one of plain, KD"):
+        outcome.told("none")
+    assert str(Difference(2.04, -0.1, 4.1)) == "+2.0 points [-0.1,\xa0+4.1]"
 
 
 def test_a_claim_holds_or_fails(capsys):
@@ -201,7 +215,7 @@ def test_the_tables_numbers_by_hand():
     table = Comparison(scores, scores, "plain").table()
     # Standard errors 2/√3 and 3/√3, of the gaps (5, 6, 7) 1/√3; Student's t with two degrees of freedom is 4.303.
     assert table.loc["plain"].tolist() == [72, 4.97, "", "the baseline"]
-    assert table.loc["KD"].tolist() == [78, 7.45, "+6.0 points [+3.5, +8.5]", "helps"]
+    assert table.loc["KD"].tolist() == [78, 7.45, "+6.0 points [+3.5,\xa0+8.5]", "helps"]
 
 
 def test_the_ledger_keeps_what_repeats_the_run(data, recipe, tmp_path, monkeypatch):
@@ -213,6 +227,17 @@ def test_the_ledger_keeps_what_repeats_the_run(data, recipe, tmp_path, monkeypat
     assert entry["versions"]["torch"] == torch.__version__.split("+")[0] and entry["device"] == "cpu"
     again = compare({"one": recipe}, data, seeds=entry["seeds"], progress=False)
     assert again.scores["one"].tolist() == entry["arms"]["one"]["test"]
+
+
+def test_a_student_carries_what_its_metric_needs_and_is_trained_as_without_it(data, recipe):
+    arm = Equipped(recipe, lambda student, seed: setattr(student, "seed", seed))
+    outcome = compare({"one": arm}, data, seeds=[3, 5], metric=lambda student, split: student.seed, progress=False)
+    assert outcome.scores["one"].tolist() == [3, 5]
+    expected = compare({"one": recipe}, data, seeds=[3, 5], progress=False)
+    assert outcome.evaluated_by(kd.measure.accuracy, data).scores.equals(expected.scores)
+    assert arm.budget == recipe.budget and arm.facts() == recipe.facts()
+    student = outcome.students["one"][0]
+    assert arm.describe(student) == recipe.describe(student)
 
 
 def test_unfair_or_impossible_comparisons_are_refused(data, recipe):

@@ -280,7 +280,7 @@ def test_never_imports_pyplot():
 def test_numbers_of_a_comparison():
     text = plots.comparison(SCORES, baseline="labels only").description
     assert "over 3 seeds" in text and "labels only 80.0 % ± 2.5" in text
-    assert "KD 82.0 % ± 2.2, +2.0 points [+0.8, +3.2] against labels only, higher for 3 of 3 seeds" in text
+    assert "KD 82.0 % ± 2.2, +2.0 points [+0.8,\xa0+3.2] against labels only, higher for 3 of 3 seeds" in text
     assert "higher for 1 of 3 seeds" in text
 
 

@@ -8,6 +8,7 @@ import numpy as np
 CONFIDENCE = 0.95
 FEWEST = 5  # seeds that a claim needs: with two or three, one lucky seed moves the interval as much as the method does
 CONSTANT = "the same for every seed"
+TOGETHER = "\N{NO-BREAK SPACE}"  # in an interval: in a table's narrow column its two ends stay in one line
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,23 @@ class Difference:
         return "hurts" if self.high < 0 else "no clear difference"
 
     def __str__(self) -> str:
-        return f"{self.mean:+.1f} points [{self.low:+.1f}, {self.high:+.1f}]"
+        return f"{self.mean:+.1f} points [{self.low:+.1f},{TOGETHER}{self.high:+.1f}]"
+
+    def told(self, words: Mapping[str, str] | None = None, *, bold: bool = True) -> str:
+        """The difference with its verdict, as prose says it: `+2.1 points [+1.0, +3.2] (**helps**)`.
+
+        words: verdict -> what stands in its place, such as {"helps": "more often"}; default none. bold: whether the verdict is,
+        default True; False for a table's cell, which knows no Markdown.
+        """
+        word = (words or {}).get(self.verdict, self.verdict)
+        return f"{self} (**{word}**)" if bold else f"{self} ({word})"
+
+    def level(self, digits: int = 1, unit: str = "") -> str:
+        """The mean of what is no difference, such as one arm's scores, with its interval: `73.2 % [72.7, 73.7]`.
+
+        digits: after the point, default 1. unit: stands behind the mean, such as " %"; default none.
+        """
+        return f"{self.mean:.{digits}f}{unit} [{self.low:.{digits}f},{TOGETHER}{self.high:.{digits}f}]"
 
 
 def difference(values: Iterable[float]) -> Difference:

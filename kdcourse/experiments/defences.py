@@ -1,4 +1,7 @@
-"""Teachers that do not give everything away: one that misleads its copies, and many that vote so that no example can be read."""
+"""Teachers that do not give everything away: one that misleads its copies, and many that vote so that no example can be read.
+
+And an attack that asks whether it holds: do a network's losses tell whom it has learnt from?
+"""
 
 from math import sqrt
 
@@ -75,3 +78,40 @@ def privacy_spent(queries: int, spread: float, delta: float = 1e-5) -> float:
     if beyond(0) <= 0:
         return 0.0
     return brentq(beyond, 0, mu**2 / 2 + mu * norm.isf(delta) + 1)
+
+
+def losses_apart(members: Tensor, others: Tensor) -> float:
+    """How often a loss tells a member from a stranger: of all pairs of the two, the percent in which the member's is smaller.
+
+    A model has learnt from the members and not from the others; 50 is chance, and a pair of equal losses counts as half. It is
+    the area under the ROC curve of an attack that says "member" wherever the loss is small. members, others: (M,) and (N,).
+    Raises `ValueError` for other shapes, for none, and for NaN.
+    Source: Yeom, Giacomelli, Fredrikson, Jha (2018), *Privacy Risk in Machine Learning: Analyzing the Connection to Overfitting*.
+    """
+    members, others = _checked_losses(members, others)
+    ordered = others.sort().values
+    above = len(ordered) - torch.searchsorted(ordered, members, right=True)
+    equal = torch.searchsorted(ordered, members, right=True) - torch.searchsorted(ordered, members)
+    return 100 * (above + equal / 2).mean(dtype=torch.float64).item() / len(ordered)
+
+
+def members_found(members: Tensor, others: Tensor, alarms: float = 0.01) -> float:
+    """The percent of members that are named where at most this share of strangers is named by mistake.
+
+    Named is whoever has a loss below one threshold; a guess finds 100 · alarms percent. An attack may be no better than chance on
+    average and still be sure of a few. members, others: as in `losses_apart`. alarms: within (0, 1), default 0.01. Raises
+    `ValueError` as that does.
+    Source: Carlini, Chien, Nasr, Song, Terzis, Tramèr (2022), *Membership Inference Attacks From First Principles*.
+    """
+    members, others = _checked_losses(members, others)
+    if not 0 < alarms < 1:
+        raise ValueError(f"alarms must be a share within (0, 1), got {alarms}")
+    threshold = others.sort().values[int(alarms * len(others))]
+    return 100 * (members < threshold).double().mean().item()
+
+
+def _checked_losses(members: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    for name, losses in (("members", members), ("others", others)):
+        if losses.ndim != 1 or not len(losses) or losses.isnan().any():
+            raise ValueError(f"{name} must be (N,), one loss for each example, at least one, got {tuple(losses.shape)}")
+    return members, others

@@ -221,6 +221,32 @@ class NoTraining:
         )
 
 
+@dataclass(frozen=True)
+class Equipped:
+    """An arm whose students carry what its metrics need to know of them, such as the examples that they have learnt from.
+
+    arm: trains them. equip: called as equip(student, seed) after the training; what it sets on the student, metrics can read.
+    """
+
+    arm: "Arm"
+    equip: Callable[[nn.Module, int], None]
+
+    @property
+    def budget(self) -> int:
+        return self.arm.budget
+
+    def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module:
+        student = self.arm.run(seed, progress=progress)
+        self.equip(student, seed)
+        return student
+
+    def describe(self, student: nn.Module) -> dict:
+        return self.arm.describe(student)
+
+    def facts(self, seed: int = 0) -> Facts:
+        return self.arm.facts(seed)
+
+
 class Arm(Protocol):
     """What `compare` can run: a `Recipe`, or a scheme such as `schemes.Chain`."""
 

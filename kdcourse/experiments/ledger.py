@@ -117,6 +117,13 @@ class Comparison:
         """
         return difference(self._gains(arm, baseline))
 
+    def told(self, arm: str, baseline: str | None = None, words: Mapping[str, str] | None = None) -> str:
+        """`difference` as one line of a Markdown list: both arms, the difference with its interval, and the verdict.
+
+        baseline: default the comparison's own. words: as in `Difference.told`. Raises `ValueError` for an arm that is none.
+        """
+        return f"- {arm}, against {baseline or self.baseline}: {self.difference(arm, baseline).told(words)}\n"
+
     def more_than(self, arm: str, other: str, baseline: str | None = None) -> Difference:
         """Whether what `arm` brings over the baseline is more than what `other` brings: paired seed by seed.
 

@@ -25,8 +25,8 @@ from kdcourse.data.augment import augmented, random_crop
 from kdcourse.data.glyphs import CHARACTERS
 from kdcourse.data.samples import NAMES, SIGNS
 from kdcourse.data.splits import ImageData, Split
-from kdcourse.evaluation import measure
-from kdcourse.experiments.experiment import Recipe
+from kdcourse.evaluation import deciding, measure
+from kdcourse.experiments.experiment import Equipped, Recipe
 from kdcourse.experiments.facts import starts_trained
 from kdcourse.experiments.schemes import WarmStart
 from kdcourse.methods import Distillation, LabelSmoothing, SoftTarget
@@ -41,6 +41,7 @@ LABELLED = 500  # pictures whose label somebody has given
 VIEWS = 8  # of each of them
 STUDENT = (16, 32, 64, 64)
 TEMPERATURE, ALPHA = 2, 0.9
+ERROR = 5  # questions to a person that a wrong answer costs as much as
 BODY_STEPS = 200  # where several ways to train a body are compared
 USUAL_RATE, LOW_RATE, HEAD_RATE = 3e-3, 1e-3, 1e-2
 SIGN_VIEWS, SIGN_STEPS, SIGN_RATE = 4, 600, 2e-2  # of the built-in photographs, all of which have a label
@@ -132,19 +133,23 @@ def alone(data: ImageData) -> Recipe:
     return Recipe(student, views(data), steps=900, batch_size=32, learning_rate=2e-2)
 
 
+def taught(data: ImageData, home: str | None) -> Recipe:
+    """The same student with a teacher of this body, which answers for the views that it sees."""
+    method = Distillation(temperature=TEMPERATURE, alpha=ALPHA)
+    return replace(alone(data), method=method, teacher=asked(data, home))
+
+
 @define("14-views", family="folders")
 def same_views(data: ImageData) -> dict[str, Recipe]:
     """Labels and KD, each with whole pictures and with views; then other answers, and the same under a second body."""
     base, few = alone(data), labelled(data)
-    method = Distillation(temperature=TEMPERATURE, alpha=ALPHA)
 
     def taught_by(home: str | None) -> dict[str, Recipe]:
-        cache = asked(data, home)
-        taught = replace(base, method=method, teacher=cache)
+        same = taught(data, home)
         return {
-            "KD, no views": replace(taught, train=few),
-            "KD, same view": taught,
-            "KD, whole picture": replace(taught, teacher=WholeImageAnswers(cache, few)),
+            "KD, no views": replace(same, train=few),
+            "KD, same view": same,
+            "KD, whole picture": replace(same, teacher=WholeImageAnswers(same.teacher, few)),
         }
 
     first, second = (taught_by(home) for home in homes(data))
@@ -157,6 +162,53 @@ def same_views(data: ImageData) -> dict[str, Recipe]:
         "KD, all pictures": replace(first["KD, same view"], train=every, method=SoftTarget(TEMPERATURE)),
         **{f"second body: {arm}": second[arm] for arm in ("KD, same view", "KD, whole picture")},
     }
+
+
+def saved(student: nn.Module, split: Split, threshold: float | None = None) -> float:
+    """Of 100 questions, those that 100 pictures save where the student answers some: 100 less what its answers cost.
+
+    threshold: from which confidence on it answers; default the one that validation pictures chose for it.
+    """
+    threshold = student.threshold if threshold is None else threshold
+    return 100 - 100 * deciding.answers(student, split).costs(threshold, error=ERROR).mean().item()
+
+
+def covered(student: nn.Module, split: Split) -> float:
+    """How much the student answers at its threshold, in percent."""
+    return deciding.answers(student, split).coverage(student.threshold)
+
+
+def wrong_among_answered(student: nn.Module, split: Split) -> float:
+    """How many of those answers are wrong, in percent; 0 where it gives none."""
+    right = deciding.answers(student, split).accuracy(student.threshold)
+    return 0.0 if right is None else 100 - right
+
+
+def threshold_of(student: nn.Module, split: Split) -> float:
+    """The student's threshold. split: not looked at."""
+    return student.threshold
+
+
+DECISIONS = {
+    "": saved,
+    "-chow": partial(saved, threshold=deciding.chows_threshold(error=ERROR)),
+    "-always": partial(saved, threshold=0.0),
+    "-covered": covered,
+    "-wrong": wrong_among_answered,
+    "-threshold": threshold_of,
+}
+
+
+@define("14-decide", DECISIONS, family="folders")
+def decide(data: ImageData) -> dict[str, Equipped]:
+    """When should students answer? Each has a threshold of its own, the cheapest on validation pictures."""
+
+    def choose(student: nn.Module, seed: int) -> None:
+        given = deciding.answers(student, data.validation)
+        student.threshold = deciding.cheapest_threshold(given, error=ERROR)
+
+    arms = {"labels only": alone(data), "KD, same view": taught(data, homes(data)[0])}
+    return {name: Equipped(arm, choose) for name, arm in arms.items()}
 
 
 class Thawed(WarmStart):

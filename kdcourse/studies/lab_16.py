@@ -12,14 +12,15 @@ from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from kdcourse.data.splits import ImageData, Split, balanced_indices
 from kdcourse.evaluation import measure
 from kdcourse.evaluation.inference import predict
 from kdcourse.experiments import interface
-from kdcourse.experiments.defences import SelfUndermining, noisy_votes
-from kdcourse.experiments.experiment import Arm, NoTraining, Recipe
-from kdcourse.experiments.facts import Facts, starts_trained
+from kdcourse.experiments.defences import SelfUndermining, losses_apart, members_found, noisy_votes
+from kdcourse.experiments.experiment import Arm, Equipped, NoTraining, Recipe
+from kdcourse.experiments.facts import starts_trained
 from kdcourse.experiments.interface import Interface
 from kdcourse.experiments.schemes import WarmStart
 from kdcourse.methods import HardTarget, SoftTarget
@@ -44,7 +45,9 @@ NOISE = 2.0  # added to the owner's logits
 NASTY_WEIGHTS, NASTY_WEIGHT = {"glyphs": 0.1}, 0.05
 MARKED = 0.03  # of the queries are answered wrongly
 TEACHERS, LEARNT, PUBLIC = 100, 200, 300  # voters, labelled pictures of each, pictures that they vote on
+STRANGERS = 10_000  # pictures of which no network of the study has seen one
 SPREADS = (10, 20, 40)  # of the noise on their votes
+LONGER = 20  # times the steps, where a network is to know its pictures by heart
 
 
 def asked(queries: str, answer: str, count: int) -> str:
@@ -186,27 +189,9 @@ def defences(data: ImageData) -> dict[str, Arm]:
     }
 
 
-@dataclass(frozen=True)
-class Suspect:
-    """An arm whose students keep the owner's evidence, so that `marks_found` can ask them. seed -> evidence."""
-
-    recipe: Recipe | NoTraining
-    evidence: Callable[[int], Split]
-
-    @property
-    def budget(self) -> int:
-        return self.recipe.budget
-
-    def run(self, seed: int = 0, *, progress: bool = False) -> nn.Module:
-        student = self.recipe.run(seed)
-        student.evidence = self.evidence(seed)
-        return student
-
-    def describe(self, student: nn.Module) -> dict:
-        return self.recipe.describe(student)
-
-    def facts(self, seed: int = 0) -> Facts:
-        return self.recipe.facts(seed)
+def suspect(arm: Arm, evidence: Callable[[int], Split]) -> Equipped:
+    """An arm whose students carry the evidence of their seed, so that a metric can ask them for it."""
+    return Equipped(arm, lambda student, seed: setattr(student, "evidence", evidence(seed)))
 
 
 def marks_found(student: nn.Module, split: Split) -> float:
@@ -231,7 +216,7 @@ def watermark(data: ImageData) -> dict[str, Arm]:
         "copy, then labels by hand": repaired(data, copy),
     }
     suspects |= {"owner, unmarked": served(data), "owner": served(data, marked=MARKED)}
-    return {name: Suspect(arm, partial(evidence, data)) for name, arm in suspects.items()}
+    return {name: suspect(arm, partial(evidence, data)) for name, arm in suspects.items()}
 
 
 def evidence(data: ImageData, seed: int) -> Split:
@@ -243,24 +228,32 @@ def evidence(data: ImageData, seed: int) -> Split:
 class Voted:
     """Teachers of disjoint sensitive pictures, and what they say of public ones.
 
-    votes: (K, N) int64. public: N pictures with their true labels. sensitive: all K teachers' pictures.
+    votes: (K, N) int64. public: N pictures with their true labels. sensitive: all K teachers' pictures. strangers: others, drawn
+    as all these were, that nobody learns from.
     """
 
     votes: Tensor
     public: Split
     sensitive: Split
+    strangers: Split
 
 
 @lru_cache(maxsize=2)
 def voted(data: ImageData, seed: int) -> Voted:
     """Each teacher is small and quickly trained: there are a hundred."""
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))
-    places, public = order[: TEACHERS * LEARNT], data.train.take(order[TEACHERS * LEARNT :][:PUBLIC])
+    places, public, rest = order.tensor_split([TEACHERS * LEARNT, TEACHERS * LEARNT + PUBLIC])
+    public, strangers = data.train.take(public), data.train.take(rest[:STRANGERS])
     votes = []
     for number, part in enumerate(places.split(LEARNT)):
-        teacher = Recipe(network(data, 32), data.train.take(part), steps=60, batch_size=32).run(1000 * seed + number)
+        teacher = voter(data, data.train.take(part)).run(1000 * seed + number)
         votes.append(predict(teacher, public).argmax(dim=1))
-    return Voted(torch.stack(votes), public, data.train.take(places))
+    return Voted(torch.stack(votes), public, data.train.take(places), strangers)
+
+
+def voter(data: ImageData, pictures: Split | Callable[[int], Split]) -> Recipe:
+    """One of the hundred."""
+    return Recipe(network(data, 32), pictures, steps=60, batch_size=32)
 
 
 def labelled_by_vote(data: ImageData, spread: float) -> Callable[[int], Split]:
@@ -281,4 +274,50 @@ def votes(data: ImageData) -> dict[str, Recipe]:
         "votes without noise": replace(alone, train=labelled_by_vote(data, 0)),
         **by_vote,
         "on the sensitive pictures": replace(alone, train=lambda seed: voted(data, seed).sensitive),
+    }
+
+
+def losses(student: nn.Module, split: Split) -> Tensor:
+    """The cross-entropy of each example, (N,) float64: in float32 those of a network that is very sure would all be 0."""
+    return F.cross_entropy(predict(student, split).double(), split.labels, reduction="none")
+
+
+def members_apart(student: nn.Module, split: Split) -> float:
+    """`losses_apart` of the secret pictures and the strangers that a student carries. split: not looked at."""
+    return losses_apart(*(losses(student, side) for side in student.sides))
+
+
+def members_known(student: nn.Module, split: Split) -> float:
+    """`members_found` among the same. split: not looked at."""
+    return members_found(*(losses(student, side) for side in student.sides))
+
+
+MEMBERSHIP = {"": members_apart, "-found": members_known, "-accuracy": measure.accuracy}
+
+
+@define("16-members", MEMBERSHIP, equal_budgets=False)
+def members(data: ImageData) -> dict[str, Equipped]:
+    """Can somebody tell from a published network which secret pictures it comes from? Asked by the size of its losses.
+
+    Each network is asked about the secret pictures that it, or its teachers, learnt from; the baseline has seen none of them.
+    """
+    published = votes(data)
+    whole, number = published["on the sensitive pictures"], TEACHERS * LEARNT
+
+    def first(count: int) -> Callable[[int], Split]:
+        return lambda seed: voted(data, seed).sensitive.take(torch.arange(count))
+
+    def about(arm: Recipe, count: int) -> Equipped:
+        def equip(student: nn.Module, seed: int) -> None:
+            student.sides = first(count)(seed), voted(data, seed).strangers
+
+        return Equipped(arm, equip)
+
+    by_vote = (f"spread {SPREADS[len(SPREADS) // 2]}", "votes without noise")
+    names = ("public pictures by hand", *by_vote, "on the sensitive pictures")
+    return {
+        **{name: about(published[name], number) for name in names},
+        f"on the sensitive pictures, {LONGER} × the steps": about(replace(whole, steps=LONGER * STEPS), number),
+        f"on {PUBLIC} of the sensitive pictures": about(replace(whole, train=first(PUBLIC)), PUBLIC),
+        "one teacher": about(voter(data, first(LEARNT)), LEARNT),
     }

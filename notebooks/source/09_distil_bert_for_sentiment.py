@@ -198,8 +198,11 @@ layer_map = kd.exercise("09.layer_map").check(layer_map)
 #     outputs, T = model(**inputs), self.args.temperature
 #     with torch.no_grad():
 #         told = self.teacher(**inputs).logits
-#     soft = F.kl_div(F.log_softmax(outputs.logits / T, dim=-1), F.softmax(told / T, dim=-1), reduction="batchmean") * T**2
-#     loss = self.args.alpha * outputs.loss + (1 - self.args.alpha) * soft
+#     log_q = F.log_softmax(outputs.logits / T, dim=-1)
+#     p = F.softmax(told / T, dim=-1)
+#     soft = F.kl_div(log_q, p, reduction="batchmean") * T**2
+#     alpha = self.args.alpha
+#     loss = alpha * outputs.loss + (1 - alpha) * soft
 #     return (loss, outputs) if return_outputs else loss
 # ```
 #

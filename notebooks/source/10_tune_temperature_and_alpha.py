@@ -68,8 +68,9 @@ cache = kd.TeacherCache(kd.zoo.teacher("perceptron", data))
 #
 # **Which setting is best, if we simply try all of them?** A *grid* has every one of five temperatures with every one of four
 # alphas. Here there are two grids, for a student with 16 hidden units and for one with 128. With five *seeds* (numbers that fix
-# what is random in a run) these are two hundred trainings, and ten without a teacher. Their scores are stored in a *ledger*
-# (`kdcourse results 10` repeats it).
+# what is random in a run) these are two hundred trainings, and ten without a teacher. Each student has 1,000 pictures with their
+# labels; the teacher learnt from all training pictures with theirs, which may be part of what it brings. The scores are stored in a
+# *ledger* (`kdcourse results 10` repeats it).
 #
 # **Predict**: at which temperature will the best cell of the grid lie for the small student, and at which for the large one?
 
@@ -417,7 +418,7 @@ first_fresh.answer((clear or ["at none of them"])[0], on=patience)
 most = [patient.facts[lab.budget(way, lab.BUDGETS[-1])].multiply_adds for way in ways[:3]]
 pd.DataFrame(
     {
-        f"over {way}": [f"{gain}, {gain.verdict}" for gain in of_fresh(way)]
+        f"over {way}": [gain.told(bold=False) for gain in of_fresh(way)]
         for way in ways
         if way != "fresh views"
     },
@@ -467,14 +468,14 @@ kd.say(
 # %% [markdown]
 # ## Choose a student under a budget
 #
-# **Which students are worth their cost?** A larger student is usually better and always dearer. Candidate $j$ *beats* candidate
+# **Which students are worth their cost?** A larger student is dearer, and it may be better. Candidate $j$ *beats* candidate
 # $i$, with costs $c$ and scores $a$, if it costs no more and scores no less, and is strictly better in at least one of the two:
 #
 # $$c_j \le c_i, \quad a_j \ge a_i, \quad \text{and} \quad c_j < c_i \;\text{or}\; a_j > a_i$$
 #
 # The candidates that no other one beats form the *Pareto front*. Along it, more accuracy always costs more. Here $c$ and $a$,
 # both of shape (K,), are the parameters and the validation accuracies of K = 8 architectures, taught alike with five seeds each.
-# Which of them fit into 40,000 parameters and half a millisecond a picture?
+# Which of them fit into 40,000 parameters and half a millisecond a picture? (On a fast machine all may meet the second limit.)
 
 # %%
 kd.exercise("10.worth_their_cost")

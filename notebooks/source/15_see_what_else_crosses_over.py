@@ -177,23 +177,16 @@ controls = (
 )
 stored.only(*controls).table()
 
-
-# %%
-def line(found, arm, baseline, **words):
-    gap = found.difference(arm, baseline)
-    return f"- {arm}, against {baseline}: {gap}, **{words.get(gap.verdict, gap.verdict)}**\n"
-
-
 # %%
 kd.say(
     "Against the student from other first weights:\n\n"
-    + line(stored, "untrained teacher", "other first weights")
-    + line(stored, "another teacher", "other first weights")
+    + stored.told("untrained teacher", "other first weights")
+    + stored.told("another teacher", "other first weights")
     + "\nAmong students with the same first weights:\n\n"
-    + line(stored, "normal noise", "same first weights")
-    + line(stored, "coarse noise", "same first weights")
-    + line(stored, "same first weights, 3 logits", "same first weights")
-    + line(stored, "same first weights, 80 logits", "same first weights")
+    + stored.told("normal noise", "same first weights")
+    + stored.told("coarse noise", "same first weights")
+    + stored.told("same first weights, 3 logits", "same first weights")
+    + stored.told("same first weights, 80 logits", "same first weights")
 )
 
 # %% [markdown]
@@ -343,13 +336,13 @@ needs = stored.difference("same heads, other hidden layers")
 enough = stored.difference("same first weights", "same heads, other hidden layers")
 longer = stored.difference("same first weights", "same heads, 3 × the steps")
 kd.say(
-    f"**If the initialisation must be shared**, heads alone bring nothing. Measured: {needs}, **{needs.verdict}**; so here this is "
+    f"**If the initialisation must be shared**, heads alone bring nothing. Measured: {needs.told()}; so here this is "
     f"{'refuted' if needs.verdict == 'helps' else 'not refuted'}.\n\n"
     "**If compatible heads are enough**, the same hidden layers add nothing to them. Measured, same first weights against the same "
-    f"heads: {enough}, **{enough.verdict}**, and against three times the steps: {longer}, **{longer.verdict}**; so here this is "
+    f"heads: {enough.told()}, and against three times the steps: {longer.told()}; so here this is "
     f"{'refuted' if longer.verdict == 'helps' else 'not refuted'}.\n\n"
-    + line(stored, "trained heads, other hidden layers", "same heads, other hidden layers")
-    + line(stored, "same hidden layers, other heads", "other first weights")
+    + stored.told("trained heads, other hidden layers", "same heads, other hidden layers")
+    + stored.told("same hidden layers, other heads", "other first weights")
 )
 
 # %% [markdown]
@@ -447,16 +440,15 @@ def share_of(name, arm):
 
 
 def spelt(name, arm):
-    found = kd.difference(share_of(name, arm))
-    return f"{found.mean:.0f} [{found.low:.0f}, {found.high:.0f}]"
+    return kd.difference(share_of(name, arm)).level(0)
 
 
 arms = [arm for arm in backdoor.scores if arm not in ("labels only", "the teacher itself")]
 pd.DataFrame({name: {arm: spelt(name, arm) for arm in arms} for name in rates})
 
 # %% [markdown]
-# Students differ in more than answers and marks: in the pictures that a filter leaves, in the temperature, in whether labels are looked
-# at (a hard answer counts as one here), and in the teacher's arithmetic.
+# Students differ in more than answers and marks: in the pictures that a filter leaves, in the temperature, in whether they learn from
+# labels (a hard answer counts as one here; that a filter looks at labels is not counted), and in the teacher's arithmetic.
 
 # %%
 backdoor.differs()
@@ -481,10 +473,10 @@ kd.claim(
 )
 kd.say(
     "How often the backdoor works:\n\n"
-    + line(backdoor, "soft, clean", "labels only", **word)
-    + line(backdoor, "hard, clean", "labels only", **word)
-    + line(backdoor, "soft, clean", "hard, clean", **word)
-    + line(backdoor, "soft, clean, same first weights", "soft, clean", **word)
+    + backdoor.told("soft, clean", "labels only", word)
+    + backdoor.told("hard, clean", "labels only", word)
+    + backdoor.told("soft, clean", "hard, clean", word)
+    + backdoor.told("soft, clean, same first weights", "soft, clean", word)
 )
 
 # %% [markdown]
@@ -535,13 +527,16 @@ pd.DataFrame(changes)
 left = kd.difference(share_of("backdoor", best))
 kd.say(
     f"The table has differences from *soft, marked*, in points: for the three faults a minus is good. Even with the best remedy, "
-    f"{best}, {left.mean:.0f} % of the backdoor still crosses [{left.low:.0f}, {left.high:.0f}]."
+    f"{best}, {left.level(0, ' %')} of the backdoor still crosses."
 )
 
 # %% [markdown]
 # Accuracy is low for all students of this teacher, because one class in ten is wrong on purpose. Note what each remedy needs. A
 # filter needs labels, and then one may ask why the student does not learn from them. A second teacher needs somebody whose faults
 # are others. Temperature costs nothing.
+#
+# Why does a filter leave so much of the backdoor? It keeps pictures that carry the patch and truly belong to the patch's class: there
+# teacher and label agree. A guess, which nobody has tested: those few are enough to teach the patch.
 #
 # ## A student larger than its teacher
 #
@@ -576,12 +571,12 @@ won = won.sub(weak.scores["weak teacher"], axis=0).div(gap, axis=0)
 recovered = {arm: kd.difference(100 * won[arm]) for arm in won}
 kd.say(
     "".join(
-        f"- {arm}: {100 * won[arm].mean():.0f} % of the gap recovered [{found.low:.0f}, {found.high:.0f}]\n"
+        f"- {arm}: {found.level(0, ' %')} of the gap recovered\n"
         for arm, found in recovered.items()
     )
-    + line(weak, "large, soft answers", "weak teacher")
-    + line(weak, "large, soft answers", "small, soft answers")
-    + line(weak, "large, hard answers", "large, few labels")
+    + weak.told("large, soft answers", "weak teacher")
+    + weak.told("large, soft answers", "small, soft answers")
+    + weak.told("large, hard answers", "large, few labels")
 )
 
 # %% [markdown]
@@ -590,8 +585,10 @@ kd.say(
 #
 # ## When it does not help: a rival that nobody asked for
 #
-# Look at the last two lines once more. If the small student gains as much, it was not the size that helped. Where the large network learns more from the teacher's 500 labels than from its 5,000 answers, weak
-# to strong was not worth its name: the *labels* were the better teacher. A comparison with the weak teacher alone would hide it.
+# Look at the last two lines once more. The small student asks whether the size helped: where it gains as much as the large one, it did
+# not. The large network of few labels asks whether the teacher was needed: where the teacher's 500 labels bring more than its 5,000
+# answers, weak to strong was not worth its name, and the *labels* were the better teacher. A comparison with the weak teacher alone
+# would hide it.
 #
 # The first half of this lab has a confound of the same kind. A student with other first weights is asked by a class head that
 # nothing has trained. That it is at chance says nothing of what its hidden units have learnt: the *trained heads* arm hears from the
@@ -600,7 +597,7 @@ kd.say(
 # %%
 asked_better = stored.difference("trained heads, other hidden layers")
 kd.say(
-    f"Other hidden layers with the teacher's trained heads, against other first weights: {asked_better}, **{asked_better.verdict}**."
+    f"Other hidden layers with the teacher's trained heads, against other first weights: {asked_better.told()}."
 )
 
 # %% [markdown]
@@ -626,6 +623,7 @@ quiz.try_every_option()
 #
 # - Wider hidden layers, more noise, more steps: does the student with the same heads catch up?
 # - A patch in the middle of the picture, or one pixel: which of them crosses on clean pictures?
+# - Soft answers to clean pictures at T = 1, a rival of T = 4: does less of the backdoor cross?
 # - Three teachers with different faults: how much is left in the student of their mean?
 # - A student with the faulty teacher's first weights that hears auxiliary logits on noise only: does the backdoor cross?
 #

@@ -204,12 +204,12 @@ random_copy = stored.scores[lab.asked("random", "probabilities", lab.COUNTS[-1])
 from_noise.answer(random_copy)
 
 # %% [markdown]
-# The table sets each kind of answer against the label alone, at every number of queries, with verdicts in brackets.
+# The table sets each kind of answer against the label alone, at every number of queries, with its verdict.
 
 # %%
 against_label = {
     f"{count:,} queries": {
-        name: f"{(gain := stored.difference(shown(name, count), shown('label', count)))} ({gain.verdict})"
+        name: stored.difference(shown(name, count), shown("label", count)).told(bold=False)
         for name in ("probabilities", "rounded", "top 3", lab.BY_HAND)
     }
     for count in lab.COUNTS
@@ -221,10 +221,11 @@ hand = stored.difference(shown("label"), shown(lab.BY_HAND))
 blends = stored.difference(
     lab.asked("synthetic", "probabilities", ASKED), shown("probabilities", 100)
 )
+pixels = kd.difference(stored.scores[lab.asked("random", "probabilities", lab.COUNTS[-1])])
 kd.say(
-    f"With {ASKED:,} queries, probabilities bring {soft} over labels alone: **{soft.verdict}**. Against the same pictures labelled by "
-    f"hand, the interface's labels bring {hand}: **{hand.verdict}**. With 100 pictures of its own, a thief that asks {ASKED:,} blends of "
-    f"them gains {blends} over asking the hundred: **{blends.verdict}**. Random pixels alone lead to {random_copy:.1f} %."
+    f"With {ASKED:,} queries, probabilities bring {soft.told()} over labels alone. Against the same pictures labelled by "
+    f"hand, the interface's labels bring {hand.told()}. With 100 pictures of its own, a thief that asks {ASKED:,} blends of "
+    f"them gains {blends.told()} over asking the hundred. Random pixels alone lead to {pixels.level(unit=' %')}."
 )
 
 # %% [markdown]
@@ -264,7 +265,7 @@ pd.DataFrame(
 #
 # - **Show the label alone.** The classes stay right. What honest users lose is the confidence: they cannot tell a sure answer from a
 #   guess, and cannot set a threshold as in lab 14.
-# - **Add noise** to the logits, normal with a spread of 2, the same for the same picture, so that asking twice does not average it away.
+# - **Add noise** to the logits, normal with a standard deviation of 2, the same for the same picture, so that asking twice does not average it away.
 # - **Mislead.** A *nasty teacher* (Ma et al. 2021) is trained to be right and to say odd things beside it:
 #
 # $$L = \mathrm{CE}(z, y) - \omega \, T^2 \, \mathrm{KL}\left(p^{T} \,\|\, q^{T}\right), \quad p^{T} = \mathrm{softmax}(t / T), \quad q^{T} = \mathrm{softmax}(z / T)$$
@@ -321,15 +322,14 @@ mended
 # %% [markdown]
 # The table has a row for each defence; the last one shows the label alone and allows 400 queries, not 1,600. *Price* is the accuracy that
 # honest users lose. The next columns compare the thief's copy with that of an undefended owner: at $T = 4$; at $T = 1$; of the winners
-# alone, which both thieves then read; and after 300 labels by hand, which both thieves then have.
+# alone, which both thieves then read; and after 300 labels by hand, which both thieves then have. What is empty was not measured.
 
 # %%
 WAYS = ("copy", "copy, T = 1", "copy, label", "copy, then labels by hand")
 
 
 def told(arm, baseline):
-    gap = defended.difference(arm, baseline)
-    return f"{gap} ({gap.verdict})"
+    return defended.difference(arm, baseline).told(bold=False)
 
 
 def row(name, price):
@@ -367,9 +367,10 @@ noise_price = defended.difference("owner, noise", "owner")
 noise_gain = defended.difference("noise: copy", "copy")
 better = defended.difference("noise: copy", "owner, noise")
 kd.say(
-    f"*Noise* costs honest users {noise_price} and takes {noise_gain} from the copy. Training averages over pictures, and with them over the "
-    "noise; a user with one question has nothing to average over. Against what honest users now get from the noisy owner, the copy differs by "
-    f"{better}: **{better.verdict}**. Where it helps, the defence is undone before the thief has done anything about it."
+    f"*Noise* changes the accuracy of what honest users get by {noise_price}, and that of the copy by {noise_gain}. Training averages "
+    "over pictures, and with them over the noise; a user with one question has nothing to average over. Against what honest users now "
+    f"get from the noisy owner, the copy differs by {better.told()}. Where it helps, the defence is undone before the thief has done "
+    "anything about it."
 )
 
 # %%
@@ -381,11 +382,11 @@ winners = defended.difference("nasty: copy, label", "copy, label")
 by_labels = defended.difference(f"nasty: {LABELLED}", "nasty: copy")
 left = defended.difference("nasty: copy, label", "copy")
 kd.say(
-    f"The *nasty* owner pays {defended.difference('owner, nasty', 'owner')} and takes {harm} from a copy at T = 4. The thief then tries T = 1, "
-    f"which brings the misled copy {at_1} (**{at_1.verdict}**), and 300 labels by hand, which bring it {by_labels} (**{by_labels.verdict}**). Or it "
-    f"reads the winners alone: then its copy differs from one of an undefended owner's winners by {winners} (**{winners.verdict}**). What is then left of "
-    f"the harm is {left}; showing labels alone takes {defended.difference('copy, label', 'copy')}, and the nasty owner goes on showing "
-    "probabilities."
+    f"Being *nasty* changes the owner's own accuracy by {defended.difference('owner, nasty', 'owner')}, and that of a copy at T = 4 by "
+    f"{harm}. The thief then tries T = 1, which brings the misled copy {at_1.told()}, and 300 labels by hand, which bring it "
+    f"{by_labels.told()}. Or it reads the winners alone: then its copy differs from one of an undefended owner's winners by "
+    f"{winners.told()}. Against a copy of the undefended owner's probabilities, the copy of nasty winners is at {left}, and that of "
+    f"honest winners at {defended.difference('copy, label', 'copy')}. The nasty owner goes on showing probabilities."
 )
 
 # %%
@@ -394,9 +395,10 @@ limit_alone = defended.difference("limit: copy, probabilities", "copy")
 limit_mended = defended.difference(f"limit: {LABELLED}", LABELLED)
 over_hand = stored.difference(shown("label", lab.LIMIT), shown(lab.BY_HAND, lab.LIMIT))
 kd.say(
-    f"*Labels alone and {lab.LIMIT} queries* take {limit} from the copy (**{limit.verdict}**), and after the labels by hand still {limit_mended} "
-    f"(**{limit_mended.verdict}**); the limit alone, with all probabilities, takes {limit_alone}. There is nothing that a temperature could bring out. Over "
-    f"labelling the {lab.LIMIT} pictures itself, the interface brings the thief {over_hand} (**{over_hand.verdict}**). The price is stated: no confidences, and a customer with more questions has to go elsewhere."
+    f"*Labels alone and {lab.LIMIT} queries* change the copy by {limit.told()}, and after the labels by hand it still differs by "
+    f"{limit_mended.told()}; the limit alone, with all probabilities, changes it by {limit_alone}. In a label there is nothing that a "
+    f"temperature could bring out. Over labelling the {lab.LIMIT} pictures itself, the interface brings the thief {over_hand.told()}. "
+    "The price: no confidences, and a customer with more questions has to go elsewhere."
 )
 
 # %% [markdown]
@@ -433,7 +435,8 @@ pd.DataFrame(honest).T.round(1)
 # %%
 kd.say(
     f"With confidences the normal owner of seed 0 is right on {honest['normal owner']['surest four fifths']:.1f} % of what it keeps; with labels alone any four "
-    f"fifths are as good as all, {honest['normal owner']['all']:.1f} %. The difference is what showing no confidence takes from honest users."
+    f"fifths are as good as all, {honest['normal owner']['all']:.1f} %. The difference is what showing no confidence takes from honest users. "
+    f"The nasty owner is right on {honest['nasty owner']['surest four fifths']:.1f} % of the four fifths that it is surest of."
 )
 
 # %% [markdown]
@@ -525,7 +528,8 @@ noisy_winner = kd.exercise("16.noisy_winner").check(noisy_winner)
 # %% [markdown]
 # One secret picture can change one teacher, and so one vote: two counts move by 1. The noise hides it. *Differential privacy* says how well:
 # whatever is computed from the answers comes out with nearly the same chance with and without that picture. The chances differ by a factor of at
-# most $e^{\epsilon}$, but for a chance of $\delta$, here 0.00001. For $Q$ queries (Balle and Wang 2018; Dong et al. 2022)
+# most $e^{\epsilon}$, give or take $\delta$, here 0.00001: $P(A) \le e^{\epsilon} P'(A) + \delta$ for whatever event $A$ somebody looks for, where $P$ is
+# its chance with the picture and $P'$ without, or the other way round. For $Q$ queries (Balle and Wang 2018; Dong et al. 2022)
 #
 # $$\delta = \Phi\left(\frac{\mu}{2} - \frac{\epsilon}{\mu}\right) - e^{\epsilon} \, \Phi\left(-\frac{\mu}{2} - \frac{\epsilon}{\mu}\right), \quad \mu = \frac{\sqrt{2 Q}}{\sigma}$$
 #
@@ -574,9 +578,83 @@ pd.DataFrame(
 # %%
 private = votes.difference("spread 20", "on the sensitive pictures")
 kd.say(
-    f"With a spread of 20 votes the student's epsilon is {EPSILON['spread 20']:.1f}. It is {votes.difference('spread 20')} from the true labels of its "
-    f"300 pictures, and {private} from a network of all secret pictures, which may not be published. That is the price of privacy here, and the promise "
+    f"With a spread of 20 votes the student's epsilon is {EPSILON['spread 20']:.1f}. It differs by {votes.difference('spread 20')} from a student of the true "
+    f"labels, and by {private} from a network of all secret pictures, which may not be published. That is the price of privacy here, and the promise "
     f"is weak: the chances may differ by a factor of {math.exp(EPSILON['spread 20']):,.0f}. More teachers, of more pictures, would allow more noise."
+)
+
+# %% [markdown]
+# ### Does it give them away?
+#
+# **Can somebody who has the student tell whether a picture was among the secret ones?** That is *membership inference*. The simplest
+# attack (Yeom et al. 2018) looks at the loss of a picture with its true label: a network is surer of what it has learnt from. So
+# pictures with a small loss are called *members*. It is judged on the secret pictures and on 10,000 *strangers*, which were drawn like
+# them and from which nobody has learnt:
+#
+# $$\mathrm{AUC} = \frac{100}{M N} \sum_{m=1}^{M} \sum_{n=1}^{N} \left[\, \ell_m < \ell'_n \,\right]$$
+#
+# - $\ell$, of shape (M,), are the losses of the members, and $\ell'$, of shape (N,), those of the strangers.
+# - $[\,\cdot\,]$ is 1 where it holds, else 0, and ½ for equal losses. So the AUC says in how many of a hundred pairs the member has
+#   the smaller loss. 50 is chance.
+#
+# A mean may hide a few pictures of which the attack is sure (Carlini et al. 2022). So there is a second measure: how many members are
+# *found* by a threshold that also names one stranger in a hundred. A guess finds 1 %.
+#
+# Each network is asked about those secret pictures that it, or its teachers, learnt from. *Public pictures by hand* is the control: it has
+# seen none. The student of votes has 300 pictures, public ones; so a plain copy with as many steps learns from *300 of the sensitive
+# pictures*. A plain copy of all 20,000 sees each about once, or 20 times in *20 × the steps*. *One teacher* has 200.
+# In the figure *helps* is said from the attack's side: members are given away.
+#
+# **Predict**: a plain copy of 300 secret pictures. In how many of a hundred pairs has the secret picture the smaller loss?
+
+# %%
+given_away = kd.predict(
+    "16.given-away",
+    "300 secret pictures, a plain copy:",
+    between=(0, 100),
+    unit="% of the pairs",
+)
+given_away
+
+# %%
+members, found, accurate = (
+    kd.study("16-members", data).stored(suffix) for suffix in ("", "-found", "-accuracy")
+)
+FEW_SECRETS = f"on {lab.PUBLIC} of the sensitive pictures"
+given_away.answer(members.scores[FEW_SECRETS].mean(), on=members.figure(ylabel="AUC, %"))
+
+# %%
+AWAY = {"helps": "given away", "hurts": "below chance"}
+
+
+def named(arm):
+    """Percent of the members that are found, with its interval."""
+    return kd.difference(found.scores[arm]).level()
+
+
+pd.DataFrame(
+    {
+        arm: {
+            "accuracy, %": f"{accurate.scores[arm].mean():.1f}",
+            "AUC, %": f"{members.scores[arm].mean():.1f}",
+            "against the control": ""
+            if arm == members.baseline
+            else members.difference(arm).told(AWAY, bold=False),
+            "found, %": named(arm),
+        }
+        for arm in members.scores
+    }
+).T
+
+# %%
+whole = "on the sensitive pictures"
+kd.say(
+    f"Against the control, the attack on the student of noisy votes gains {members.difference('spread 20').told(AWAY)}; on the plain copy of "
+    f"300 secret pictures {members.difference(FEW_SECRETS).told(AWAY)}. The cheapest rival of votes looks at each secret picture once: "
+    f"{members.difference(whole).told(AWAY)}, with {accurate.difference(whole, 'spread 20')} of accuracy over the student of votes. But votes without any "
+    f"noise are at {members.difference('votes without noise').told(AWAY)}. An attack that finds nothing proves nothing: it is one attack, and a weak one. "
+    f"Where it may name one stranger in a hundred, it finds {named(FEW_SECRETS)} % even of those 300, and a guess finds 1. What epsilon bounds holds for "
+    "attacks that nobody has thought of."
 )
 
 # %% [markdown]
@@ -594,7 +672,7 @@ ALONE = "labels by hand"
 kd.say(
     "Over 300 labels by hand alone, copy and labels together bring: "
     + "; ".join(
-        f"{name} {(gain := defended.difference(arm, ALONE))} (**{gain.verdict}**)"
+        f"{name} {defended.difference(arm, ALONE).told()}"
         for name, arm in (
             ("undefended", LABELLED),
             *((name, f"{name}: {LABELLED}") for name in ("noise", "nasty", "label", "limit")),
@@ -604,9 +682,10 @@ kd.say(
 )
 
 # %% [markdown]
-# Three more limits. A customer with four accounts has four times the queries: a limit is worth what your knowledge of your customers is
+# Four more limits. A customer with four accounts has four times the queries: a limit is worth what your knowledge of your customers is
 # worth. The thief's pictures are of the very kind that the owner's are; a thief without such pictures is between the curves of
-# synthetic and random queries. And the owner here is a small perceptron: a defence that holds in this table has been tried against two or
+# synthetic and random queries. The noise has a rival that was not tried: noise that leaves the winner in its place costs nobody who wants
+# the class alone. And the owner here is a small perceptron: a defence that holds in this table has been tried against two or
 # three simple counter-measures, and not against somebody whose living depends on it.
 #
 # ## A memo: what may be distilled from whom
@@ -635,9 +714,10 @@ kd.say(
 # - A temperature of 1 gave back a part of what a nasty teacher had taken.
 # - A defence is measured against a thief who knows it, and beside its price.
 # - Labels alone and few queries held, since what is not said cannot be brought out; the price is what honest users miss.
-# - A watermark prevents nothing. It makes a copy provable, and its price is known beforehand: the share of wrong answers.
+# - A watermark prevents nothing. It can prove a copy, and its price is known beforehand: the share of wrong answers.
 # - Copies of labels alone repeated the marks; softened answers taught them less.
-# - Noisy votes of many teachers bound what can be told of any one example, whoever asks later and however cleverly.
+# - Noisy votes of many teachers bound what can be told of any one example, whoever asks later and however cleverly. An attack that
+#   finds no member bounds nothing.
 #
 # ### Check yourself
 
@@ -682,5 +762,7 @@ full = kd.at_full_size(
 # - Szyller, Atli, Marchal, Asokan (2021), *DAWN: Dynamic Adversarial Watermarking of Neural Networks*.
 # - Papernot, Abadi, Erlingsson, Goodfellow, Talwar (2017), *Semi-supervised Knowledge Transfer for Deep Learning from Private Training Data*.
 # - Papernot et al. (2018), *Scalable Private Learning with PATE*.
+# - Yeom, Giacomelli, Fredrikson, Jha (2018), *Privacy Risk in Machine Learning: Analyzing the Connection to Overfitting*.
+# - Carlini, Chien, Nasr, Song, Terzis, Tramèr (2022), *Membership Inference Attacks From First Principles*.
 # - Balle, Wang (2018), *Improving the Gaussian Mechanism for Differential Privacy*.
 # - Dong, Roth, Su (2022), *Gaussian Differential Privacy*.
