@@ -886,17 +886,17 @@ signs.table()
 # %%
 kd.say(
     "Each teacher by itself, and then its student:\n\n"
-    + against(signs, "the probe", "labels only")
-    + against(signs, "KD from the probe", "labels only")
-    + against(signs, "KD from the probe", "the probe")
-    + against(signs, "KD from the probe, alpha 0.5", "KD from the probe")
-    + against(signs, "the tuned body", "labels only")
-    + against(signs, "KD from the tuned body", "labels only")
+    + signs.told("the probe", "labels only")
+    + signs.told("KD from the probe", "labels only")
+    + signs.told("KD from the probe", "the probe")
+    + signs.told("KD from the probe, alpha 0.5", "KD from the probe")
+    + signs.told("the tuned body", "labels only")
+    + signs.told("KD from the tuned body", "labels only")
     + "\nThe rivals, and the student of the tuned body beside them:\n\n"
-    + against(signs, "labels, twice the steps", "labels only")
-    + against(signs, "label smoothing", "labels only")
-    + against(signs, "KD from the tuned body", "labels, twice the steps")
-    + against(signs, "KD from the tuned body", "label smoothing")
+    + signs.told("labels, twice the steps", "labels only")
+    + signs.told("label smoothing", "labels only")
+    + signs.told("KD from the tuned body", "labels, twice the steps")
+    + signs.told("KD from the tuned body", "label smoothing")
 )
 
 # %% [markdown]
