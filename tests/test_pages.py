@@ -128,7 +128,7 @@ def test_a_page_asks_no_host_and_draws_its_own_formulas(lab):
     written = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     blocks = len(re.findall(r"\$\$", written)) // 2
     assert len(re.findall(r'<math\b[^>]*display="block"', text)) == blocks
-    assert not re.findall(r"<math\b[^>]*>(?:(?!</math>).)*\\[a-z]", text, flags=re.DOTALL), (
+    assert not re.findall(r"<math\b[^>]*>(?:(?!</math>).)*\\[a-z|]", text, flags=re.DOTALL), (
         "a macro that MathML does not know"
     )
     assert "$" not in re.sub(r"<math\b.*?</math>", "", read(text), flags=re.DOTALL)

@@ -544,7 +544,7 @@ if kept:
 # - *averages*: the centres that *k-means* finds in each class. It groups similar pictures, and a centre is the mean of a group's pixels.
 # - *learnt*: by *distribution matching* (Zhao and Bilen 2023). They begin as random pictures, and their pixels go down the gradient of
 #
-# $$\sum_{c=1}^{C} \Big\| \frac{1}{|X_c|} \sum_{x \in X_c} \varphi(x) - \frac{1}{|S_c|} \sum_{s \in S_c} \varphi(s) \Big\|^2$$
+# $$\sum_{c=1}^{C} \left\| \frac{1}{|X_c|} \sum_{x \in X_c} \varphi(x) - \frac{1}{|S_c|} \sum_{s \in S_c} \varphi(s) \right\|^2$$
 #
 # $X_c$ are the real and $S_c$ the learnt pictures of class c, and $\varphi$ is a hidden layer with random weights, another one at each step.
 # So the mean features of the learnt pictures become those of the real ones, whatever the layer.
