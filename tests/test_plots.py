@@ -226,7 +226,7 @@ def test_bands_running_means_and_dots_are_explained(images, soft, matrix):
             if type(part).__name__ == "FillBetweenPolyCollection"
         ]
         assert not bands or "band: its 95 % interval" in legend_words(figure), name
-    assert sum("band: its 95 % interval" in legend_words(figure) for figure in figures.values()) == 3
+    assert sum("band: its 95 % interval" in legend_words(figure) for figure in figures.values()) == 4
     assert legend_words(figures["history"]).endswith("each step; mean of the last 20 steps")
     assert "mean of the last 3 steps" in legend_words(plots.history([3.0, 2.0, 1.0]))
     assert "accuracy" in legend_words(figures["reliability"])
