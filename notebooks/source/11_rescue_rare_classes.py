@@ -381,30 +381,24 @@ who_pays.answer(
 
 
 # %%
-def against(measured, arm, baseline):
-    gap = measured.difference(arm, baseline)
-    return f"- {arm}, against {baseline}: {gap}, **{gap.verdict}**\n"
-
-
-# %%
 kd.claim("KD lifts the rare classes over the plain student", rare.difference("KD"))
 kd.say(
     "On the rare classes, without a teacher:\n\n"
-    + against(rare, "balanced", "plain")
-    + against(rare, "adjusted", "plain")
-    + against(rare, "adjusted", "balanced")
-    + against(rare, "label smoothing", "plain")
+    + rare.told("balanced", "plain")
+    + rare.told("adjusted", "plain")
+    + rare.told("adjusted", "balanced")
+    + rare.told("label smoothing", "plain")
     + "\nWith one:\n\n"
-    + against(rare, "KD", "adjusted")
-    + against(rare, "KD, balanced", "KD")
-    + against(rare, "KD, balanced", "balanced")
-    + against(rare, "tail teacher, balanced", "balanced")
+    + rare.told("KD", "adjusted")
+    + rare.told("KD, balanced", "KD")
+    + rare.told("KD, balanced", "balanced")
+    + rare.told("tail teacher, balanced", "balanced")
     + "\nOver all classes:\n\n"
-    + against(overall, "KD", "adjusted")
+    + overall.told("KD", "adjusted")
     + "\nOn the frequent classes:\n\n"
-    + against(frequent, "adjusted", "plain")
-    + against(frequent, "KD", "plain")
-    + against(frequent, "KD", "adjusted")
+    + frequent.told("adjusted", "plain")
+    + frequent.told("KD", "plain")
+    + frequent.told("KD", "adjusted")
 )
 
 # %% [markdown]
@@ -529,15 +523,15 @@ corrected = noise.table()["Holm"]
 clear = [arm for arm in corrected.index if corrected[arm] in ("helps", "hurts")]
 kd.say(
     "Four teachers:\n\n"
-    + against(noise, "KD, clean teacher", "noisy labels")
-    + against(noise, "KD, noisy teacher", "noisy labels")
-    + against(noise, "KD, noisy teacher stopped early", "noisy labels")
-    + against(noise, "KD, noisy teacher of its size", "noisy labels")
+    + noise.told("KD, clean teacher", "noisy labels")
+    + noise.told("KD, noisy teacher", "noisy labels")
+    + noise.told("KD, noisy teacher stopped early", "noisy labels")
+    + noise.told("KD, noisy teacher of its size", "noisy labels")
     + f"\nStill clear after Holm's correction: {', '.join(clear) or 'none'}.\n"
     + "\nTheir rivals without a teacher:\n\n"
-    + against(noise, "label smoothing", "noisy labels")
-    + against(noise, "stopped early", "noisy labels")
-    + against(noise, "KD, noisy teacher stopped early", "stopped early")
+    + noise.told("label smoothing", "noisy labels")
+    + noise.told("stopped early", "noisy labels")
+    + noise.told("KD, noisy teacher stopped early", "stopped early")
 )
 
 # %% [markdown]
